@@ -1,0 +1,68 @@
+// What one audit record says. The log adds seq, time, prev, hash, instance and policy version.
+// Never a token, a password or payload bytes.
+
+export type AuditAction =
+  | 'connect'
+  | 'will'
+  | 'publish'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'deliver'
+  | 'release'
+  | 'disconnect'
+  | 'payload'
+  | 'policy'
+  | 'keys'
+  | 'start'
+  | 'stop'
+  | 'gap'
+
+/** Identity part of a record, made once per connection. */
+export interface AuditIdentity {
+  agent?: { iss: string; sub: string; id: string }
+  human?: { iss: string; sub: string; id: string; via: 'delegation' | 'owner' }
+  tenant?: string
+  token?: { iss: string; jti: string; sha256: string; kid?: string; exp: string }
+  actors?: readonly { iss: string; sub: string }[]
+  txn?: string
+}
+
+export interface AuditEvent {
+  action: AuditAction
+  decision: 'allow' | 'deny'
+  /** Stable code: a verdict name, an authentication failure, a fault name, `ok`. */
+  reason: string
+  identity?: AuditIdentity | undefined
+  /** Connection id (unique in the process), MQTT Client Identifier, peer address. */
+  connection?: { id: string; client_id?: string; peer?: string; listener?: string } | undefined
+  /** Topic Name or Topic Filter and the flags that were decided on. */
+  resource?:
+    | {
+        topic?: string
+        filter?: string
+        qos?: number
+        retain?: boolean
+        response_topic?: string
+        /** Hex of the first 32 bytes of SHA-256 of Correlation Data. */
+        correlation_sha256?: string
+      }
+    | undefined
+  payload?: { length: number; sha256?: string } | undefined
+  /** Deciding rule id per layer, such as { agent: 'own-card', user: 'may-post' }; for a denial the layer that denied. */
+  rules?: Readonly<Record<string, string>> | undefined
+  /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed` … */
+  effect: string
+  packet_id?: number | undefined
+  /** Free words for a reason that needs them (file names, counts); never from a token. */
+  detail?: string | undefined
+}
+
+/** The session's port to the audit log. */
+export interface AuditSink {
+  /**
+   * false once a record could not be written (or too many wait) and the failure mode is `deny`: the caller must
+   * then deny. Checked before an allow takes effect.
+   */
+  readonly accepting: boolean
+  append(event: AuditEvent): void
+}

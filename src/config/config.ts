@@ -1,0 +1,142 @@
+// CONTRACT STUB: the shape of the effective configuration; schema.ts (to come) parses files into it.
+// Durations are milliseconds, sizes bytes, in this type; files write `5s`, `16KiB`.
+
+export interface Address {
+  kind: 'tcp' | 'unix'
+  host: string
+  port: number
+  /** Unix socket path; empty for TCP. */
+  path: string
+}
+
+export interface ListenerConfig {
+  name: string
+  address: Address
+}
+
+export interface UpstreamConfig {
+  address: Address
+  connectTimeout: number
+  /** Template such as `{agent_id}`; undefined: no user name. */
+  username: string | undefined
+  /** Read from `password` or `passwordFile`. */
+  password: string | undefined
+}
+
+export type MappingMode = 'act' | 'client' | 'claims' | 'self'
+
+export interface IssuerConfig {
+  issuer: string
+  /** The token's `aud` must contain one of these. */
+  audience: readonly string[]
+  jwks: {
+    url: string | undefined
+    file: string | undefined
+    /** Fetch limits for `url`. */
+    timeout: number
+    maxBytes: number
+    /** At most one refetch for an unknown `kid` in this time. */
+    cooldown: number
+    /** A set older than this is fetched again. */
+    cacheAge: number
+    /** While fetches fail, the last good set is used up to this age. */
+    staleAge: number
+  }
+  algorithms: readonly string[]
+  mapping: MappingMode
+  /** Claim names, by mode; see docs. `agentId` and `userId` name the claims whose value is used in topics. */
+  claims: {
+    /** Short agent name for topics. Default: `agent_id` if present, else the actor's `sub`. */
+    agentId: string | undefined
+    userId: string | undefined
+    tenant: string | undefined
+    /** Further claims usable as placeholders and in conditions: attribute name -> claim name. */
+    attributes: Readonly<Record<string, string>>
+  }
+  /** Mode `self`: agent id -> responsible human. */
+  owners: Readonly<Record<string, string>>
+  /** Also accept a missing `typ` or `JWT`. */
+  legacyTyp: boolean
+  requireClientId: boolean
+  requireSubProfile: boolean
+  maxLifetime: number
+  leeway: number
+  maxActorDepth: number
+  /** Which token ceilings are read: any of `scope`, `authorization_details`, `acl`. */
+  ceilings: readonly ('scope' | 'authorization_details' | 'acl')[]
+  /** What a token with none of them means: `none` = no ceiling layer, `deny` = nothing is allowed. */
+  missingCeiling: 'none' | 'deny'
+}
+
+export interface Config {
+  /** Names this process in audit records. */
+  instance: string
+  listeners: readonly ListenerConfig[]
+  upstream: UpstreamConfig
+  issuers: readonly IssuerConfig[]
+  token: {
+    maxBytes: number
+    /** Accept the token in the User Name too. */
+    fromUsername: boolean
+    /** Bearer methods of enhanced authentication. */
+    methods: readonly string[]
+  }
+  clientId: {
+    /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
+    binding: 'exact' | 'prefix' | 'any'
+    separator: string
+  }
+  policy: {
+    file: string
+    /** `required`: a delegated principal needs an allow of the user rules; `none`: that layer does not apply. */
+    userLayer: 'required' | 'none'
+  }
+  denial: {
+    publishQos0: 'drop' | 'disconnect'
+    /** `drop`: swallowed and acknowledged to the broker; `disconnect`: DISCONNECT 0x87. */
+    delivery: 'drop' | 'disconnect'
+    /** Answer 0x80 in place of 0x87, so that topics cannot be probed. */
+    hideTopics: boolean
+    /** SUBSCRIBE above the rule's QoS: grant the lower one, or refuse. */
+    qosAboveLimit: 'downgrade' | 'deny'
+    /** A filter that overlaps a deny rule: refuse, or grant and filter the deliveries. */
+    overlappingDeny: 'refuse' | 'filter'
+  }
+  sessions: {
+    /** Delegated agents: `fresh` forces Clean Start 1 and Session Expiry 0; `resume` keeps what the client asked. */
+    delegated: 'fresh' | 'resume'
+    /** A PUBREL whose PUBLISH no connection of this process judged: PUBCOMP 0x92, or forwarded. */
+    unknownRelease: 'refuse' | 'forward'
+    /** SIGTERM: sessions get DISCONNECT 0x8B spread over this time. */
+    drain: number
+  }
+  audit: {
+    file: string
+    onFailure: 'deny' | 'continue'
+    /** Records are on disk at the latest after this. */
+    flushInterval: number
+    /** Unwritten bytes above which the log stops accepting. */
+    maxPending: number
+    payloadDigest: 'sha256' | 'none'
+  }
+  admin: { address: Address } | undefined
+  limits: {
+    connections: number
+    /** Connections that have not finished CONNECT. */
+    unauthenticated: number
+    /** From accept to complete CONNECT. */
+    connectTimeout: number
+    connectBytes: number
+    publishHeadBytes: number
+    controlPacketBytes: number
+    packetBytes: number
+    filtersPerPacket: number
+    subscriptions: number
+    userProperties: number
+    topicAliases: number
+    /** Failed tries per peer address, and per token subject, in the window; above: CONNACK 0x9F. */
+    failedTries: number
+    failedTriesWindow: number
+  }
+  log: { level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
+}
