@@ -1,0 +1,92 @@
+// Finds the token in a CONNECT: Password, Authentication Data of a bearer method, or (by option) User Name.
+// It does not judge the token. The strings it returns are secrets: never log them. TOK-13; MQTT 5.0 §3.1.2.8-9, §4.12.
+
+import type { ConnectHead } from '../wire/heads.ts'
+import type { TokenPlace } from './auth-failure.ts'
+
+export interface Credential {
+  ok: true
+  /** Characters of base64url and dots only; not checked further. */
+  token: string
+  place: TokenPlace
+  /** Authentication Method, to be echoed in CONNACK [MQTT-4.12.0-5]; undefined for a Password. */
+  method: string | undefined
+}
+
+export interface CredentialFault {
+  ok: false
+  reason: 'no_token' | 'no_password' | 'two_tokens' | 'unknown_method' | 'malformed_token'
+  place: TokenPlace
+}
+
+export interface CredentialOptions {
+  /** Accept the token in the User Name too; otherwise the User Name is never looked at (TOK-15). */
+  fromUsername: boolean
+  /** Names of bearer methods, compared as exact bytes. */
+  methods: readonly string[]
+}
+
+/**
+ * @param source the buffer that the offsets of `connect` point into; it is not kept
+ */
+export function findCredential(
+  source: Buffer,
+  connect: ConnectHead,
+  options: CredentialOptions,
+): Credential | CredentialFault {
+  const hasPassword = connect.passwordStart >= 0
+  const hasUserName = connect.userNameStart >= 0
+
+  if (connect.authenticationMethodStart >= 0) {
+    const name = source.toString('utf8', connect.authenticationMethodStart, connect.authenticationMethodEnd)
+    const method = options.methods.find((known) => known === name)
+    if (method === undefined) return fault('unknown_method', 'none')
+    if (hasPassword || (hasUserName && options.fromUsername)) return fault('two_tokens', 'none')
+    const { authenticationDataStart: start, authenticationDataEnd: end } = connect
+    return start < 0 || start === end
+      ? fault('no_token', 'none')
+      : tokenIn(source, start, end, 'authentication_data', method)
+  }
+
+  if (options.fromUsername && hasUserName) {
+    const { userNameStart: start, userNameEnd: end } = connect
+    if (!hasPassword) return tokenIn(source, start, end, 'user_name', undefined)
+    // A plain name beside a token in the Password is ordinary; a token in both places is not.
+    if (looksLikeToken(source, start, end)) return fault('two_tokens', 'none')
+  }
+
+  if (!hasPassword) return hasUserName ? fault('no_password', 'none') : fault('no_token', 'none')
+  if (connect.passwordStart === connect.passwordEnd) return fault('no_password', 'none')
+  return tokenIn(source, connect.passwordStart, connect.passwordEnd, 'password', undefined)
+}
+
+function tokenIn(
+  source: Buffer,
+  start: number,
+  end: number,
+  place: TokenPlace,
+  method: string | undefined,
+): Credential | CredentialFault {
+  if (!isTokenText(source, start, end)) return fault('malformed_token', place)
+  return { ok: true, token: source.toString('latin1', start, end), place, method }
+}
+
+function fault(reason: CredentialFault['reason'], place: TokenPlace): CredentialFault {
+  return { ok: false, reason, place }
+}
+
+function looksLikeToken(source: Buffer, start: number, end: number): boolean {
+  if (!isTokenText(source, start, end)) return false
+  return source.toString('latin1', start, end).split('.').length === 3
+}
+
+/** Only `A-Z a-z 0-9 - _ .`, so that the string is the bytes. RFC 7515 §7.1. */
+function isTokenText(source: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const byte = source[i]!
+    const isAlphanumeric =
+      (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a)
+    if (!isAlphanumeric && byte !== 0x2d && byte !== 0x2e && byte !== 0x5f) return false
+  }
+  return end > start
+}

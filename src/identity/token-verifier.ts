@@ -1,0 +1,133 @@
+// A compact token in, a principal or one reason out. Cheap checks come first; no key is looked for before the token's
+// form, type, issuer and algorithm are right, and no claim is trusted before the signature. RFC 8725, RFC 9068 §4.
+
+import { createHash } from 'node:crypto'
+import { compactVerify, errors } from 'jose'
+import type { Clock } from '../clock.ts'
+import type { IssuerConfig } from '../config/config.ts'
+import type { AuthFailure } from './auth-failure.ts'
+import { checkRegisteredClaims } from './claim-rules.ts'
+import { type CompactJws, parseCompactJws } from './compact-jws.ts'
+import { isIdentity } from './identifier.ts'
+import { SIGNATURE_ALGORITHMS, type VerificationKey } from './key-set.ts'
+import type { KeySource } from './key-source.ts'
+import { buildPrincipal, type VerifiedToken } from './principal.ts'
+import { classOf, type TokenClass } from './token-type.ts'
+
+/** A configured issuer with its keys. */
+export interface IssuerRuntime {
+  config: IssuerConfig
+  keys: KeySource
+}
+
+export type VerifyResult =
+  | { ok: true; principal: VerifiedToken }
+  | {
+      ok: false
+      reason: AuthFailure
+      /** For `wrong_token_type`: what the token is instead. Never text from the token. */
+      detail?: TokenClass
+      /** A configured issuer's name, as soon as the token is known to claim it. */
+      issuer?: string
+      /** `sub`, only when the signature held. */
+      subject?: string
+    }
+
+export interface VerifierOptions {
+  /** Longest token in bytes. */
+  maxBytes: number
+}
+
+const LONGEST_LEEWAY_MS = 60_000
+
+export class TokenVerifier {
+  readonly #issuers: ReadonlyMap<string, IssuerRuntime>
+  readonly #clock: Clock
+  readonly #maxBytes: number
+
+  /** @throws TypeError for a configuration that no check may let through: HMAC, `none`, a leeway above one minute */
+  constructor(issuers: readonly IssuerRuntime[], clock: Clock, options: VerifierOptions) {
+    this.#issuers = new Map(issuers.map((issuer) => [issuer.config.issuer, issuer]))
+    if (this.#issuers.size !== issuers.length) throw new TypeError('an issuer is configured twice')
+    for (const { config } of issuers) assertSafe(config)
+    this.#clock = clock
+    this.#maxBytes = options.maxBytes
+  }
+
+  /** Never rejects: what is wrong with a token is an answer. */
+  async verify(token: string): Promise<VerifyResult> {
+    const jws = this.parse(token)
+    return jws.ok ? this.verifyParsed(jws) : jws
+  }
+
+  /** The part of `verify` that needs neither key nor time. */
+  parse(token: string): ReturnType<typeof parseCompactJws> {
+    return parseCompactJws(token, this.#maxBytes)
+  }
+
+  async verifyParsed(jws: CompactJws): Promise<VerifyResult> {
+    if (jws.header.has('crit')) return { ok: false, reason: 'unsupported_crit' }
+    const tokenClass = classOf(jws.header, jws.claims)
+    const iss = jws.claims.get('iss')
+    const issuer = typeof iss === 'string' ? this.#issuers.get(iss) : undefined
+    // Types that are never accepted are told apart even when their issuer is unknown.
+    if (
+      tokenClass !== 'access' &&
+      !(tokenClass === 'untyped' && (issuer === undefined || issuer.config.legacyTyp))
+    ) {
+      return { ok: false, reason: 'wrong_token_type', detail: tokenClass }
+    }
+    if (issuer === undefined) return { ok: false, reason: 'unknown_issuer' }
+
+    const claimed = { ok: false, issuer: issuer.config.issuer } as const
+    const alg = jws.header.get('alg')
+    if (typeof alg !== 'string' || !issuer.config.algorithms.includes(alg)) {
+      return { ...claimed, reason: 'algorithm_not_allowed' }
+    }
+    const kid = jws.header.get('kid')
+    if (kid !== undefined && typeof kid !== 'string') return { ...claimed, reason: 'malformed_token' }
+    const found = await issuer.keys.keyFor(alg, kid)
+    if (!found.ok) return { ...claimed, reason: found.reason }
+    const fault = await checkSignature(jws, found.key)
+    if (fault !== undefined) return { ...claimed, reason: fault }
+
+    const sub = jws.claims.get('sub')
+    const authentic = isIdentity(sub) ? { ...claimed, subject: sub } : claimed
+    if (jws.claims.has('cnf')) return { ...authentic, reason: 'proof_required' }
+    const registered = checkRegisteredClaims(jws.claims, issuer.config, this.#clock.now())
+    if (!registered.ok) return { ...authentic, reason: registered.reason }
+    const evidence = { digest: createHash('sha256').update(jws.token).digest('hex'), keyId: found.key.kid }
+    const built = buildPrincipal(jws.claims, registered, issuer.config, evidence)
+    return built.ok ? built : { ...authentic, reason: built.reason }
+  }
+
+  /** true while every issuer has usable keys. */
+  ready(): boolean {
+    return [...this.#issuers.values()].every((issuer) => issuer.keys.ready())
+  }
+}
+
+async function checkSignature(jws: CompactJws, key: VerificationKey): Promise<AuthFailure | undefined> {
+  try {
+    await compactVerify(jws.token, key.key, { algorithms: [key.alg] })
+    return undefined
+  } catch (error) {
+    return error instanceof errors.JOSEError
+      ? (REASON_BY_JOSE_CODE.get(error.code) ?? 'bad_signature')
+      : 'bad_signature'
+  }
+}
+
+const REASON_BY_JOSE_CODE: ReadonlyMap<string, AuthFailure> = new Map<string, AuthFailure>([
+  ['ERR_JWS_SIGNATURE_VERIFICATION_FAILED', 'bad_signature'],
+  ['ERR_JWS_INVALID', 'malformed_token'],
+  ['ERR_JOSE_ALG_NOT_ALLOWED', 'algorithm_not_allowed'],
+  ['ERR_JOSE_NOT_SUPPORTED', 'unsupported_crit'],
+])
+
+function assertSafe(config: IssuerConfig): void {
+  if (!config.algorithms.every((alg) => SIGNATURE_ALGORITHMS.includes(alg))) {
+    throw new TypeError('an issuer allows an algorithm that is not an asymmetric signature')
+  }
+  if (config.leeway > LONGEST_LEEWAY_MS) throw new TypeError('the leeway of an issuer is above one minute')
+}
