@@ -155,7 +155,7 @@ export function readUint16(source: Uint8Array, at: number): number {
 }
 
 /** Bytes of a value of `type` at `at`, length prefixes included; a negated `Fault` if it does not fit. */
-function valueLength(source: Uint8Array, at: number, end: number, type: number): number {
+export function valueLength(source: Uint8Array, at: number, end: number, type: number): number {
   let length = 0
   switch (type) {
     case DataType.FLAG:

@@ -1,22 +1,17 @@
-// A SUBACK with other Reason Codes and the same Packet Identifier and properties. MQTT 5.0 §3.9.
+// Builds the SUBACK that the client sees when Postern answers for some of its filters. MQTT 5.0 §3.9.
 
 import { PacketType } from './control-packet.ts'
+import { packet, uint16 } from './field-writer.ts'
 import type { CodeList } from './heads.ts'
 
-/** @param codes one per filter of the client's SUBSCRIBE, in order */
+/**
+ * The same SUBACK (Packet Identifier, properties) with other Reason Codes.
+ *
+ * @param source what the offsets of `head` point into
+ * @param codes one for each filter of the client's SUBSCRIBE, in order
+ * @returns a whole packet in an own Buffer
+ */
 export function withCodes(source: Buffer, head: CodeList, codes: readonly number[]): Buffer {
   const properties = source.subarray(head.propertyLengthStart, head.propertiesEnd)
-  const remainingLength = 2 + properties.length + codes.length
-  const length: number[] = []
-  let left = remainingLength
-  do {
-    const digit = left % 128
-    left = Math.floor(left / 128)
-    length.push(left > 0 ? digit | 0x80 : digit)
-  } while (left > 0)
-  return Buffer.concat([
-    Buffer.from([PacketType.SUBACK << 4, ...length, head.packetId >> 8, head.packetId & 0xff]),
-    properties,
-    Buffer.from(codes),
-  ])
+  return packet(PacketType.SUBACK << 4, [uint16(head.packetId), properties, Buffer.from(codes)])
 }
