@@ -1,5 +1,5 @@
-// CONTRACT STUB: the shape of the effective configuration; schema.ts (to come) parses files into it.
-// Durations are milliseconds, sizes bytes, in this type; files write `5s`, `16KiB`.
+// The effective configuration: what schema.ts reads from a file, with every default filled in and paths absolute.
+// Durations are milliseconds, sizes bytes, in this type; files write `5s`, `16KiB`. Maps of names have no prototype.
 
 export interface Address {
   kind: 'tcp' | 'unix'

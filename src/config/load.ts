@@ -1,0 +1,221 @@
+// One configuration file to one effective configuration, or to all its problems at once. Reads no file but the one
+// that holds the broker password, and that through an injected function.
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import type { z } from 'zod'
+import type { Problem } from '../errors.ts'
+import type { Config, IssuerConfig } from './config.ts'
+import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
+import { type Path, readSource, type SourceText } from './document.ts'
+import { applyEnvironment, type Overrides } from './environment.ts'
+import { formatAddress } from './fields.ts'
+import { configJsonSchema, configSchema, type FileConfig, type SchemaNode } from './schema.ts'
+import { suggest } from './suggestion.ts'
+import { findWarnings } from './warnings.ts'
+
+export type LoadResult = { config: Config; warnings: Problem[] } | { problems: Problem[] }
+
+type Finding = { path: Path; message: string }
+
+/**
+ * @param text the file, YAML or JSON
+ * @param file its path, for messages and as the place that relative paths start from
+ * @param env the process environment; only `POSTERN_…` is looked at
+ * @param readFile reads `upstream.passwordFile`, by absolute path
+ * @returns the configuration with every default and path filled in, and what `check` should warn of; or every problem
+ */
+export function loadConfig(
+  text: string,
+  file: string,
+  env: Readonly<Record<string, string | undefined>>,
+  readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): LoadResult {
+  const source = readSource(text)
+  const broken = source.errors.map((e): Problem => ({ file, line: e.line, path: '', message: e.message }))
+  if (source.value === undefined) return { problems: broken }
+  const overrides = applyEnvironment(source.value ?? {}, env)
+  const place = (finding: Finding): Problem => placed(finding, file, source, overrides)
+
+  const parsed = configSchema.safeParse(overrides.value)
+  const findings = parsed.success
+    ? []
+    : parsed.error.issues.flatMap((issue) => explain(issue, overrides.value))
+  const readable = parsed.success ? parsed.data : readableParts(overrides.value, findings)
+  const written = (path: Path): boolean => valueAt(overrides.value, path) !== undefined
+  for (const contradiction of findContradictions(readable, written, file)) {
+    if (!concernsAny(contradiction, findings)) findings.push(contradiction)
+  }
+  const password = readPassword(readable.upstream, file, readFile)
+  if (typeof password === 'object')
+    findings.push({ path: ['upstream', 'passwordFile'], message: password.problem })
+
+  const problems = [...broken, ...overrides.problems, ...findings.map(place)].sort(byPlace)
+  if (problems.length > 0 || !parsed.success || typeof password === 'object') return { problems }
+  const config = toConfig(parsed.data, password, dirname(file))
+  return { config, warnings: findWarnings(config, parsed.data).map(place) }
+}
+
+function placed(finding: Finding, file: string, source: SourceText, overrides: Overrides): Problem {
+  const path = dotted(finding.path)
+  for (let length = finding.path.length; length > 0; length--) {
+    const variable = overrides.variables.get(finding.path.slice(0, length).join('\0'))
+    if (variable !== undefined)
+      return { file: 'environment', path, message: `${variable}: ${finding.message}` }
+  }
+  return { file, line: source.lineOf(finding.path), path, message: finding.message }
+}
+
+function byPlace(a: Problem, b: Problem): number {
+  return (a.line ?? Number.MAX_SAFE_INTEGER) - (b.line ?? Number.MAX_SAFE_INTEGER)
+}
+
+/** One zod issue as sentences that never hold the value. */
+function explain(issue: z.core.$ZodIssue, root: unknown): Finding[] {
+  const path = issue.path as Path
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(path, key) }))
+  }
+  const value = valueAt(root, path)
+  if (
+    issue.code === 'invalid_union' &&
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value)
+  ) {
+    // By convention the last form of a union is the section.
+    return (issue.errors.at(-1) ?? []).flatMap((inner) =>
+      explain({ ...inner, path: [...path, ...inner.path] }, root),
+    )
+  }
+  if (value === null)
+    return [{ path, message: `Empty. Remove the key, or give it a value. ${issue.message}` }]
+  return [{ path, message: value === undefined ? `Missing. ${issue.message}` : issue.message }]
+}
+
+function unknownKey(path: Path, key: string): string {
+  const here = schemaAt(path)?.properties ?? {}
+  const near = suggest(key, Object.keys(here))
+  if (near !== undefined) return `There is no such key. Did you mean \`${near}\`?`
+  const elsewhere = pathsOf(configJsonSchema).find((candidate) => candidate.split('.').at(-1) === key)
+  if (elsewhere !== undefined) return `There is no such key here. Did you mean \`${elsewhere}\`?`
+  return `There is no such key. Known here: ${Object.keys(here).join(', ')}.`
+}
+
+function schemaAt(path: Path): SchemaNode | undefined {
+  let node: SchemaNode | undefined = configJsonSchema
+  for (const segment of path) {
+    const form: SchemaNode | undefined = node?.anyOf?.find((one) => one.properties !== undefined) ?? node
+    node = typeof segment === 'number' ? form?.items : form?.properties?.[segment]
+  }
+  return node?.anyOf?.find((one) => one.properties !== undefined) ?? node
+}
+
+function pathsOf(node: SchemaNode, prefix = ''): string[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, child]) => [
+    `${prefix}${key}`,
+    ...pathsOf(child.items ?? child, `${prefix}${key}${child.items === undefined ? '' : '[]'}.`),
+  ])
+}
+
+function valueAt(root: unknown, path: Path): unknown {
+  let value = root
+  for (const segment of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined
+    value = (value as Record<string | number, unknown>)[segment]
+  }
+  return value
+}
+
+/** The sections and list entries that are in order once the keys with problems are taken out. */
+function readableParts(root: unknown, findings: readonly Finding[]): PartialConfig {
+  const pruned = structuredClone(root)
+  for (const { path } of findings) {
+    const last = path.at(-1)
+    const parent = valueAt(pruned, path.slice(0, -1))
+    // A list of sections keeps its length, so that the numbers in paths stay true; a list of words goes as a whole.
+    if (Array.isArray(parent) && path.length === 2) parent[Number(last)] = undefined
+    else if (Array.isArray(parent)) remove(valueAt(pruned, path.slice(0, -2)), path.at(-2))
+    else remove(parent, last)
+  }
+  const { listeners, issuers, ...sections } = configSchema.shape
+  const entries = <T>(schema: z.ZodType<T>, key: string): (T | undefined)[] => {
+    const list = valueAt(pruned, [key])
+    return Array.isArray(list) ? list.map((entry) => schema.safeParse(entry).data) : []
+  }
+  const parts: Record<string, unknown> = {}
+  for (const [key, schema] of Object.entries(sections))
+    parts[key] = schema.safeParse(valueAt(pruned, [key])).data
+  return {
+    ...parts,
+    listeners: entries(listeners.element, 'listeners'),
+    issuers: entries(issuers.element, 'issuers'),
+  }
+}
+
+function remove(section: unknown, key: string | number | undefined): void {
+  if (typeof section === 'object' && section !== null) Reflect.deleteProperty(section, String(key))
+}
+
+/** A contradiction with a key that is wrong anyway would send its reader after a ghost. */
+function concernsAny(contradiction: Contradiction, findings: readonly Finding[]): boolean {
+  const paths = [contradiction.path, ...(contradiction.others ?? [])]
+  return findings.some((finding) =>
+    paths.some((path) => isWithin(path, finding.path) || isWithin(finding.path, path)),
+  )
+}
+
+function isWithin(outer: Path, inner: Path): boolean {
+  return outer.length <= inner.length && outer.every((segment, i) => segment === inner[i])
+}
+
+function readPassword(
+  upstream: FileConfig['upstream'] | undefined,
+  file: string,
+  readFile: (path: string) => string,
+): string | undefined | { problem: string } {
+  if (upstream?.passwordFile === undefined) return upstream?.password
+  try {
+    const password = readFile(resolve(dirname(file), upstream.passwordFile)).replace(/\r?\n$/, '')
+    return password === ''
+      ? { problem: 'The file is empty: put the password into its first line.' }
+      : password
+  } catch (error) {
+    const code = (error as { code?: unknown }).code ?? 'unknown reason'
+    return { problem: `The file cannot be read (${code}): check the path and its permissions.` }
+  }
+}
+
+function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
+  const inDirectory = (path: string): string => resolve(directory, path)
+  const { audience, upstream, admin } = file
+  return {
+    instance: file.instance,
+    listeners: file.listeners.map(({ name, address }) => ({ name: name ?? formatAddress(address), address })),
+    upstream: {
+      address: upstream.address,
+      connectTimeout: upstream.connectTimeout,
+      username: upstream.username,
+      password,
+    },
+    issuers: file.issuers.map(({ issuer, audience: own, jwks, claims, ...settings }): IssuerConfig => {
+      const { url, file: keys, ...fetching } = jwks
+      const { agentId, userId, tenant, attributes } = claims
+      return {
+        issuer,
+        audience: own ?? audience ?? [],
+        jwks: { url, file: keys === undefined ? undefined : inDirectory(keys), ...fetching },
+        claims: { agentId, userId, tenant, attributes },
+        ...settings,
+      }
+    }),
+    token: file.token,
+    clientId: file.clientId,
+    policy: { ...file.policy, file: inDirectory(file.policy.file) },
+    denial: file.denial,
+    sessions: file.sessions,
+    audit: { ...file.audit, file: inDirectory(file.audit.file) },
+    admin: typeof admin === 'object' ? admin : undefined,
+    limits: file.limits,
+    log: file.log,
+  }
+}

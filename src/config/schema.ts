@@ -1,0 +1,366 @@
+// The form of the configuration file: keys, types, defaults and what each key is for. One source for the parser, for
+// docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
+import { z } from 'zod'
+import { type Parsed, parseAddress, parseDuration, parseSize } from './fields.ts'
+
+/** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
+const LARGEST_PACKET_BYTES = 268_435_460
+/** Names that the principal itself sets (policy/subject.ts). */
+const BUILT_IN_ATTRIBUTES = new Set(['agent_id', 'user_id', 'org_id', 'client_id'])
+/** RFC 7518, RFC 8037, RFC 9864: asymmetric signatures only; a JWKS is public, so a MAC under it proves nothing. */
+export const ALGORITHMS = [
+  ...['ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'],
+  ...['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'],
+] as const
+
+type Meta = { type: string | string[]; pattern?: string; items?: object; minItems?: number }
+
+/** A field with a parser of ours, whose message says what to write. */
+function field<T>(parse: (value: unknown) => Parsed<T>, meta: Meta) {
+  return z
+    .unknown()
+    .transform((value, context): T => {
+      const parsed = parse(value)
+      if (parsed.ok) return parsed.value
+      context.addIssue({ code: 'custom', message: parsed.message })
+      return z.NEVER
+    })
+    .meta(meta)
+}
+
+/** Refuses a value outside the range with the range as it would be written. */
+function ranged(parse: (value: unknown) => Parsed<number>, least: string, most: string) {
+  const [low, high] = [parse(least), parse(most)]
+  if (!low.ok || !high.ok) throw new TypeError(`bad range ${least} to ${most}`)
+  return (value: unknown): Parsed<number> => {
+    const parsed = parse(value)
+    if (!parsed.ok || (parsed.value >= low.value && parsed.value <= high.value)) return parsed
+    return { ok: false, message: `Write a value from \`${least}\` to \`${most}\`.` }
+  }
+}
+
+const duration = (preset: string, least = '1ms', most = '8760h') =>
+  field(ranged(parseDuration, least, most), { type: 'string', pattern: '^[0-9]+(ms|s|m|h)$' }).prefault(
+    preset,
+  )
+
+const size = (preset: string, least: string, most = '1GiB') =>
+  field(ranged(parseSize, least, most), {
+    type: ['string', 'integer'],
+    pattern: '^[0-9]+(B|KiB|MiB|GiB)?$',
+  }).prefault(preset)
+
+const address = (example: string) => field((value) => parseAddress(value, example), { type: 'string' })
+
+const count = (preset: number, least: number, most: number) => {
+  const error = `Write a whole number from ${least} to ${most}.`
+  return z.int({ error }).min(least, { error }).max(most, { error }).prefault(preset)
+}
+
+const flag = (preset: boolean) => z.boolean({ error: 'Write `true` or `false`.' }).prefault(preset)
+
+const choice = <const T extends readonly string[]>(values: T) =>
+  z.enum(values, { error: `Write one of ${values.map((v) => `\`${v}\``).join(', ')}.` })
+
+/** Text of at least one character, without control characters. */
+const text = (what: string) =>
+  field(
+    (value): Parsed<string> => {
+      if (typeof value === 'object' && value !== null) {
+        return { ok: false, message: `Write ${what} as text, in quotes when it starts with \`{\` or \`[\`.` }
+      }
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+      if (typeof value !== 'string' || value === '' || /[\0-\x1f\x7f]/.test(value)) {
+        return {
+          ok: false,
+          message: `Write ${what} as text${typeof value === 'number' ? ', in quotes' : ''}.`,
+        }
+      }
+      return { ok: true, value }
+    },
+    { type: 'string' },
+  )
+
+/** One text, or a list of them. */
+const texts = (what: string) =>
+  field(
+    (value): Parsed<readonly string[]> => {
+      const list = typeof value === 'string' ? [value] : value
+      const good =
+        Array.isArray(list) && list.length > 0 && list.every((v) => typeof v === 'string' && v !== '')
+      return good
+        ? { ok: true, value: list }
+        : { ok: false, message: `Write ${what}: one text, or a list of texts.` }
+    },
+    { type: ['string', 'array'], items: { type: 'string' }, minItems: 1 },
+  )
+
+/** Key to text. No prototype, so that no name in the file and no name in a token can reach one. */
+const textMap = (what: string, keyProblem: (key: string) => string | undefined) =>
+  field(
+    (value): Parsed<Readonly<Record<string, string>>> => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        return { ok: false, message: `Write ${what}, one \`name: value\` per line.` }
+      }
+      const map: Record<string, string> = Object.create(null)
+      for (const [key, entry] of Object.entries(value)) {
+        const problem = keyProblem(key)
+        if (problem !== undefined) return { ok: false, message: problem }
+        if (typeof entry !== 'string' || entry === '') {
+          return {
+            ok: false,
+            message: `Write ${what}; each value is text, in quotes if it looks like a number.`,
+          }
+        }
+        map[key] = entry
+      }
+      return { ok: true, value: map }
+    },
+    { type: 'object' },
+  ).prefault({})
+
+const section = <T extends z.core.$ZodShape>(shape: T) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'invalid_type' ? 'Write a section of keys, indented below this one.' : undefined,
+  })
+
+const listener = section({
+  name: text('a name').optional().describe('Name in audit records. Absent: the address as written.'),
+  address: address('127.0.0.1:1883').describe(
+    'Where agents connect. Port 0 is any free port. A `unix:` path is a Unix socket.',
+  ),
+})
+
+const issuer = section({
+  issuer: text('the issuer, exactly as in the `iss` claim,').describe('Exact value of the `iss` claim.'),
+  audience: texts('the audience of this proxy')
+    .optional()
+    .describe('The token’s `aud` must contain one of these. Absent: the `audience` at the top level.'),
+  jwks: section({
+    url: text('the address of the key set')
+      .optional()
+      .describe('Key set by HTTPS; plain HTTP only on loopback.'),
+    file: text('the path of the key set')
+      .optional()
+      .describe('Key set in a file, read again when it changes.'),
+    timeout: duration('5s', '10ms', '5m').describe('One fetch of `url`, redirects refused.'),
+    maxBytes: size('1MiB', '256B', '64MiB').describe('Largest key set that is read from `url`.'),
+    cooldown: duration('30s').describe('An unknown `kid` causes at most one fetch in this time.'),
+    cacheAge: duration('10m').describe('A set older than this is fetched again.'),
+    staleAge: duration('1h').describe('While fetches fail, the last good set is used up to this age.'),
+  })
+    .prefault({})
+    .describe('Where the keys of this issuer are: `url` or `file`.'),
+  algorithms: z
+    .array(
+      z.enum(ALGORITHMS, {
+        error: (issue) =>
+          /^(none|hs\d+)$/i.test(String(issue.input))
+            ? 'Remove it: unsigned tokens and shared-secret signatures are never accepted. Write `ES256` or `Ed25519`.'
+            : `Write an asymmetric algorithm: ${ALGORITHMS.map((a) => `\`${a}\``).join(', ')}.`,
+      }),
+      { error: 'Write a list of algorithms, such as `[ES256, Ed25519]`.' },
+    )
+    .min(1, { error: 'Write at least one algorithm, such as `[ES256]`.' })
+    .prefault(['ES256', 'Ed25519'])
+    .describe('Accepted `alg` values.'),
+  mapping: choice(['act', 'client', 'claims', 'self'])
+    .prefault('act')
+    .describe(
+      'Who is who: `act` human `sub`, agent `act`; `client` human `sub`, agent `client_id`; `claims` agent and human ' +
+        'by named claims; `self` agent `sub`, human from `owners`.',
+    ),
+  claims: section({
+    agentId: text('a claim name')
+      .optional()
+      .describe('Claim with the agent’s short name. Absent: by `mapping`.'),
+    userId: text('a claim name')
+      .optional()
+      .describe('Claim with the human’s short name. Absent: by `mapping`.'),
+    tenant: text('a claim name').optional().describe('Claim with the tenant. Absent: no tenants.'),
+    attributes: textMap('attribute names with the claims they come from', (key) => {
+      if (BUILT_IN_ATTRIBUTES.has(key))
+        return `\`${key}\` is set by Postern itself: choose another attribute name.`
+      if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(key))
+        return 'An attribute name has letters, digits and `_` only, a letter first.'
+      return undefined
+    }).describe('Further placeholders and condition values: attribute name to claim name.'),
+  })
+    .prefault({})
+    .describe('Claims whose values rules may use.'),
+  owners: textMap('agent ids with the `sub` of the human who answers for each', (key) =>
+    key === '' ? 'An agent id is not empty.' : undefined,
+  ).describe(
+    'Mapping `self`: agent id to the human who answers for it. An agent that is not listed is refused.',
+  ),
+  legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
+  requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
+  requireSubProfile: flag(false).describe(
+    'Refuse a token whose `sub_profile` is not `user`, or its actor’s not `ai_agent`.',
+  ),
+  maxLifetime: duration('15m', '1s').describe('Longest `exp` minus `iat`.'),
+  leeway: duration('30s', '0s', '60s').describe('Clock difference that is forgiven.'),
+  maxActorDepth: count(4, 1, 16).describe('Longest chain of `act`.'),
+  ceilings: z
+    .array(choice(['scope', 'authorization_details', 'acl']), {
+      error: 'Write a list of `scope`, `authorization_details`, `acl`, or `[]`.',
+    })
+    .prefault(['scope', 'authorization_details', 'acl'])
+    .describe('Permission formats that are read from the token. Each one present must allow.'),
+  missingCeiling: choice(['none', 'deny'])
+    .prefault('none')
+    .describe('A token with no such format: `none` no ceiling applies, `deny` nothing is allowed.'),
+})
+
+const requiredSection = <T extends z.core.$ZodShape>(shape: T) => section(shape).prefault({} as never)
+
+export const configSchema = section({
+  instance: text('a name').prefault('postern').describe('Names this process in audit records.'),
+  listeners: z
+    .array(listener, { error: 'Write a list of listeners, such as `- address: 127.0.0.1:1883`.' })
+    .min(1, { error: 'Write at least one listener, such as `- address: 127.0.0.1:1883`.' })
+    .describe('Where agents connect.'),
+  upstream: requiredSection({
+    address: address('127.0.0.1:1884').describe('The broker.'),
+    connectTimeout: duration('5s', '1ms', '10m').describe(
+      'Longest wait for the broker’s connection and its CONNACK.',
+    ),
+    username: text('a user name')
+      .optional()
+      .describe('User Name for the broker; may hold `{agent_id}`, `{user_id}`, `{org_id}`, `{client_id}`.'),
+    password: text('a password').optional().describe('Password for the broker. Better: `passwordFile`.'),
+    passwordFile: text('a path')
+      .optional()
+      .describe('File with that password; one line break at its end is cut off.'),
+  }).describe('The broker behind Postern and the credential Postern shows it.'),
+  audience: texts('the audience of this proxy').optional().describe('Default `audience` of all issuers.'),
+  issuers: z
+    .array(issuer, { error: 'Write a list of issuers, such as `- issuer: https://id.example`.' })
+    .min(1, { error: 'Write at least one issuer, such as `- issuer: https://id.example`.' })
+    .describe('Whose tokens are accepted, and how their claims are read.'),
+  token: requiredSection({
+    maxBytes: size('8KiB', '64B', '64KiB').describe('Longest token.'),
+    fromUsername: flag(false).describe('Accept the token in the User Name too.'),
+    methods: z
+      .array(text('a method name'), { error: 'Write a list of method names, or `[]`.' })
+      .prefault(['OAUTH2-JWT'])
+      .describe('Authentication Methods whose Authentication Data is the token.'),
+  }).describe('Where the token stands in CONNECT.'),
+  clientId: requiredSection({
+    binding: choice(['exact', 'prefix', 'any'])
+      .prefault('exact')
+      .describe(
+        'Client Identifier: `exact` the agent id; `prefix` that, or with separator and suffix; `any` not bound.',
+      ),
+    separator: field(
+      (value): Parsed<string> =>
+        typeof value === 'string' && /^[^\s/+#\p{Cc}]{1,8}$/u.test(value)
+          ? { ok: true, value }
+          : {
+              ok: false,
+              message: 'Write one to eight characters without blanks, `/`, `+` and `#`, such as `"-"`.',
+            },
+      { type: 'string' },
+    )
+      .prefault('-')
+      .describe('Stands between agent id and suffix under `binding: prefix`.'),
+  }).describe('How the MQTT Client Identifier belongs to the agent.'),
+  policy: requiredSection({
+    file: text('the path of the policy').describe('The policy, read again when it changes.'),
+    userLayer: choice(['required', 'none'])
+      .prefault('required')
+      .describe('`required`: the human’s rules must allow as well. `none`: only the agent’s rules count.'),
+  }).describe('What agents and humans may do.'),
+  denial: requiredSection({
+    publishQos0: choice(['drop', 'disconnect']).prefault('drop').describe('A denied PUBLISH of QoS 0.'),
+    delivery: choice(['drop', 'disconnect'])
+      .prefault('drop')
+      .describe('A message that the agent may no longer receive.'),
+    hideTopics: flag(false).describe('Answer 0x80 in place of 0x87.'),
+    qosAboveLimit: choice(['downgrade', 'deny'])
+      .prefault('downgrade')
+      .describe('SUBSCRIBE above the rule’s QoS.'),
+    overlappingDeny: choice(['refuse', 'filter'])
+      .prefault('refuse')
+      .describe('A filter that overlaps a deny rule: refused, or granted and its deliveries filtered.'),
+  }).describe('What a denial does.'),
+  sessions: requiredSection({
+    delegated: choice(['fresh', 'resume'])
+      .prefault('fresh')
+      .describe('Delegated agents: `fresh` Clean Start 1 and Session Expiry 0; `resume` as the client asks.'),
+    unknownRelease: choice(['refuse', 'forward'])
+      .prefault('refuse')
+      .describe('A PUBREL whose PUBLISH this process did not judge: PUBCOMP 0x92, or forwarded.'),
+    drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
+  }).describe('Sessions and their end.'),
+  audit: requiredSection({
+    file: text('the path of the audit log').describe('The hash-chained audit log; appended to.'),
+    onFailure: choice(['deny', 'continue'])
+      .prefault('deny')
+      .describe('While a record cannot be written: deny everything, or go on and count.'),
+    flushInterval: duration('100ms', '1ms', '1m').describe('Records are on disk at the latest after this.'),
+    maxPending: size('16MiB', '64KiB').describe('Unwritten bytes above which the log counts as failed.'),
+    payloadDigest: choice(['sha256', 'none']).prefault('sha256').describe('Digest of payloads in records.'),
+  }).describe('The audit trail.'),
+  admin: z
+    .union(
+      [
+        z.literal('off'),
+        z.literal(false),
+        section({
+          address: address('127.0.0.1:9464')
+            .prefault('127.0.0.1:9464')
+            .describe('Metrics and health, plain HTTP.'),
+        }),
+      ],
+      { error: 'Write `off`, or a section with `address: 127.0.0.1:9464`.' },
+    )
+    .prefault({})
+    .describe('`/metrics`, `/livez`, `/readyz`; `off` for none.'),
+  limits: requiredSection({
+    connections: count(10_000, 1, 1_000_000).describe('Connections at a time.'),
+    unauthenticated: count(1000, 1, 1_000_000).describe(
+      'Connections at a time that have not finished CONNECT.',
+    ),
+    connectTimeout: duration('5s', '10ms', '5m').describe('From accept to the complete CONNECT.'),
+    connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT without its Will Payload.'),
+    publishHeadBytes: size('64KiB', '16B', '1MiB').describe('Longest PUBLISH without its payload.'),
+    controlPacketBytes: size('64KiB', '16B', '1MiB').describe('Longest packet of any other type.'),
+    packetBytes: size(String(LARGEST_PACKET_BYTES), '1KiB', String(LARGEST_PACKET_BYTES)).describe(
+      'Longest packet at all; the default is the protocol’s own maximum.',
+    ),
+    filtersPerPacket: count(256, 1, 65_535).describe('Topic Filters in one SUBSCRIBE or UNSUBSCRIBE.'),
+    subscriptions: count(1000, 1, 1_000_000).describe('Subscriptions of one session.'),
+    userProperties: count(256, 0, 65_535).describe('User Properties in one packet.'),
+    topicAliases: count(64, 0, 65_535).describe('Topic Aliases per direction of one connection.'),
+    failedTries: count(20, 1, 1_000_000).describe(
+      'Refused CONNECTs per peer address, and per `sub`, in the window.',
+    ),
+    failedTriesWindow: duration('60s', '1s', '24h').describe('The window of `failedTries`.'),
+  }).describe('Bounds for what a peer may make Postern hold or do.'),
+  log: requiredSection({
+    level: choice(['debug', 'info', 'warn', 'error', 'silent'])
+      .prefault('info')
+      .describe('Least level that is logged.'),
+  }).describe('The log of this process; not the audit trail.'),
+})
+
+/** A file that fits the schema: defaults filled in, durations in milliseconds, sizes in bytes. */
+export type FileConfig = z.output<typeof configSchema>
+
+/** One position of the JSON Schema, as far as this project uses it. */
+export interface SchemaNode {
+  type?: string | string[]
+  description?: string
+  default?: unknown
+  enum?: unknown[]
+  const?: unknown
+  anyOf?: SchemaNode[]
+  properties?: Record<string, SchemaNode>
+  items?: SchemaNode
+  required?: string[]
+}
+
+/** The file's JSON Schema (2020-12), for editors and docs/config.schema.json. */
+export const configJsonSchema = z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode
