@@ -17,7 +17,7 @@ export type AuditAction =
   | 'stop'
   | 'gap'
 
-/** Identity part of a record, made once per connection. */
+/** Identity part of a record, made once per connection and not changed after (its bytes are kept). */
 export interface AuditIdentity {
   agent?: { iss: string; sub: string; id: string }
   human?: { iss: string; sub: string; id: string; via: 'delegation' | 'owner' }
@@ -33,7 +33,7 @@ export interface AuditEvent {
   /** Stable code: a verdict name, an authentication failure, a fault name, `ok`. */
   reason: string
   identity?: AuditIdentity | undefined
-  /** Connection id (unique in the process), MQTT Client Identifier, peer address. */
+  /** Connection id (unique in the process), MQTT Client Identifier, peer address. One object per connection, not changed after. */
   connection?: { id: string; client_id?: string; peer?: string; listener?: string } | undefined
   /** Topic Name or Topic Filter and the flags that were decided on. */
   resource?:
@@ -55,6 +55,16 @@ export interface AuditEvent {
   packet_id?: number | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
+  /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
+  gap?:
+    | {
+        /** Records that could not be written. */
+        lost?: number
+        /** Bytes of a record that a crash cut off, and their SHA-256. */
+        torn_bytes?: number
+        torn_sha256?: string
+      }
+    | undefined
 }
 
 /** The session's port to the audit log. */

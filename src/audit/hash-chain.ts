@@ -1,0 +1,366 @@
+// Proves a chain of audit records, or names the first bad one. Takes bytes in pieces of any size and keeps at most one
+// line; reads no file and no clock. docs/audit-format.md defines what is checked.
+
+import { isUtf8 } from 'node:buffer'
+import { createHash, type Hash, hash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
+
+/** What is wrong with the first bad line. */
+export type ChainFault =
+  /** Longer than MAX_RECORD_BYTES. */
+  | 'too_long'
+  | 'not_json'
+  /** JSON, but not an audit record of version 1. */
+  | 'not_record'
+  | 'not_canonical'
+  | 'hash_mismatch'
+  /** Records are missing, repeated or in another order. */
+  | 'seq_gap'
+  | 'prev_mismatch'
+  /** A new chain begins in the middle: two files were joined. */
+  | 'joined_chain'
+  /** The first record is not the first of a chain, and the records before it are not known. */
+  | 'missing_start'
+  /** The file ends within a record. The next start of the log seals it. */
+  | 'torn_tail'
+  /** A record known from elsewhere is not there: the tail was cut off, or the chain was rewritten. */
+  | 'known_record_missing'
+
+export interface ChainOptions {
+  /** Head of the file before, when there is one: the first record may continue it. */
+  before?: ChainHead | undefined
+  /** Accept a first record from the middle of a chain. */
+  partial?: boolean
+  /** A record that must be in the chain, known from a safe place. */
+  known?: ChainHead | undefined
+}
+
+export type ChainReport =
+  | {
+      ok: true
+      records: number
+      /** `seq` of the first record; 0 without records. */
+      first: number
+      /** `start`: begins a chain. `continues`: follows `before`. `middle`: neither, and `partial` was given. */
+      begins: 'start' | 'continues' | 'middle'
+      head: ChainHead
+      /** Sealed tears. */
+      torn: number
+      /** Records that could not be written, by the gap records that count them. */
+      lost: number
+    }
+  | {
+      ok: false
+      fault: ChainFault
+      /** 1-based line of the first bad record. */
+      line: number
+      /** Sequence number that belongs there; 0 when the chain's start is not known. */
+      seq: number
+      /** What is wrong, as a sentence. */
+      message: string
+    }
+
+const NEWLINE = 0x0a
+const HASH = /^[0-9a-f]{64}$/
+
+/** Lines that are no JSON, since the last good record. A gap record that names their digest seals them (AUD-08). */
+interface Tear {
+  line: number
+  bytes: number
+  digest: Hash
+}
+
+/** Feed it the bytes with `push`, then ask `end`. After `done` more bytes change nothing. */
+export class ChainVerifier {
+  readonly #options: ChainOptions
+  #carry: Buffer[] = []
+  #carried = 0
+  #line = 0
+  #records = 0
+  #first = 0
+  #begins: 'start' | 'continues' | 'middle' = 'start'
+  #head: ChainHead | undefined
+  #tear: Tear | undefined
+  #torn = 0
+  #lost = 0
+  #knownSeen = false
+  #bad: (ChainReport & { ok: false }) | undefined
+
+  constructor(options: ChainOptions = {}) {
+    this.#options = options
+  }
+
+  /** A bad record was found. */
+  get done(): boolean {
+    return this.#bad !== undefined
+  }
+
+  get records(): number {
+    return this.#records
+  }
+
+  push(chunk: Buffer): void {
+    let start = 0
+    for (let end = chunk.indexOf(NEWLINE); end >= 0 && !this.done; end = chunk.indexOf(NEWLINE, start)) {
+      let line = chunk.subarray(start, end)
+      if (this.#carried > 0) {
+        line = Buffer.concat([...this.#carry, line])
+        this.#carry = []
+        this.#carried = 0
+      }
+      this.#check(line)
+      start = end + 1
+    }
+    if (this.done || start === chunk.length) return
+    // Copied, so that the caller may use its buffer again.
+    this.#carry.push(Buffer.from(chunk.subarray(start)))
+    this.#carried += chunk.length - start
+    if (this.#carried > MAX_RECORD_BYTES) {
+      this.#line += 1
+      this.#fail('too_long', `The line is longer than ${MAX_RECORD_BYTES} bytes.`)
+    }
+  }
+
+  end(): ChainReport {
+    if (!this.#bad && this.#carried > 0) {
+      this.#line = this.#tear?.line ?? this.#line + 1
+      this.#fail('torn_tail', `The file ends within a record, after ${this.#carried} bytes of it.`)
+    } else if (!this.#bad && this.#tear) {
+      this.#unsealed()
+    }
+    const { known } = this.#options
+    const head = this.#head ?? this.#options.before ?? GENESIS
+    if (!this.#bad && known && !this.#knownSeen) {
+      this.#line += 1
+      const why = head.seq < known.seq ? `The chain ends at seq ${head.seq}` : 'The chain does not hold it'
+      this.#fail('known_record_missing', `${why}, but a record with seq ${known.seq} is known to exist.`)
+    }
+    return (
+      this.#bad ?? {
+        ok: true,
+        records: this.#records,
+        first: this.#first,
+        begins: this.#begins,
+        head,
+        torn: this.#torn,
+        lost: this.#lost,
+      }
+    )
+  }
+
+  #check(bytes: Buffer): void {
+    this.#line += 1
+    const text = isUtf8(bytes) ? bytes.toString() : undefined
+    const value = text === undefined ? undefined : parse(text)
+    if (text === undefined || value === undefined) {
+      this.#extendTear(bytes)
+      return
+    }
+    if (!isRecord(value)) {
+      this.#failAtTear('not_record', 'The line is JSON, but not an audit record of version 1.')
+      return
+    }
+    if (!isCanonical(value, text)) {
+      this.#failAtTear('not_canonical', 'The line is not in canonical form (RFC 8785).')
+      return
+    }
+    if (digestOf(value, text) !== value.hash) {
+      this.#failAtTear('hash_mismatch', 'The record was changed: its hash does not fit its content.')
+      return
+    }
+    if (this.#follows(value) && this.#seals(value)) this.#accept(value)
+  }
+
+  #accept(record: AuditRecord): void {
+    if (this.#records === 0) this.#first = record.seq
+    this.#records += 1
+    this.#head = { seq: record.seq, hash: record.hash }
+    this.#lost += record.gap?.lost ?? 0
+    const { known } = this.#options
+    if (known?.seq !== record.seq) return
+    if (known.hash === record.hash) this.#knownSeen = true
+    else this.#fail('known_record_missing', 'Another record with this seq is known: the chain was rewritten.')
+  }
+
+  /** Is this the record that comes next? */
+  #follows(record: AuditRecord): boolean {
+    const isStart = record.seq === GENESIS.seq + 1 && record.prev === GENESIS.hash
+    if (this.#head === undefined) {
+      const { before, partial } = this.#options
+      if (isStart) this.#begins = 'start'
+      else if (before && record.seq === before.seq + 1 && record.prev === before.hash)
+        this.#begins = 'continues'
+      else if (partial) this.#begins = 'middle'
+      else {
+        this.#failAtTear(
+          'missing_start',
+          `The file begins with seq ${record.seq}; the records before it are missing.`,
+        )
+        return false
+      }
+      return true
+    }
+    const expected = this.#head.seq + 1
+    if (isStart) {
+      this.#failAtTear(
+        'joined_chain',
+        'A new chain begins here: another file was joined, or the log was started over.',
+      )
+    } else if (record.seq > expected) {
+      this.#failAtTear(
+        'seq_gap',
+        `${record.seq - expected} record(s) before seq ${record.seq} are missing here.`,
+      )
+    } else if (record.seq < expected) {
+      this.#failAtTear(
+        'seq_gap',
+        `The record with seq ${record.seq} stands here: inserted, repeated or moved.`,
+      )
+    } else if (record.prev !== this.#head.hash) {
+      this.#failAtTear(
+        'prev_mismatch',
+        'The record does not follow the one before it: `prev` is not its hash.',
+      )
+    }
+    return !this.done
+  }
+
+  /** A tear is good only if this very record is the gap record that names its bytes, and such a record needs a tear. */
+  #seals(record: AuditRecord): boolean {
+    const named = record.gap?.torn_sha256
+    if (this.#tear === undefined) {
+      if (named === undefined) return true
+      this.#fail('not_record', 'The gap record names torn bytes, but there are none before it.')
+      return false
+    }
+    const { bytes, digest } = this.#tear
+    if (record.action !== 'gap' || record.gap?.torn_bytes !== bytes || named !== digest.digest('hex')) {
+      this.#unsealed()
+      return false
+    }
+    this.#tear = undefined
+    this.#torn += 1
+    return true
+  }
+
+  #extendTear(line: Buffer): void {
+    if (this.#tear === undefined) {
+      this.#tear = { line: this.#line, bytes: line.length, digest: createHash('sha256').update(line) }
+      return
+    }
+    this.#tear.bytes += 1 + line.length
+    this.#tear.digest.update('\n').update(line)
+    if (this.#tear.bytes > MAX_RECORD_BYTES) this.#unsealed()
+  }
+
+  #unsealed(): void {
+    this.#failAtTear('not_json', 'The line is not JSON, and no gap record accounts for it.')
+  }
+
+  /** Within a tear the first bad line is the tear's: nothing sealed it. */
+  #failAtTear(fault: ChainFault, message: string): void {
+    if (this.#tear === undefined) {
+      this.#fail(fault, message)
+      return
+    }
+    this.#line = this.#tear.line
+    this.#fail('not_json', 'The line is not JSON, and no gap record accounts for it.')
+  }
+
+  #fail(fault: ChainFault, message: string): void {
+    const before = this.#head ?? this.#options.before
+    const seq = before ? before.seq + 1 : fault === 'missing_start' || this.#options.partial ? 0 : 1
+    this.#bad = { ok: false, fault, line: this.#line, seq, message }
+  }
+}
+
+/** A line whose own hash is right; nothing is said about its neighbours. */
+export function readRecord(bytes: Buffer): AuditRecord | undefined {
+  if (!isUtf8(bytes)) return undefined
+  const text = bytes.toString()
+  const value = parse(text)
+  if (value === undefined || !isRecord(value) || !isCanonical(value, text)) return undefined
+  return digestOf(value, text) === value.hash ? value : undefined
+}
+
+/** Is the line a JSON text? A record that was cut off never is. */
+export function isJson(bytes: Buffer): boolean {
+  return isUtf8(bytes) && parse(bytes.toString()) !== undefined
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function isRecord(value: unknown): value is AuditRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const record = value as Partial<Record<keyof AuditRecord, unknown>>
+  return (
+    record.v === 1 &&
+    Number.isSafeInteger(record.seq) &&
+    (record.seq as number) > 0 &&
+    Number.isSafeInteger(record.mono) &&
+    isHash(record.prev) &&
+    isHash(record.hash) &&
+    typeof record.time === 'string' &&
+    typeof record.instance === 'string' &&
+    typeof record.policy === 'string' &&
+    typeof record.action === 'string' &&
+    (record.decision === 'allow' || record.decision === 'deny') &&
+    typeof record.reason === 'string' &&
+    typeof record.effect === 'string' &&
+    (record.gap === undefined || isGap(record.gap))
+  )
+}
+
+function isGap(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const gap = value as Partial<Record<string, unknown>>
+  const isCount = (n: unknown) => n === undefined || (Number.isSafeInteger(n) && (n as number) >= 0)
+  return isCount(gap['lost']) && isCount(gap['torn_bytes'])
+}
+
+function isHash(value: unknown): boolean {
+  return typeof value === 'string' && HASH.test(value)
+}
+
+/**
+ * JSON.stringify keeps the order of the text, so a text that it gives back and whose members are sorted is canonical.
+ * Only the rest (member names that look like numbers) needs the slower canonicalize.
+ */
+function isCanonical(value: object, text: string): boolean {
+  try {
+    return (JSON.stringify(value) === text && isSorted(value)) || canonicalize(value) === text
+  } catch {
+    return false // nested too deeply, or a lone surrogate
+  }
+}
+
+function isSorted(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isSorted)
+  let last: string | undefined
+  for (const [name, member] of Object.entries(value)) {
+    if (last !== undefined && name <= last) return false
+    if (!name.isWellFormed() || !isSorted(member)) return false
+    last = name
+  }
+  return true
+}
+
+/** Hash over the canonical record without its `hash`. Cutting the member out of the text saves writing it again. */
+function digestOf(record: AuditRecord, text: string): string {
+  const member = `,"hash":"${record.hash}"`
+  const at = text.indexOf(member)
+  if (at >= 0 && at === text.lastIndexOf(member)) {
+    return hash('sha256', text.slice(0, at) + text.slice(at + member.length))
+  }
+  const { hash: _, ...rest } = record
+  return hash('sha256', canonicalize(rest)!)
+}

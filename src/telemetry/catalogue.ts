@@ -1,0 +1,216 @@
+// Every metric of Postern, declared in one place. Label values are closed sets, so that no subject, topic, client id or
+// token id can become one (OPS-02). Sets that other layers own are parameters. docs/metrics.md is made from this.
+
+import type { Family, Tally } from './tally.ts'
+
+/** A value that is read when somebody scrapes; labelled ones have one value for each of `rows`. */
+export interface GaugeSpec {
+  name: string
+  help: string
+  labelNames: readonly string[]
+  rows: readonly (readonly string[])[]
+}
+
+/** The closed sets of the other layers, in the order in which they index them. */
+export interface CatalogueSets {
+  /** Outcomes of a decision; index 0 is the allow, all others deny. */
+  verdicts: readonly string[]
+  /** Why a CONNECT is refused. */
+  authFailures: readonly string[]
+  /** Faults of the wire reader. */
+  faults: readonly string[]
+  /** Why a session ended. */
+  endCauses: readonly string[]
+  /** Configured issuers. */
+  issuers: readonly string[]
+}
+
+export const SIDES = ['client', 'server'] as const
+export const DIRECTIONS = ['client_to_server', 'server_to_client'] as const
+/** Control Packet types 1 to 15, MQTT 5.0 §2.1.2. */
+export const PACKET_TYPES = [
+  'connect',
+  'connack',
+  'publish',
+  'puback',
+  'pubrec',
+  'pubrel',
+  'pubcomp',
+  'subscribe',
+  'suback',
+  'unsubscribe',
+  'unsuback',
+  'pingreq',
+  'pingresp',
+  'disconnect',
+  'auth',
+] as const
+export const RELOADS = ['policy', 'keys', 'config'] as const
+export const RESULTS = ['ok', 'failed'] as const
+
+/** What each label may hold, for docs/metrics.md. */
+export const LABELS: ReadonlyMap<string, string> = new Map([
+  ['decision', '`allow` or `deny`'],
+  [
+    'reason',
+    'for an allow `allow` (`ok` for a CONNECT), else the name of the reason to deny; the same names as in the audit log',
+  ],
+  ['cause', 'why a session ended; the same names as in the audit log'],
+  ['side', '`client` (agent) or `server` (broker): who sent it'],
+  ['fault', 'name of the fault that the packet reader found'],
+  ['direction', '`client_to_server` or `server_to_client`'],
+  ['type', 'MQTT Control Packet type in lower case'],
+  ['result', '`ok` or `failed`; for audit records `written` or `lost`'],
+  ['what', '`policy`, `keys` or `config`'],
+  ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
+  ['issuer', 'a configured issuer'],
+  ['version', 'of Postern, or digest of the policy in force'],
+  ['node', 'version of Node.js'],
+  ['le', 'upper bound of the bucket in seconds'],
+])
+
+export const HISTOGRAM = {
+  name: 'postern_decision_seconds',
+  help: 'Time to decide on one packet: the time for a chunk, shared by the packets decided in it.',
+} as const
+export const BUILD_INFO = {
+  name: 'postern_build_info',
+  help: 'Versions of Postern and Node.js; always 1.',
+} as const
+export const POLICY_INFO = {
+  name: 'postern_policy_info',
+  help: 'Version of the policy in force; always 1.',
+} as const
+
+/** Slots of the tally. Row i of a family is slot `first + i`; the order of the rows is given for each. */
+export interface Catalogue {
+  /** Row 0: accepted; row 1 + i: refused for `authFailures[i]`. */
+  connects: Family
+  /** Row i: `verdicts[i]`; so for the three below. */
+  publishes: Family
+  /** One count for each Topic Filter. */
+  subscribes: Family
+  deliveries: Family
+  wills: Family
+  /** Row i: `endCauses[i]`. */
+  sessionsEnded: Family
+  /** Row i: client, `faults[i]`; row faults.length + i: server. */
+  protocolErrors: Family
+  /** Row type - 1: client to server; row 14 + type: server to client. */
+  packets: Family
+  /** Rows: client to server, server to client. */
+  bytes: Family
+  /** Rows: written, lost. */
+  auditRecords: Family
+  auditWriteErrors: Family
+  /** Rows: ok, failed. */
+  keyFetches: Family
+  /** Row 2 * RELOADS index, plus 1 when it failed. */
+  reloads: Family
+  /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
+  connections: Family
+  auditPendingBytes: GaugeSpec
+  /** Row i: `issuers[i]`; NaN before the first set. */
+  keySetAge: GaugeSpec
+  policyLoaded: GaugeSpec
+  ready: GaugeSpec
+}
+
+/** Declares all families in `tally`. Call once, at start. */
+export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
+  const counter = (name: string, help: string, labelNames: string[], rows: string[][]): Family =>
+    tally.declare({ name, help, kind: 'counter', labelNames, rows })
+  const gauge = (name: string, help: string): GaugeSpec => ({ name, help, labelNames: [], rows: [[]] })
+  const decided = ['decision', 'reason']
+  const verdicts = sets.verdicts.map((name, i) => [i === 0 ? 'allow' : 'deny', name])
+
+  return {
+    connects: counter('postern_connects_total', 'CONNECT packets decided.', decided, [
+      ['allow', 'ok'],
+      ...sets.authFailures.map((name) => ['deny', name]),
+    ]),
+    publishes: counter('postern_publishes_total', 'PUBLISH packets from agents decided.', decided, verdicts),
+    subscribes: counter(
+      'postern_subscribes_total',
+      'Topic Filters in SUBSCRIBE packets decided.',
+      decided,
+      verdicts,
+    ),
+    deliveries: counter('postern_deliveries_total', 'PUBLISH packets to agents decided.', decided, verdicts),
+    wills: counter('postern_wills_total', 'Will Messages decided.', decided, verdicts),
+    sessionsEnded: counter(
+      'postern_sessions_ended_total',
+      'Sessions ended.',
+      ['cause'],
+      sets.endCauses.map((cause) => [cause]),
+    ),
+    protocolErrors: counter(
+      'postern_protocol_errors_total',
+      'Packets that MQTT 5.0 forbids.',
+      ['side', 'fault'],
+      pairs(SIDES, sets.faults),
+    ),
+    packets: counter(
+      'postern_packets_total',
+      'MQTT Control Packets received.',
+      ['direction', 'type'],
+      pairs(DIRECTIONS, PACKET_TYPES),
+    ),
+    bytes: counter(
+      'postern_bytes_total',
+      'Bytes received.',
+      ['direction'],
+      DIRECTIONS.map((direction) => [direction]),
+    ),
+    auditRecords: counter(
+      'postern_audit_records_total',
+      'Audit records.',
+      ['result'],
+      [['written'], ['lost']],
+    ),
+    auditWriteErrors: counter(
+      'postern_audit_write_errors_total',
+      'Failed writes of the audit log.',
+      [],
+      [[]],
+    ),
+    keyFetches: counter(
+      'postern_key_fetches_total',
+      'Fetches of key sets (JWKS).',
+      ['result'],
+      RESULTS.map((result) => [result]),
+    ),
+    reloads: counter(
+      'postern_reloads_total',
+      'Reloads of files.',
+      ['what', 'result'],
+      pairs(RELOADS, RESULTS),
+    ),
+    connections: tally.declare({
+      name: 'postern_connections',
+      help: 'Open connections from agents.',
+      kind: 'gauge',
+      labelNames: ['state'],
+      rows: [['unauthenticated'], ['active']],
+    }),
+    auditPendingBytes: gauge(
+      'postern_audit_pending_bytes',
+      'Bytes of audit records that are not on disk yet.',
+    ),
+    keySetAge: {
+      name: 'postern_key_set_age_seconds',
+      help: 'Time since the key set (JWKS) of an issuer was last read; NaN before the first time.',
+      labelNames: ['issuer'],
+      rows: sets.issuers.map((issuer) => [issuer]),
+    },
+    policyLoaded: gauge(
+      'postern_policy_loaded_timestamp_seconds',
+      'When the policy in force was loaded (Unix time).',
+    ),
+    ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
+  }
+}
+
+function pairs(outer: readonly string[], inner: readonly string[]): string[][] {
+  return outer.flatMap((a) => inner.map((b) => [a, b]))
+}

@@ -1,0 +1,11 @@
+// An audit sink that keeps events in memory, for tests of the layers above.
+import type { AuditEvent, AuditSink } from '../../src/audit/event.ts'
+
+export class RecordingAudit implements AuditSink {
+  accepting = true
+  readonly events: AuditEvent[] = []
+
+  append(event: AuditEvent): void {
+    this.events.push(event)
+  }
+}
