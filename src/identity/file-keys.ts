@@ -23,7 +23,7 @@ export class FileKeys implements KeySource {
   }
 
   /**
-   * Reads the file and puts its keys in place of the old ones, all or none. Used at start and for every reload.
+   * Reads the file and puts its keys in place of the old ones, all or none.
    *
    * @throws PosternError `ERR_KEY_FILE`; the set in use stays
    */

@@ -20,6 +20,12 @@ export const KEY_LOAD_RESULTS = [
 export type KeyLoadResult = (typeof KEY_LOAD_RESULTS)[number]
 
 export interface KeySource {
+  /**
+   * Loads the keys now: at start, and whenever told that they may have changed. Keys that cannot be loaded leave the
+   * set in use as it is. A file that is bad rejects with a PosternError; a URL never rejects, its results go to
+   * `onLoad`, and it is tried again by itself.
+   */
+  load(): Promise<void>
   /** The key for a token header; may wait for one fetch. Never rejects. */
   keyFor(alg: string, kid: string | undefined): Promise<KeyAnswer>
   /** true while `keyFor` can find keys: a set is there and not too old. */

@@ -57,8 +57,8 @@ export class RemoteKeys implements KeySource {
     })
   }
 
-  /** Fetches for the first time and keeps the set fresh from then on. Resolves when the first attempt has ended. */
-  start(): Promise<void> {
+  /** Fetches and keeps the set fresh from then on. Resolves when the attempt has ended, however it went. */
+  load(): Promise<void> {
     return this.#refresh()
   }
 
@@ -113,13 +113,13 @@ export class RemoteKeys implements KeySource {
 
   /** Joins the fetch in flight or starts one; afterwards the next one is scheduled. */
   #refresh(): Promise<void> {
-    this.#inFlight ??= this.#load().finally(() => {
+    this.#inFlight ??= this.#attempt().finally(() => {
       this.#inFlight = undefined
     })
     return this.#inFlight
   }
 
-  async #load(): Promise<void> {
+  async #attempt(): Promise<void> {
     this.#nextFetch?.cancel()
     let result: KeyLoadResult = 'ok'
     try {
