@@ -1,0 +1,128 @@
+// The compiled permission of one principal, asked for every packet: the intersection of its layers. Synchronous;
+// a decision allocates nothing and makes no string. Hot path: decidePublish, decideDelivery. design.md 3.5-3.9, 4.
+import type { Layer } from './layer.ts'
+import { type PublishRequest, SubscribeRequest } from './request.ts'
+import type { Subject } from './subject.ts'
+import { Verdict } from './verdict.ts'
+
+export { PublishRequest } from './request.ts'
+
+export interface AclOptions {
+  /** SUBSCRIBE above the QoS of the rules: grant the lower one, or deny. */
+  readonly qosAboveLimit: 'downgrade' | 'deny'
+  /** A filter that shares topics with a deny rule: refuse, or grant and filter the deliveries. */
+  readonly overlappingDeny: 'refuse' | 'filter'
+}
+
+/** Made by `Policy.bind`. What it answers about the last decision holds until the next one. */
+export class Acl {
+  readonly subject: Subject
+  /** In the order in which the first denial names the reason: token, tenant, agent, user, pair. */
+  readonly layers: readonly Layer[]
+  /** Sentences about rules that could not be bound; no claim values. */
+  readonly bindProblems: readonly string[]
+  /** After an ALLOW of `decideSubscribe`: the QoS to ask of the broker. */
+  grantedQos = 0
+  /** The first layer that denied the last action; -1: it was allowed. */
+  decidingLayer = -1
+  #verdicts: Verdict[]
+  #subscribe: SubscribeRequest
+
+  constructor(
+    subject: Subject,
+    layers: readonly Layer[],
+    bindProblems: readonly string[],
+    options: AclOptions,
+  ) {
+    this.subject = subject
+    this.layers = layers
+    this.bindProblems = bindProblems
+    this.#verdicts = layers.map(() => Verdict.NO_RULE)
+    this.#subscribe = new SubscribeRequest(
+      options.overlappingDeny === 'refuse',
+      options.qosAboveLimit === 'deny',
+    )
+  }
+
+  /**
+   * A PUBLISH of the agent, or its Will. The Response Topic must be one that the sender may receive, or a better
+   * privileged responder could be made to publish for it. design.md 3.9
+   */
+  decidePublish(request: PublishRequest): Verdict {
+    const { response, responseStart, responseEnd } = request
+    const mayReceive =
+      responseStart < 0 || this.decideDelivery(response, responseStart, responseEnd) === Verdict.ALLOW
+    this.decidingLayer = -1
+    for (let i = 0; i < this.layers.length; i++) {
+      const verdict = this.layers[i]!.decidePublish(request)
+      this.#verdicts[i] = verdict
+      if (verdict !== Verdict.ALLOW && this.decidingLayer < 0) this.decidingLayer = i
+    }
+    if (this.decidingLayer >= 0) return this.#verdicts[this.decidingLayer]!
+    if (mayReceive) return Verdict.ALLOW
+    this.decideDelivery(response, responseStart, responseEnd)
+    return Verdict.RESPONSE_TOPIC_NOT_ALLOWED
+  }
+
+  /**
+   * One filter of a SUBSCRIBE, with its `$share/{group}/` if it has one. One rule of each layer must cover all of
+   * it; nothing is narrowed but the QoS. RFC 9431 §3.2, ACL-04
+   */
+  decideSubscribe(buf: Buffer, start: number, end: number, qos: number): Verdict {
+    const request = this.#subscribe
+    this.grantedQos = 0
+    if (!request.read(buf, start, end)) return this.#denyMalformed()
+    request.qos = qos
+    for (;;) {
+      let granted = request.qos
+      this.decidingLayer = -1
+      for (let i = 0; i < this.layers.length; i++) {
+        const verdict = this.layers[i]!.decideSubscribe(request)
+        this.#verdicts[i] = verdict
+        if (verdict === Verdict.ALLOW) granted = Math.min(granted, request.grantedQos)
+        else if (this.decidingLayer < 0) this.decidingLayer = i
+      }
+      if (this.decidingLayer >= 0) return this.#verdicts[this.decidingLayer]!
+      this.grantedQos = granted
+      if (granted === request.qos) return Verdict.ALLOW
+      // Another layer allows less: ask again with that, for a rule may have a lowest QoS too.
+      request.qos = granted
+    }
+  }
+
+  /** A message of the broker: allowed if a subscription to exactly this Topic Name were, at some QoS. */
+  decideDelivery(name: Buffer, start: number, end: number): Verdict {
+    this.decidingLayer = -1
+    for (let i = 0; i < this.layers.length; i++) {
+      const verdict = this.layers[i]!.decideReceive(name, start, end)
+      this.#verdicts[i] = verdict
+      if (verdict !== Verdict.ALLOW && this.decidingLayer < 0) this.decidingLayer = i
+    }
+    return this.decidingLayer < 0 ? Verdict.ALLOW : this.#verdicts[this.decidingLayer]!
+  }
+
+  /**
+   * By layer name, the rule that decided the last action: every layer's after an ALLOW, else those of the layers
+   * that denied. `-`: no rule of the layer speaks of the topic.
+   */
+  decidedRules(): Record<string, string> {
+    const rules: Record<string, string> = {}
+    for (const [i, layer] of this.layers.entries()) {
+      if (this.decidingLayer < 0 || this.#verdicts[i] !== Verdict.ALLOW)
+        rules[layer.name] = layer.decided?.rule ?? '-'
+    }
+    return rules
+  }
+
+  /** The last decision of one layer, by its place in `layers`. */
+  verdictOf(layer: number): Verdict {
+    return this.#verdicts[layer] ?? Verdict.NO_RULE
+  }
+
+  #denyMalformed(): Verdict {
+    this.#verdicts.fill(Verdict.NO_RULE)
+    for (const layer of this.layers) if (layer.name !== 'pair') layer.decided = undefined
+    this.decidingLayer = 0
+    return Verdict.NO_RULE
+  }
+}
