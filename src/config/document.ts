@@ -25,16 +25,18 @@ export function readSource(text: string): SourceText {
     line: lines.linePos(error.pos[0]).line,
     message: sentence(error.code, error.message),
   }))
+  // One slip makes the reader stumble on: what follows on its line is noise.
+  const first = errors.filter((error, i) => errors.findIndex((other) => other.line === error.line) === i)
   const lineOf = (path: Path): number => lines.linePos(offsetOf(document, path)).line
   const fatal = document.errors.some((error) => error.code !== 'DUPLICATE_KEY')
-  if (fatal) return { value: undefined, errors, lineOf }
+  if (fatal) return { value: undefined, errors: first, lineOf }
   try {
     // `maxAliasCount` bounds what aliases of aliases expand to.
-    return { value: document.toJS({ maxAliasCount: 100 }), errors, lineOf }
+    return { value: document.toJS({ maxAliasCount: 100 }), errors: first, lineOf }
   } catch {
     const message =
       'An alias (`*name`) has no anchor (`&name`) before it, or the aliases expand without measure.'
-    return { value: undefined, errors: [...errors, { line: 1, message }], lineOf }
+    return { value: undefined, errors: [...first, { line: 1, message }], lineOf }
   }
 }
 

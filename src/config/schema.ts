@@ -324,7 +324,7 @@ export const configSchema = section({
       'Connections at a time that have not finished CONNECT.',
     ),
     connectTimeout: duration('5s', '10ms', '5m').describe('From accept to the complete CONNECT.'),
-    connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT without its Will Payload.'),
+    connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT, with token and Will.'),
     publishHeadBytes: size('64KiB', '16B', '1MiB').describe('Longest PUBLISH without its payload.'),
     controlPacketBytes: size('64KiB', '16B', '1MiB').describe('Longest packet of any other type.'),
     packetBytes: size(String(LARGEST_PACKET_BYTES), '1KiB', String(LARGEST_PACKET_BYTES)).describe(
@@ -355,7 +355,7 @@ export interface SchemaNode {
   description?: string
   default?: unknown
   enum?: unknown[]
-  const?: unknown
+  pattern?: string
   anyOf?: SchemaNode[]
   properties?: Record<string, SchemaNode>
   items?: SchemaNode
