@@ -93,7 +93,7 @@ async function syncDirectory(path: string): Promise<void> {
 
 /** Finds the last line that is a record. Only a bounded end of the file is read. */
 async function readTail(handle: FileHandle, size: number, path: string): Promise<Tail> {
-  // Room for a tear, and for the record before it.
+  // Room for a tear (no longer than a record), and for the record before it.
   const wanted = Math.min(size, 2 * MAX_RECORD_BYTES)
   const bytes = Buffer.alloc(wanted)
   let filled = 0
@@ -102,16 +102,15 @@ async function readTail(handle: FileHandle, size: number, path: string): Promise
     if (bytesRead === 0) break
     filled += bytesRead
   }
-  return tailOf(bytes.subarray(0, filled), size > wanted, path)
+  return tailOf(bytes.subarray(0, filled), path)
 }
 
-/** @param cut `bytes` begin in the middle of the file */
-function tailOf(bytes: Buffer, cut: boolean, path: string): Tail {
+function tailOf(bytes: Buffer, path: string): Tail {
   const unterminated = bytes.length > 0 && bytes[bytes.length - 1] !== NEWLINE
   /** End of the line being looked at, without its newline. */
   let end = unterminated ? bytes.length : bytes.length - 1
   const last = end
-  while (end >= 0) {
+  while (last - end <= MAX_RECORD_BYTES) {
     const start = end === 0 ? 0 : bytes.lastIndexOf(NEWLINE, end - 1) + 1
     const line = bytes.subarray(start, end)
     const record = readRecord(line)
@@ -125,8 +124,9 @@ function tailOf(bytes: Buffer, cut: boolean, path: string): Tail {
   }
   if (bytes.length === 0) return { head: GENESIS, unterminated: false, torn: undefined }
   const begin = bytes.subarray(0, RECORD_START.length)
-  if (cut || !RECORD_START.subarray(0, begin.length).equals(begin))
+  if (last > MAX_RECORD_BYTES || !RECORD_START.subarray(0, begin.length).equals(begin)) {
     throw tailError(path, 'does not end like an audit log')
+  }
   return { head: GENESIS, unterminated, torn: tornBetween(bytes, 0, last) }
 }
 

@@ -1,0 +1,177 @@
+// The admin listener: metrics and probes, for machines of the operator only (OPS-03). Read-only, shows no secret, and
+// has an address of its own, by default on loopback. The only file that imports node:http.
+
+import { rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { PosternError } from '../errors.ts'
+
+/** One condition of readiness. */
+export interface ReadyCheck {
+  /** Short, such as `policy`; shown in /readyz. */
+  name: string
+  /** true, or why not, as a sentence without secrets. */
+  ok(): true | string
+}
+
+export interface AdminOptions {
+  address: { kind: 'tcp' | 'unix'; host: string; port: number; path: string }
+  metrics: { readonly contentType: string; render(): Promise<string> }
+  checks: readonly ReadyCheck[]
+}
+
+const INDEX = `Postern admin
+/metrics  Prometheus text format
+/livez    200 while the process answers
+/readyz   200 when agents can be served, else 503; the body says why
+`
+const TEXT = 'text/plain; charset=utf-8'
+const MAX_HEADER_BYTES = 8 * 1024
+const MAX_CONNECTIONS = 64
+const REQUEST_TIMEOUT_MS = 5000
+
+interface Answer {
+  status: number
+  type: string
+  body: string
+}
+
+export class AdminServer {
+  readonly #options: AdminOptions
+  readonly #server: Server
+
+  constructor(options: AdminOptions) {
+    this.#options = options
+    this.#server = createServer(
+      {
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: REQUEST_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+      },
+      (asked, response) => void this.#serve(asked, response),
+    )
+    this.#server.maxConnections = MAX_CONNECTIONS
+  }
+
+  /** Port it listens on (useful when 0 was asked for); 0 for a Unix socket. */
+  get port(): number {
+    const bound = this.#server.address()
+    return bound !== null && typeof bound === 'object' ? (bound as AddressInfo).port : 0
+  }
+
+  /** @throws PosternError `ERR_ADMIN_LISTEN` */
+  async listen(): Promise<void> {
+    const { address } = this.#options
+    try {
+      if (address.kind === 'tcp') return await this.#bind({ host: address.host, port: address.port })
+      if (await isAbandoned(address.path)) rmSync(address.path)
+      await this.#bind({ path: address.path })
+    } catch (cause) {
+      const where = address.kind === 'tcp' ? `${address.host}:${address.port}` : address.path
+      const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+      throw new PosternError(
+        'ERR_ADMIN_LISTEN',
+        'internal',
+        `The admin listener cannot use ${where}: ${reason}.`,
+        {
+          cause,
+        },
+      )
+    }
+  }
+
+  /** Ends idle connections at once and waits for the answers under way. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()))
+  }
+
+  #bind(where: { host: string; port: number } | { path: string }): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(where, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  async #serve(asked: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, type, body } = await this.#answer(asked)
+    response.writeHead(status, {
+      'content-type': type,
+      'content-length': Buffer.byteLength(body),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+    })
+    response.end(asked.method === 'HEAD' ? undefined : body)
+  }
+
+  async #answer(asked: IncomingMessage): Promise<Answer> {
+    if (asked.method !== 'GET' && asked.method !== 'HEAD') {
+      return { status: 405, type: TEXT, body: 'Only GET and HEAD are served here.\n' }
+    }
+    switch (asked.url?.split('?', 1)[0]) {
+      case '/':
+        return { status: 200, type: TEXT, body: INDEX }
+      case '/livez':
+        return { status: 200, type: TEXT, body: 'ok\n' }
+      case '/readyz':
+        return this.#readiness()
+      case '/metrics':
+        return this.#metrics()
+      default:
+        return { status: 404, type: TEXT, body: 'Not found; / lists what is here.\n' }
+    }
+  }
+
+  #readiness(): Answer {
+    const checks = this.#options.checks.map((check) => {
+      const result = run(check)
+      return result === true
+        ? { name: check.name, ok: true }
+        : { name: check.name, ok: false, message: result }
+    })
+    const ready = checks.every((check) => check.ok)
+    return {
+      status: ready ? 200 : 503,
+      type: 'application/json',
+      body: `${JSON.stringify({ ready, checks })}\n`,
+    }
+  }
+
+  async #metrics(): Promise<Answer> {
+    const { metrics } = this.#options
+    try {
+      return { status: 200, type: metrics.contentType, body: await metrics.render() }
+    } catch {
+      return { status: 500, type: TEXT, body: 'The metrics could not be collected.\n' }
+    }
+  }
+}
+
+/** All checks at once, for the `postern_ready` gauge. */
+export function isReady(checks: readonly ReadyCheck[]): boolean {
+  return checks.every((check) => run(check) === true)
+}
+
+/** A check that fails to run is a failed check. */
+function run(check: ReadyCheck): true | string {
+  try {
+    return check.ok()
+  } catch {
+    return 'The check itself failed.'
+  }
+}
+
+/** A socket file that nobody answers on is left from a process that was killed. */
+function isAbandoned(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = request({ socketPath: path, path: '/livez' }, (response) => {
+      response.destroy()
+      resolve(false)
+    })
+    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+    probe.end()
+  })
+}

@@ -1,0 +1,20 @@
+// Child process of audit-file.test.ts: appends records until it is killed. Says once that the first are on disk.
+import { AuditLog } from '../../src/audit/audit-log.ts'
+import { systemClock } from '../../src/clock.ts'
+import { PUBLISH } from './chain.ts'
+
+const silent = { written() {}, lost() {}, failed() {}, recovered() {} }
+const log = await AuditLog.open(process.argv[2]!, {
+  clock: systemClock,
+  instance: 'child',
+  policy: 'a1b2',
+  onFailure: 'deny',
+  flushInterval: 1,
+  maxPending: 1e7,
+  observer: silent,
+})
+for (let round = 0; ; round++) {
+  for (let i = 0; i < 50; i++) log.append(PUBLISH)
+  await log.flush()
+  if (round === 2) process.stdout.write(`${JSON.stringify(log.head)}\n`)
+}
