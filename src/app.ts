@@ -1,0 +1,379 @@
+// Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
+
+import { hash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { connect as probe } from 'node:net'
+import { AuditLog } from './audit/audit-log.ts'
+import { type Clock, systemClock } from './clock.ts'
+import type { Config } from './config/config.ts'
+import { PosternError, type Problem } from './errors.ts'
+import { AUTH_FAILURES } from './identity/auth-failure.ts'
+import { Authenticator } from './identity/authenticator.ts'
+import { watchFile } from './identity/file-watch.ts'
+import { openIssuers } from './identity/issuers.ts'
+import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
+import { dial, endpointOf } from './net/dialer.ts'
+import { Listener } from './net/listener.ts'
+import { loadPolicy } from './policy/document.ts'
+import type { BindOptions, Policy } from './policy/policy.ts'
+import type { SessionContext } from './session/context.ts'
+import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
+import type { SessionSlots } from './session/recorder.ts'
+import { SessionRegistry } from './session/registry.ts'
+import { SessionMemory } from './session/session-memory.ts'
+import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
+import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
+import { DecisionTimes } from './telemetry/decision-times.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
+import { Metrics } from './telemetry/metrics.ts'
+import { slotOf, Tally } from './telemetry/tally.ts'
+import { FAULTS } from './wire/fault.ts'
+
+/** MQTT sessions remembered after their connection ended. */
+const REMEMBERED_SESSIONS = 10_000
+/** How often the broker is probed for /readyz. */
+const UPSTREAM_PROBE_MS = 5_000
+
+/** A policy file that cannot be used: `problems` says all that is wrong with it. */
+export class PolicyError extends PosternError {
+  readonly problems: readonly Problem[]
+  constructor(file: string, problems: readonly Problem[]) {
+    super('ERR_POLICY', 'internal', `${file} is not a usable policy`)
+    this.problems = problems
+  }
+}
+
+/** @throws PolicyError; PosternError ERR_POLICY_FILE when it cannot be read */
+export async function readPolicy(file: string): Promise<Policy> {
+  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    throw new PosternError('ERR_POLICY_FILE', 'internal', `cannot read the policy: ${cause.message}`, {
+      cause,
+    })
+  })
+  const loaded = loadPolicy(text, file, (canonical) => hash('sha256', canonical))
+  if ('problems' in loaded) throw new PolicyError(file, loaded.problems)
+  return loaded.policy
+}
+
+export interface AppOptions {
+  clock?: Clock
+  logger?: Logger
+  /** Version of Postern, for `postern_build_info`. */
+  version: string
+}
+
+export class App {
+  readonly config: Config
+  readonly logger: Logger
+  readonly tally = new Tally()
+  readonly listeners: Listener[] = []
+  readonly #clock: Clock
+  readonly #version: string
+  readonly #catalogue: Catalogue
+  readonly #checks: ReadyCheck[]
+  #audit!: AuditLog
+  #issuers: IssuerRuntime[] = []
+  #context!: SessionContext
+  #registry!: SessionRegistry
+  #admin: AdminServer | undefined
+  #policyLoadedMs = 0
+  #upstreamReachable: true | string = 'the broker has not been tried yet'
+  #stopWatching: (() => void)[] = []
+  #probeTimer: { cancel(): void } | undefined
+  #stopped = false
+
+  constructor(config: Config, options: AppOptions) {
+    this.config = config
+    this.#clock = options.clock ?? systemClock
+    this.#version = options.version
+    this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
+    this.#catalogue = declareCatalogue(this.tally, {
+      verdicts: OUTCOME_NAMES,
+      authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
+      faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
+      endCauses: Object.keys(END_CAUSES),
+      issuers: config.issuers.map((issuer) => issuer.issuer),
+    })
+    this.#checks = [
+      { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
+      { name: 'keys', ok: () => this.#keysReady() },
+      { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
+      { name: 'upstream', ok: () => this.#upstreamReachable },
+    ]
+  }
+
+  /** Where the admin endpoints answer, such as `http://127.0.0.1:9464`; undefined when they are off. */
+  get adminUrl(): string | undefined {
+    const address = this.config.admin?.address
+    if (this.#admin === undefined || address === undefined) return undefined
+    if (address.kind === 'unix') return `unix:${address.path}`
+    const host = address.host.includes(':') ? `[${address.host}]` : address.host
+    return `http://${host}:${this.#admin.port}`
+  }
+
+  get connections(): number {
+    return this.#registry.size
+  }
+
+  get ready(): boolean {
+    return isReady(this.#checks)
+  }
+
+  /**
+   * Loads policy and keys, opens the audit log, and binds: admin first, agents' listeners last. Nothing stays open
+   * when it fails.
+   *
+   * @throws PosternError of the part that failed
+   */
+  async start(): Promise<void> {
+    try {
+      await this.#start()
+    } catch (error) {
+      await this.#close()
+      throw error
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { config, logger } = this
+    const policy = await readPolicy(config.policy.file)
+    this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
+      this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
+      if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
+    })
+    await this.#openAudit(policy.version)
+    this.#policyLoadedMs = this.#clock.now()
+    const times = new DecisionTimes()
+    this.#context = this.#makeContext(policy, times)
+    this.#registry = new SessionRegistry(this.#context)
+    await this.#openAdmin(times)
+    await this.#watch()
+    this.#probeUpstream()
+    for (const listener of config.listeners) {
+      const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
+      await bound.listen()
+      this.listeners.push(bound)
+      logger.info({ listener: bound.name, address: bound.address }, 'listening')
+    }
+    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
+  }
+
+  /** Resolves when every record so far is on disk. */
+  flushAudit(): Promise<void> {
+    return this.#audit.flush()
+  }
+
+  /** Reads policy and key files again. What is bad is reported and stays as it was. */
+  async reload(): Promise<void> {
+    await this.#reloadPolicy()
+    await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+  }
+
+  /**
+   * Stops taking connections, ends every session within `withinMs` (default `sessions.drain`), flushes the audit
+   * log. Idempotent.
+   */
+  async stop({ withinMs = this.config.sessions.drain }: { withinMs?: number } = {}): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#context.draining = true
+    for (const listener of this.listeners) listener.close()
+    await this.#registry.drain(withinMs)
+    this.#audit.append({ action: 'stop', decision: 'allow', reason: 'ok', effect: 'stopped' })
+    await this.#close()
+  }
+
+  async #close(): Promise<void> {
+    this.#probeTimer?.cancel()
+    for (const stop of this.#stopWatching) stop()
+    for (const listener of this.listeners) listener.close()
+    await this.#admin?.close()
+    await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#audit?.close()
+  }
+
+  #makeContext(policy: Policy, times: DecisionTimes): SessionContext {
+    const { config } = this
+    const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
+    const authenticator = new Authenticator(verifier, config, this.#clock)
+    const bindOptions = bindOptionsOf(config)
+    return {
+      config,
+      clock: this.#clock,
+      audit: this.#audit,
+      tally: this.tally,
+      slots: this.#slots(),
+      logger: this.logger,
+      admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
+      dial: (events) =>
+        dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
+          this.#onPanic(error)
+        }),
+      memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
+      bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
+      policyInForce: { policy, epoch: 1 },
+      draining: false,
+      observeDecisions: (seconds, count) => times.observe(seconds, count),
+    }
+  }
+
+  #slots(): SessionSlots {
+    const c = this.#catalogue
+    const connects = new Map(c.connects.rows.map(([, reason], i) => [reason, c.connects.first + i]))
+    const ended = new Map(c.sessionsEnded.rows.map(([cause], i) => [cause, c.sessionsEnded.first + i]))
+    const faults = FAULTS.length + SESSION_FAULTS.length
+    return {
+      publishes: c.publishes.first,
+      subscribes: c.subscribes.first,
+      deliveries: c.deliveries.first,
+      wills: c.wills.first,
+      connect: (reason) => connects.get(reason)!,
+      ended: (cause) => ended.get(cause)!,
+      clientFaults: c.protocolErrors.first,
+      serverFaults: c.protocolErrors.first + faults,
+      packets: c.packets.first,
+      bytes: c.bytes.first,
+      connections: c.connections.first,
+    }
+  }
+
+  async #openAudit(policyVersion: string): Promise<void> {
+    const { config, logger, tally } = this
+    const { auditRecords, auditWriteErrors } = this.#catalogue
+    this.#audit = await AuditLog.open(config.audit.file, {
+      clock: this.#clock,
+      instance: config.instance,
+      policy: policyVersion,
+      onFailure: config.audit.onFailure,
+      flushInterval: config.audit.flushInterval,
+      maxPending: config.audit.maxPending,
+      observer: {
+        written: (records) => tally.add(slotOf(auditRecords, 'written'), records),
+        lost: (records) => tally.add(slotOf(auditRecords, 'lost'), records),
+        failed: (error) => {
+          tally.add(auditWriteErrors.first)
+          logger.error({ err: error }, 'the audit log cannot be written')
+        },
+        recovered: () => logger.info({}, 'the audit log can be written again'),
+      },
+    })
+  }
+
+  async #openAdmin(times: DecisionTimes): Promise<void> {
+    const { admin } = this.config
+    if (admin === undefined) return
+    const metrics = new Metrics(this.tally)
+    const c = this.#catalogue
+    metrics.decisionTimes(times)
+    metrics.buildInfo(this.#version, process.version)
+    metrics.policyInfo(() => this.#context.policyInForce.policy.version)
+    metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
+    metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
+    metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
+    metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
+    this.#admin = new AdminServer({ address: admin.address, metrics, checks: this.#checks })
+    await this.#admin.listen()
+    this.logger.info({ address: this.adminUrl }, 'admin endpoints')
+  }
+
+  async #watch(): Promise<void> {
+    this.#stopWatching.push(
+      await watchFile(this.config.policy.file, this.#clock, () => void this.#reloadPolicy()),
+    )
+    for (const issuer of this.#issuers) {
+      const { file } = issuer.config.jwks
+      if (file === undefined) continue
+      this.#stopWatching.push(await watchFile(file, this.#clock, () => void this.#reloadKeys(issuer)))
+    }
+  }
+
+  async #reloadPolicy(): Promise<void> {
+    const { file } = this.config.policy
+    try {
+      const policy = await readPolicy(file)
+      this.#audit.policy = policy.version
+      this.#registry.usePolicy(policy)
+      this.#policyLoadedMs = this.#clock.now()
+      this.#reloaded('policy', 'ok', file)
+    } catch (error) {
+      const problems = error instanceof PolicyError ? error.problems : undefined
+      this.#reloaded('policy', 'failed', file, error, problems)
+    }
+  }
+
+  async #reloadKeys(issuer: IssuerRuntime): Promise<void> {
+    const source = issuer.config.jwks.file ?? issuer.config.jwks.url!
+    try {
+      await issuer.keys.load()
+      this.#reloaded('keys', 'ok', source)
+    } catch (error) {
+      this.#reloaded('keys', 'failed', source, error)
+    }
+  }
+
+  #reloaded(
+    what: 'policy' | 'keys',
+    result: 'ok' | 'failed',
+    source: string,
+    error?: unknown,
+    problems?: readonly Problem[],
+  ): void {
+    this.tally.add(slotOf(this.#catalogue.reloads, what, result))
+    const ok = result === 'ok'
+    this.#audit.append({
+      action: what,
+      decision: ok ? 'allow' : 'deny',
+      reason: ok ? 'ok' : 'reload_failed',
+      effect: ok ? 'in force' : 'the former one stays in force',
+      detail: source,
+    })
+    if (ok) this.logger.info({ what, source }, 'reloaded')
+    else
+      this.logger.error(
+        { what, source, err: error, problems },
+        'reload failed; the former one stays in force',
+      )
+  }
+
+  #keysReady(): true | string {
+    const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
+    if (waiting.length === 0) return true
+    return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
+  }
+
+  #probeUpstream(): void {
+    const { address, connectTimeout } = this.config.upstream
+    const socket = probe(endpointOf(address))
+    const done = (reachable: true | string): void => {
+      socket.destroy()
+      if (this.#stopped) return
+      if (reachable !== this.#upstreamReachable && reachable !== true) this.logger.warn({}, reachable)
+      this.#upstreamReachable = reachable
+      this.#probeTimer = this.#clock.after(UPSTREAM_PROBE_MS, () => this.#probeUpstream())
+    }
+    socket.setTimeout(connectTimeout)
+    socket.once('connect', () => done(true))
+    socket.once('timeout', () => done('The broker does not answer.'))
+    socket.once('error', (error) => done(`The broker cannot be reached: ${error.message}.`))
+  }
+
+  #onPanic(error: unknown): void {
+    this.logger.error({ err: error }, 'a mistake of ours ended one connection')
+  }
+}
+
+/** How a policy is bound to principals of each issuer. */
+export function bindOptionsOf(config: Config): ReadonlyMap<string, BindOptions> {
+  const { denial, policy, issuers } = config
+  return new Map(
+    issuers.map(({ issuer, missingCeiling }) => [
+      issuer,
+      {
+        userLayer: policy.userLayer,
+        missingCeiling,
+        qosAboveLimit: denial.qosAboveLimit,
+        overlappingDeny: denial.overlappingDeny,
+      },
+    ]),
+  )
+}

@@ -1,0 +1,65 @@
+// Accepts agents' connections and hands each to a new session.
+
+import { randomBytes } from 'node:crypto'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { ListenerConfig } from '../config/config.ts'
+import { PosternError } from '../errors.ts'
+import type { SessionRegistry } from '../session/registry.ts'
+import { endpointOf } from './dialer.ts'
+import { addressText, SocketPeer } from './socket-peer.ts'
+
+export class Listener {
+  readonly name: string
+  readonly #config: ListenerConfig
+  readonly #registry: SessionRegistry
+  readonly #server: Server
+  readonly #onPanic: (error: unknown) => void
+
+  constructor(config: ListenerConfig, registry: SessionRegistry, onPanic: (error: unknown) => void) {
+    this.name = config.name
+    this.#config = config
+    this.#registry = registry
+    this.#onPanic = onPanic
+    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket))
+  }
+
+  /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */
+  get address(): string {
+    const bound = this.#server.address()
+    if (bound === null) return ''
+    return typeof bound === 'string' ? `unix:${bound}` : addressText(bound.address, bound.port)
+  }
+
+  /** @throws PosternError ERR_LISTEN */
+  listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const failed = (cause: Error): void => {
+        const message = `listener ${this.name} cannot bind: ${cause.message}`
+        reject(new PosternError('ERR_LISTEN', 'internal', message, { cause }))
+      }
+      this.#server.once('error', failed)
+      this.#server.listen(endpointOf(this.#config.address), () => {
+        this.#server.removeListener('error', failed)
+        // Out of file descriptors and the like: accepting goes on when some are free again.
+        this.#server.on('error', this.#onPanic)
+        resolve()
+      })
+    })
+  }
+
+  /** Accepts no more; connections that exist go on. */
+  close(): void {
+    this.#server.close()
+  }
+
+  #accept(socket: Socket): void {
+    const peer = new SocketPeer(socket)
+    const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
+    if (session === undefined) return
+    peer.attach(session, (error) => {
+      this.#onPanic(error)
+      session.end('internal_error')
+      peer.destroy()
+    })
+  }
+}

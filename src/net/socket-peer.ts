@@ -1,0 +1,87 @@
+// A TCP or Unix socket as the session's Peer.
+
+import type { Socket } from 'node:net'
+import type { Peer, PeerEvents } from '../session/ports.ts'
+
+export class SocketPeer implements Peer {
+  readonly name: string
+  readonly host: string
+  readonly #socket: Socket
+  #ended = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    this.host = socket.remoteAddress ?? 'unix'
+    this.name =
+      socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
+  }
+
+  get backlog(): number {
+    return this.#socket.writableLength
+  }
+
+  write(bytes: Buffer): void {
+    if (!this.#ended) this.#socket.write(bytes)
+  }
+
+  cork(): void {
+    this.#socket.cork()
+  }
+
+  uncork(): void {
+    this.#socket.uncork()
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#socket.end()
+    // Unread input would turn the close into a reset, which can overtake the last packet.
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#ended = true
+    this.#socket.destroy()
+  }
+
+  /**
+   * Sends the socket's events to the session. An exception in there is a mistake of ours: `onPanic` is told, and
+   * only this connection ends.
+   */
+  attach(events: PeerEvents, onPanic: (error: unknown) => void): void {
+    const socket = this.#socket
+    let closed = false
+    const close = (): void => {
+      if (closed) return
+      closed = true
+      guard(() => events.onClose(), onPanic)
+    }
+    socket.on('data', (chunk) => guard(() => events.onBytes(chunk), onPanic))
+    socket.on('drain', () => guard(() => events.onDrain(), onPanic))
+    socket.on('end', close)
+    socket.on('close', close)
+    // A reset is a close; what failed is in no way the peer's to learn.
+    socket.on('error', () => socket.destroy())
+  }
+}
+
+function guard(call: () => void, onPanic: (error: unknown) => void): void {
+  try {
+    call()
+  } catch (error) {
+    onPanic(error)
+  }
+}
+
+export function addressText(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

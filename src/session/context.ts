@@ -1,0 +1,61 @@
+// What all sessions of a process share: ports, settings, the policy in force, and the memory of MQTT sessions.
+
+import type { AuditSink } from '../audit/event.ts'
+import type { Clock } from '../clock.ts'
+import type { Config } from '../config/config.ts'
+import type { Principal } from '../identity/principal.ts'
+import type { BindOptions, Policy } from '../policy/policy.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Tally } from '../telemetry/tally.ts'
+import type { ConnectHead } from '../wire/heads.ts'
+import type { Dial } from './ports.ts'
+import type { SessionSlots } from './recorder.ts'
+import type { SessionMemory } from './session-memory.ts'
+
+/** The policy in force. `epoch` grows with every change, so that a decision can be told to be of yesterday. */
+export interface PolicyInForce {
+  readonly policy: Policy
+  readonly epoch: number
+}
+
+/** A verified CONNECT, or why it is refused. */
+export type Admission =
+  | {
+      ok: true
+      principal: Principal
+      clientId: string
+      /** The client sent an empty Client Identifier. */
+      assigned: boolean
+      /** Set when the token came in Authentication Data: the CONNACK must repeat it [MQTT-4.12.0-5]. */
+      authenticationMethod: string | undefined
+    }
+  | {
+      ok: false
+      /** Stable name, precise: audit and metrics only. */
+      reason: string
+      detail: string | undefined
+      reasonCode: number
+      /** Coarse: for the peer (TOK-20). */
+      reasonString: string
+    }
+
+/** Verifies the credential in a CONNECT and binds the Client Identifier. Never rejects. */
+export type Admit = (source: Buffer, connect: ConnectHead, peerAddress: string) => Promise<Admission>
+
+export interface SessionContext {
+  readonly config: Config
+  readonly clock: Clock
+  readonly audit: AuditSink
+  readonly tally: Tally
+  readonly slots: SessionSlots
+  readonly logger: Logger
+  readonly admit: Admit
+  readonly dial: Dial
+  readonly memory: SessionMemory
+  /** By issuer of the token. */
+  bindOptionsOf(issuer: string): BindOptions
+  policyInForce: PolicyInForce
+  /** true while the process drains: new CONNECTs are refused. */
+  draining: boolean
+  observeDecisions(seconds: number, count: number): void
+}

@@ -1,0 +1,296 @@
+// From CONNECT to CONNACK: admission, client identifier, Will, the connection to the broker, and every way to refuse.
+// MQTT 5.0 §3.1, §3.2. Nothing reaches the broker before admission.
+
+import type { AuditIdentity } from '../audit/event.ts'
+import type { Timer } from '../clock.ts'
+import type { Principal } from '../identity/principal.ts'
+import { PublishRequest } from '../policy/request.ts'
+import { rewriteConnack } from '../wire/connack-rewrite.ts'
+import { rewriteConnect } from '../wire/connect-rewrite.ts'
+import { PacketType } from '../wire/control-packet.ts'
+import { Fault } from '../wire/fault.ts'
+import type { ConnectHead } from '../wire/heads.ts'
+import type { PacketReader } from '../wire/packet-reader.ts'
+import { CONNACK_V3_UNACCEPTABLE_VERSION, connack } from '../wire/reply.ts'
+import { hex } from './client-to-server.ts'
+import type { Admission } from './context.ts'
+import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
+import type { Peer } from './ports.ts'
+import { type Session, State } from './session.ts'
+
+/** What an agent may send ahead of its CONNACK, bytes. */
+const HELD_BYTES = 256 * 1024
+
+const EMPTY = Buffer.alloc(0)
+
+export class Handshake {
+  readonly #session: Session
+  #timer: Timer
+  #held: Buffer[] = []
+  #heldBytes = 0
+  /** The CONNECT, kept until the CONNACK; its offsets point into `#source`. */
+  #connect: ConnectHead | undefined
+  #source: Buffer = EMPTY
+  #assigned = false
+  #forcedFresh = false
+  #will: { request: PublishRequest; topic: string } | undefined
+
+  constructor(session: Session) {
+    this.#session = session
+    const { clock, config } = session.context
+    this.#timer = clock.after(config.limits.connectTimeout, () => this.refuse('connect_timeout'))
+  }
+
+  cancelTimers(): void {
+    this.#timer.cancel()
+  }
+
+  /** Keeps bytes that came ahead of the CONNACK. false: too many. */
+  hold(chunk: Buffer): boolean {
+    this.#heldBytes += chunk.length
+    if (this.#heldBytes > HELD_BYTES) return false
+    if (chunk.length > 0) this.#held.push(chunk)
+    return true
+  }
+
+  takeHeld(): Buffer {
+    const held = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
+    this.#held = []
+    return held
+  }
+
+  begin(held: Buffer): void {
+    const session = this.#session
+    const reader = session.clientReader
+    this.#timer.cancel()
+    this.hold(held)
+    this.#connect = reader.connect
+    this.#source = reader.fromSeam ? reader.takeSeam() : reader.source
+    if (session.context.draining) return this.refuse('shutting_down')
+    session.context
+      .admit(this.#source, this.#connect, session.towardsClient.peer.host)
+      .then((admission) => this.#onAdmission(admission))
+      .catch((error: unknown) => this.#fail(error))
+  }
+
+  /** A mistake of ours: it ends this connection and no other. */
+  #fail(error: unknown): void {
+    this.#session.context.logger.error({ err: error }, 'a mistake of ours ended one connection')
+    this.refuse('internal_error')
+  }
+
+  #onAdmission(admission: Admission): void {
+    const session = this.#session
+    const { context, recorder } = session
+    if (session.state !== State.ADMITTING) return
+    if (!admission.ok) {
+      this.#refuse(admission.reason, admission.reasonCode, admission.reasonString, admission.detail)
+      return
+    }
+    const { principal } = admission
+    recorder.identify(identityOf(principal), admission.clientId)
+    if (context.draining) return this.refuse('shutting_down')
+    this.#assigned = admission.assigned
+    session.admitted(principal, admission.clientId, admission.authenticationMethod)
+    if (!recorder.accepting) return this.refuse('audit_unavailable')
+    if (this.#connect!.hasWill) {
+      this.#will = this.#readWill()
+      const outcome = this.judgeWill()
+      const { topic, request } = this.#will
+      const effect = outcome === Outcome.ALLOW ? 'forwarded' : 'connack 0x87'
+      recorder.will(outcome, session.acl, { topic, qos: request.qos, retain: request.retain }, effect)
+      if (outcome !== Outcome.ALLOW) return this.refuse('will_denied')
+    }
+    context
+      .dial({
+        onBytes: (chunk) => session.onServerBytes(chunk),
+        onDrain: () => session.onServerDrain(),
+        onClose: () => session.onServerClose(),
+      })
+      .then(
+        (peer) => this.#onDialed(peer),
+        (error: unknown) => {
+          context.logger.warn({ err: error, connection: recorder.connectionId }, 'broker unreachable')
+          if (session.state === State.DIALING) this.refuse('upstream_unavailable')
+        },
+      )
+      .catch((error: unknown) => this.#fail(error))
+  }
+
+  #onDialed(peer: Peer): void {
+    const session = this.#session
+    const { config, clock } = session.context
+    if (session.state !== State.DIALING) return peer.destroy()
+    // The policy may have changed while the connection was made.
+    if (session.refreshBeforeConnect() !== Outcome.ALLOW) {
+      peer.destroy()
+      return this.refuse('will_denied')
+    }
+    session.dialed(peer)
+    const connect = this.#connect!
+    const principal = session.principal!
+    this.#forcedFresh = principal.delegated && config.sessions.delegated === 'fresh'
+    session.sessionExpiryInterval = this.#forcedFresh ? 0 : connect.sessionExpiryInterval
+    const { username, password } = config.upstream
+    session.recorder.connect(true, 'ok', 'forwarded')
+    this.#timer = clock.after(config.upstream.connectTimeout, () => this.refuse('upstream_unavailable'))
+    session.towardsServer.send(
+      rewriteConnect(this.#source, connect, {
+        clientId: session.clientId,
+        userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
+        password: password === undefined ? undefined : Buffer.from(password),
+        topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
+        ...(this.#forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
+      }),
+    )
+  }
+
+  /** The CONNACK for the agent, or undefined when the broker refused and the connection ends. */
+  onConnack(reader: PacketReader): Buffer | undefined {
+    const session = this.#session
+    const { config, memory } = session.context
+    const head = reader.connack
+    const original = reader.fromSeam
+      ? reader.takeSeam()
+      : reader.source.subarray(reader.frameStart, reader.headEnd)
+    this.#timer.cancel()
+    if (head.reasonCode !== 0) {
+      session.recorder.connect(false, 'refused_by_broker', `connack ${hex(head.reasonCode)}`)
+      session.towardsClient.peer.write(original)
+      this.#closeBoth()
+      return undefined
+    }
+    const connect = this.#connect!
+    const { limits } = config
+    if (head.sessionExpiryInterval >= 0) session.sessionExpiryInterval = head.sessionExpiryInterval
+    if (head.maximumPacketSize > 0) session.serverMaximumPacketSize = head.maximumPacketSize
+    if (connect.maximumPacketSize > 0) session.clientMaximumPacketSize = connect.maximumPacketSize
+    const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
+    session.clientReader.limits.packetBytes = packetBytes
+    session.memory = memory.open(session.clientId, head.sessionPresent)
+    const aliasesToServer = Math.min(head.topicAliasMaximum, limits.topicAliases)
+    const changes = {
+      ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
+      ...(aliasesToServer === head.topicAliasMaximum ? {} : { topicAliasMaximum: aliasesToServer }),
+      ...(this.#forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
+      ...(packetBytes < session.serverMaximumPacketSize && packetBytes < PROTOCOL_MAXIMUM
+        ? { maximumPacketSize: packetBytes }
+        : {}),
+      ...(session.authenticationMethod === undefined
+        ? {}
+        : { authenticationMethod: session.authenticationMethod }),
+    }
+    session.established({
+      keepAliveS: head.serverKeepAlive >= 0 ? head.serverKeepAlive : connect.keepAlive,
+      aliasesToServer,
+      aliasesToClient: Math.min(connect.topicAliasMaximum, limits.topicAliases),
+    })
+    this.#source = EMPTY
+    this.#connect = undefined
+    return Object.keys(changes).length === 0 ? original : rewriteConnack(reader.source, head, changes)
+  }
+
+  /** Judges the Will by the rights now in force; ALLOW when there is none. */
+  judgeWill(): Outcome {
+    return this.#will === undefined ? Outcome.ALLOW : this.#session.acl.decidePublish(this.#will.request)
+  }
+
+  refuse(reason: ConnectRefusal): void {
+    const code = CONNECT_REFUSALS[reason]
+    this.#refuse(reason, code, REASON_STRINGS[code])
+  }
+
+  clientFault(name: string, reasonCode: number, fault: number): void {
+    const { clientReader, towardsClient, state } = this.#session
+    const isConnect = state !== State.AWAIT_CONNECT || clientReader.packetType === PacketType.CONNECT
+    if (fault === Fault.PROTOCOL_VERSION_3) towardsClient.peer.write(CONNACK_V3_UNACCEPTABLE_VERSION)
+    const answer = isConnect && fault !== Fault.PROTOCOL_VERSION_3 ? reasonCode : -1
+    this.#refuse('malformed_connect', answer, undefined, name)
+  }
+
+  serverFault(name: string): void {
+    this.#session.context.logger.error({ fault: name }, 'the broker broke the protocol before its CONNACK')
+    this.refuse('upstream_unavailable')
+  }
+
+  serverClosed(): void {
+    this.refuse('upstream_unavailable')
+  }
+
+  clientClosed(): void {
+    this.#refuse('closed_before_connack', -1, undefined)
+  }
+
+  #refuse(reason: string, reasonCode: number, reasonString?: string, detail?: string): void {
+    const session = this.#session
+    if (session.state === State.CLOSED || session.state === State.RELAYING) return
+    if (reasonCode >= 0) {
+      session.towardsClient.peer.write(connack({ reasonCode, ...(reasonString ? { reasonString } : {}) }))
+    }
+    session.recorder.connect(false, reason, reasonCode >= 0 ? `connack ${hex(reasonCode)}` : 'closed', detail)
+    this.#closeBoth()
+  }
+
+  #closeBoth(): void {
+    const session = this.#session
+    session.towardsClient.peer.end()
+    if (session.state === State.AWAIT_CONNACK) session.towardsServer.peer.end()
+    session.close()
+  }
+
+  #readWill(): { request: PublishRequest; topic: string } {
+    const source = this.#source
+    const connect = this.#connect!
+    const request = new PublishRequest()
+    request.topic = Buffer.from(source.subarray(connect.willTopicStart, connect.willTopicEnd))
+    request.topicStart = 0
+    request.topicEnd = request.topic.length
+    request.qos = connect.willQos
+    request.retain = connect.willRetain
+    request.payloadLength = connect.willPayloadEnd - connect.willPayloadStart
+    if (connect.willResponseTopicStart >= 0) {
+      request.response = Buffer.from(
+        source.subarray(connect.willResponseTopicStart, connect.willResponseTopicEnd),
+      )
+      request.responseStart = 0
+      request.responseEnd = request.response.length
+    } else request.responseStart = -1
+    return { request, topic: request.topic.toString() }
+  }
+}
+
+/** Largest packet that MQTT can express: 5 bytes of fixed header and 268,435,455 bytes. */
+const PROTOCOL_MAXIMUM = 268_435_460
+
+const REASON_STRINGS: Readonly<Record<number, string>> = {
+  128: 'internal error',
+  135: 'not authorized',
+  136: 'server unavailable',
+  137: 'server busy',
+}
+
+/** The identity part of every record of the connection. */
+function identityOf(principal: Principal): AuditIdentity {
+  const { agent, human, delegated, tenant, txn, actorChain } = principal
+  return {
+    agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
+    human: { iss: human.iss, sub: human.sub, id: human.id, via: delegated ? 'delegation' : 'owner' },
+    ...(tenant === undefined ? {} : { tenant }),
+    token: {
+      iss: principal.issuer,
+      jti: principal.tokenId,
+      sha256: principal.tokenDigest,
+      ...(principal.keyId === undefined ? {} : { kid: principal.keyId }),
+      exp: new Date(principal.expiresAtMs).toISOString(),
+    },
+    ...(actorChain.length > 1 ? { actors: actorChain } : {}),
+    ...(txn === undefined ? {} : { txn }),
+  }
+}
+
+/** Fills `{agent_id}`, `{user_id}`, `{org_id}`, `{client_id}`; the configuration admits no other name. */
+function fillTemplate(template: string, principal: Principal, clientId: string): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) =>
+    name === 'client_id' ? clientId : (principal.attributes.get(name)?.[0] ?? ''),
+  )
+}

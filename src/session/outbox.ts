@@ -1,0 +1,57 @@
+// Everything that leaves towards one side. Forwarded frames may be open (payload still to come); packets of
+// Postern's own wait for the frame boundary, so that nothing is ever written into the middle of a packet.
+
+import type { Peer } from './ports.ts'
+
+export class Outbox {
+  /** Body bytes of the forwarded frame that are still to come. 0: at a frame boundary. */
+  #open = 0
+  #waiting: Buffer[] = []
+  /** Bytes of own packets since the other end last took everything: a peer that never reads must not grow it. */
+  #ownBytes = 0
+  /** Bytes forwarded so far. */
+  forwardedBytes = 0
+  readonly peer: Peer
+
+  constructor(peer: Peer) {
+    this.peer = peer
+  }
+
+  get ownBytes(): number {
+    return this.#ownBytes
+  }
+
+  drained(): void {
+    if (this.#waiting.length === 0) this.#ownBytes = 0
+  }
+
+  get atBoundary(): boolean {
+    return this.#open === 0
+  }
+
+  /** Writes forwarded bytes. `setOpen` must follow before anything else is sent. */
+  forward(bytes: Buffer): void {
+    this.forwardedBytes += bytes.length
+    this.peer.write(bytes)
+  }
+
+  /** Says how much of the last forwarded frame is still to come; at 0, waiting packets leave. */
+  setOpen(bodyBytes: number): void {
+    this.#open = bodyBytes
+    if (bodyBytes === 0 && this.#waiting.length > 0) {
+      for (const packet of this.#waiting) this.peer.write(packet)
+      this.#waiting = []
+    }
+  }
+
+  /** Sends a whole packet of Postern's own at the next frame boundary. */
+  send(packet: Buffer): void {
+    if (this.#open > 0) {
+      this.#waiting.push(packet)
+      this.#ownBytes += packet.length
+      return
+    }
+    this.peer.write(packet)
+    this.#ownBytes = this.peer.backlog > 0 ? this.#ownBytes + packet.length : 0
+  }
+}

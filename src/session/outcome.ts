@@ -1,0 +1,110 @@
+// What becomes of a decision: ONE table from outcome to Reason Code. Outcomes 0..n are the PDP's verdicts; the rest
+// are the session's own reasons to deny. Names serve audit records and metric labels alike.
+
+import { VERDICT_NAMES, Verdict } from '../policy/verdict.ts'
+import { PacketType } from '../wire/control-packet.ts'
+import { ReasonCode } from '../wire/reason-code.ts'
+
+const FIRST = VERDICT_NAMES.length
+
+export const Outcome = {
+  ...Verdict,
+  /** The audit log cannot write and its failure mode is `deny`. */
+  AUDIT_UNAVAILABLE: FIRST,
+  /** The connection has as many subscriptions as `limits.subscriptions` allows. */
+  SUBSCRIPTION_LIMIT: FIRST + 1,
+  PACKET_ID_IN_USE: FIRST + 2,
+  /** PUBREL for a PUBLISH that no connection of this process judged. */
+  UNKNOWN_RELEASE: FIRST + 3,
+  /** Adding the Topic Name that an alias stands for would exceed the receiver's Maximum Packet Size. */
+  TOO_LARGE_FOR_RECEIVER: FIRST + 4,
+} as const
+export type Outcome = number
+
+export const OUTCOME_NAMES: readonly string[] = [
+  ...VERDICT_NAMES,
+  'audit_unavailable',
+  'subscription_limit',
+  'packet_id_in_use',
+  'unknown_release',
+  'too_large_for_receiver',
+]
+
+const REASON_CODES: readonly number[] = [
+  ReasonCode.SUCCESS,
+  ...VERDICT_NAMES.slice(1).map(() => ReasonCode.NOT_AUTHORIZED),
+  ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
+  ReasonCode.QUOTA_EXCEEDED,
+  ReasonCode.PACKET_IDENTIFIER_IN_USE,
+  ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
+  ReasonCode.QUOTA_EXCEEDED,
+]
+
+/**
+ * Reason Code for the acknowledgement of a denied packet.
+ *
+ * @param hideTopics answer 0x80 in place of 0x87, so that the existence of topics cannot be probed (RFC 9431 §2.2.4)
+ */
+export function reasonCodeOf(outcome: Outcome, hideTopics: boolean): number {
+  const code = REASON_CODES[outcome] ?? ReasonCode.NOT_AUTHORIZED
+  return hideTopics && code === ReasonCode.NOT_AUTHORIZED ? ReasonCode.UNSPECIFIED_ERROR : code
+}
+
+/** The packet that answers a PUBLISH of this QoS; 0 for QoS 0, which has no answer. */
+export function answerTo(qos: number): number {
+  return qos === 1 ? PacketType.PUBACK : qos === 2 ? PacketType.PUBREC : 0
+}
+
+/**
+ * Why a session ended. `client` is the Reason Code of the DISCONNECT that the agent gets (-1: none), `server` what the
+ * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not.
+ * design.md 3.5.
+ */
+export const END_CAUSES = {
+  client_disconnected: { client: -1, server: 'close' },
+  client_closed: { client: -1, server: 'close' },
+  server_disconnected: { client: -1, server: 'close' },
+  server_closed: { client: -1, server: 'close' },
+  server_fault: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
+  client_fault: { client: ReasonCode.PROTOCOL_ERROR, server: 'close' },
+  reauthentication_refused: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  expired: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  publish_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  delivery_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  /** A new policy denies the Will: only ending the session keeps the broker from publishing it. */
+  will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
+  shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
+  refused: { client: -1, server: 'close' },
+  internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
+} as const satisfies Record<string, { client: number; server: 'close' | 'clean' }>
+export type EndCause = keyof typeof END_CAUSES
+
+/** Violations that only the session can see, beside the reader's FAULTS. Indexed after those. */
+export const SESSION_FAULTS = [
+  { name: 'first_packet_not_connect', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.0-1]' },
+  { name: 'second_connect', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.0-2]' },
+  { name: 'topic_alias_above_maximum', reasonCode: ReasonCode.TOPIC_ALIAS_INVALID, spec: '[MQTT-3.3.2-9]' },
+  { name: 'unknown_topic_alias', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.3.2.3.4' },
+  { name: 'unexpected_auth', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.15, §4.12' },
+  { name: 'first_packet_not_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-1]' },
+  { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },
+  { name: 'suback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-6]' },
+  { name: 'unknown_suback', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-2]' },
+  { name: 'too_much_before_connack', reasonCode: ReasonCode.QUOTA_EXCEEDED, spec: '§3.1.4' },
+] as const satisfies readonly { name: string; reasonCode: number; spec: string }[]
+export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
+
+/** Reasons for a refused CONNECT that are not failures of authentication. */
+export const CONNECT_REFUSALS = {
+  connect_timeout: -1,
+  closed_before_connack: -1,
+  malformed_connect: -1,
+  will_denied: ReasonCode.NOT_AUTHORIZED,
+  upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
+  refused_by_broker: -1,
+  too_many_connections: ReasonCode.SERVER_BUSY,
+  audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
+  internal_error: ReasonCode.UNSPECIFIED_ERROR,
+  shutting_down: ReasonCode.SERVER_UNAVAILABLE,
+} as const satisfies Record<string, number>
+export type ConnectRefusal = keyof typeof CONNECT_REFUSALS

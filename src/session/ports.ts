@@ -1,0 +1,33 @@
+// What a session is given by the layers around it. The session itself opens no socket and no file.
+
+/** One TCP side, as the session sees it. Every method is safe to call after the side has closed. */
+export interface Peer {
+  /** Address for records, such as `127.0.0.1:53210`; `unix` for a Unix socket. */
+  readonly name: string
+  /** The same without the port: what attempts are counted by. */
+  readonly host: string
+  /** Bytes handed to `write` that the kernel has not taken yet. */
+  readonly backlog: number
+  /** Queues bytes. They are not copied: the caller must not change them afterwards. */
+  write(bytes: Buffer): void
+  cork(): void
+  uncork(): void
+  pause(): void
+  resume(): void
+  /** Sends what is queued, then FIN; what still arrives is thrown away. */
+  end(): void
+  /** Closes at once; queued bytes may be lost. */
+  destroy(): void
+}
+
+/** What a side tells the session. */
+export interface PeerEvents {
+  onBytes(chunk: Buffer): void
+  /** The backlog is empty again. */
+  onDrain(): void
+  /** The other end closed (FIN or RST), or the connection failed. Called once. */
+  onClose(): void
+}
+
+/** Opens the connection to the broker; rejects with a PosternError. */
+export type Dial = (events: PeerEvents) => Promise<Peer>

@@ -1,0 +1,85 @@
+// All sessions of the process: connection limits, changes of policy, and the drain.
+
+import type { Policy } from '../policy/policy.ts'
+import type { SessionContext } from './context.ts'
+import type { Peer } from './ports.ts'
+import { Session } from './session.ts'
+
+/** Sessions re-judged between two turns of the event loop after a change of policy. */
+const SWEEP_BATCH = 50
+
+export class SessionRegistry {
+  readonly #context: SessionContext
+  readonly #sessions = new Set<Session>()
+  #onEmpty: (() => void) | undefined
+
+  constructor(context: SessionContext) {
+    this.#context = context
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** Connections that the broker has not accepted yet. */
+  get unauthenticated(): number {
+    return this.#context.tally.get(this.#context.slots.connections)
+  }
+
+  /** A session for an accepted connection, or undefined: a limit is reached, and the connection is closed. */
+  open(client: Peer, connection: { id: string; listener: string }): Session | undefined {
+    const { limits } = this.#context.config
+    const full =
+      this.#context.draining ||
+      this.#sessions.size >= limits.connections ||
+      this.unauthenticated >= limits.unauthenticated
+    const session = new Session(this.#context, client, connection, (ended) => this.#ended(ended))
+    if (full) {
+      session.turnAway()
+      return undefined
+    }
+    this.#sessions.add(session)
+    this.#context.tally.add(this.#context.slots.connections)
+    return session
+  }
+
+  /**
+   * Puts a policy in force. From this call on no packet is judged by the former one; subscriptions that were lost
+   * are taken away in batches, so that ten thousand sessions do not hold up the others.
+   */
+  usePolicy(policy: Policy): void {
+    const context = this.#context
+    context.policyInForce = { policy, epoch: context.policyInForce.epoch + 1 }
+    const waiting = [...this.#sessions]
+    const sweep = (): void => {
+      for (const session of waiting.splice(0, SWEEP_BATCH)) session.refreshRights()
+      if (waiting.length > 0) setImmediate(sweep)
+    }
+    sweep()
+  }
+
+  /**
+   * Ends every session, spread evenly over `withinMs` so that the agents do not come back all at once.
+   *
+   * @returns when the last one has ended
+   */
+  drain(withinMs: number): Promise<void> {
+    this.#context.draining = true
+    const sessions = [...this.#sessions]
+    const { clock } = this.#context
+    sessions.forEach((session, i) => {
+      clock.after((withinMs * i) / sessions.length, () => session.shutDown())
+    })
+    return new Promise((resolve) => {
+      if (this.#sessions.size === 0) return resolve()
+      this.#onEmpty = resolve
+    })
+  }
+
+  #ended(session: Session): void {
+    if (!this.#sessions.delete(session)) return
+    const { tally, slots } = this.#context
+    tally.add(session.wasEstablished ? slots.connections + 1 : slots.connections, -1)
+    if (this.#sessions.size === 0) this.#onEmpty?.()
+  }
+}

@@ -1,0 +1,103 @@
+// One direction of an authenticated connection: reads heads, asks `decide`, forwards runs of allowed frames as
+// views of the chunk, drops or replaces the others.
+//
+// Hot path: runs per frame. It allocates one view per run, and nothing per forwarded frame.
+//
+//   chunk   | tail of earlier frame | frame | frame | denied | frame | head cut by the end
+//   written |<------------- run ------------------->|        |<-run->|   (in the reader's seam)
+
+import { type PacketReader, Step } from '../wire/packet-reader.ts'
+import type { Outbox } from './outbox.ts'
+
+/** What happens to the frame whose head was just read. */
+export const Disposition = {
+  FORWARD: 0,
+  DROP: 1,
+  /** `replacement` is sent in place of the head; the body follows as it is. */
+  REPLACE: 2,
+  /** Nothing more of this chunk is read: the session ended, or waits. */
+  STOP: 3,
+} as const
+export type Disposition = (typeof Disposition)[keyof typeof Disposition]
+
+export abstract class Relay {
+  readonly reader: PacketReader
+  /** The chunk being read; valid inside `decide` and `onBody` only. */
+  protected chunk: Buffer = EMPTY
+  protected replacement: Buffer = EMPTY
+  /** Heads decided since the last `takeDecided`, for the decision-time histogram. */
+  #decided = 0
+  #forwardingBody = false
+
+  constructor(reader: PacketReader) {
+    this.reader = reader
+  }
+
+  /** Where forwarded bytes go. */
+  protected abstract readonly out: Outbox
+  /** Decides on the head in `reader`. Never throws for what a peer sent. */
+  protected abstract decide(): Disposition
+  /** The reader refused the bytes: `reader.fault` says why. Frames before it have been forwarded. */
+  protected abstract onFault(): void
+  /** Body bytes of a forwarded PUBLISH that came in a later chunk than its head. */
+  protected abstract onBody(start: number, end: number, last: boolean): void
+
+  takeDecided(): number {
+    const decided = this.#decided
+    this.#decided = 0
+    return decided
+  }
+
+  relay(chunk: Buffer): void {
+    const { reader, out } = this
+    const length = chunk.length
+    this.chunk = chunk
+    let runStart = 0
+    let runEnd = 0
+    if (reader.tail > 0) {
+      runEnd = Math.min(reader.tail, length)
+      if (this.#forwardingBody) this.onBody(0, runEnd, reader.tail <= length)
+      else runStart = runEnd
+    }
+    reader.load(chunk)
+    let step = reader.next()
+    while (step === Step.HEAD) {
+      this.#decided++
+      const disposition = this.decide()
+      if (disposition === Disposition.STOP) {
+        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        out.setOpen(0)
+        this.afterStop()
+        return
+      }
+      const bodyEnd = reader.pos + Math.min(reader.tail, length - reader.pos)
+      if (disposition === Disposition.FORWARD) {
+        if (reader.fromSeam) {
+          out.forward(reader.takeSeam())
+          runStart = reader.pos
+        }
+        this.#forwardingBody = true
+      } else {
+        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        if (disposition === Disposition.REPLACE) {
+          out.forward(this.replacement)
+          runStart = reader.pos
+          this.#forwardingBody = true
+        } else {
+          runStart = bodyEnd
+          this.#forwardingBody = false
+        }
+      }
+      runEnd = bodyEnd
+      step = reader.next()
+    }
+    if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+    out.setOpen(this.#forwardingBody ? reader.tail : 0)
+    if (step === Step.FAULT) this.onFault()
+  }
+
+  /** Called after a STOP, when everything before it has been written. */
+  protected abstract afterStop(): void
+}
+
+const EMPTY = Buffer.alloc(0)

@@ -1,0 +1,215 @@
+// Enforcement on what the broker sends: every delivery is judged by today's rights, answers to SUBSCRIBE are merged
+// with Postern's own, and answers to Postern's own requests are swallowed.
+//
+// Hot path: runs per frame; see relay.ts.
+
+import { hash } from 'node:crypto'
+import { PacketType } from '../wire/control-packet.ts'
+import type { PacketReader } from '../wire/packet-reader.ts'
+import { withTopic } from '../wire/publish-rewrite.ts'
+import { ReasonCode } from '../wire/reason-code.ts'
+import { ack } from '../wire/reply.ts'
+import { withCodes } from '../wire/suback-rewrite.ts'
+import type { Outbox } from './outbox.ts'
+import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import type { PublishFacts } from './recorder.ts'
+import { Disposition, Relay } from './relay.ts'
+import type { Session } from './session.ts'
+import { mergeCodes } from './subscriptions.ts'
+import { TopicAliasTable } from './topic-alias.ts'
+
+const EMPTY = Buffer.alloc(0)
+
+export class ServerToClient extends Relay {
+  readonly aliases = new TopicAliasTable()
+  readonly #session: Session
+  readonly #facts: PublishFacts
+  #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
+
+  constructor(session: Session, reader: PacketReader) {
+    super(reader)
+    this.#session = session
+    this.#facts = {
+      source: EMPTY,
+      head: reader.publish,
+      topic: EMPTY,
+      topicStart: 0,
+      topicEnd: 0,
+      payloadSha256: undefined,
+    }
+  }
+
+  protected get out(): Outbox {
+    return this.#session.towardsClient
+  }
+
+  protected decide(): Disposition {
+    const session = this.#session
+    const { reader } = this
+    const type = reader.packetType
+    session.countPacket(1, type)
+    if (!session.relaying) {
+      if (type !== PacketType.CONNACK) return this.#violation('first_packet_not_connack')
+      const connack = session.onConnack(reader)
+      if (connack === undefined) return Disposition.STOP
+      this.replacement = connack
+      return Disposition.REPLACE
+    }
+    switch (type) {
+      case PacketType.PUBLISH:
+        return this.#delivery()
+      case PacketType.PUBACK:
+        session.packetIds.release(reader.ack.packetId)
+        return Disposition.FORWARD
+      case PacketType.PUBREC:
+        if (reader.ack.reasonCode >= ReasonCode.UNSPECIFIED_ERROR) this.#messageDone(reader.ack.packetId)
+        return Disposition.FORWARD
+      case PacketType.PUBCOMP:
+        this.#messageDone(reader.ack.packetId)
+        return Disposition.FORWARD
+      case PacketType.PUBREL:
+        return Disposition.FORWARD
+      case PacketType.SUBACK:
+        return this.#suback()
+      case PacketType.UNSUBACK:
+        return this.#unsuback()
+      case PacketType.PINGRESP:
+        return session.takeOwnPing() ? Disposition.DROP : Disposition.FORWARD
+      case PacketType.DISCONNECT:
+        this.#stop = {
+          farewell: reader.fromSeam
+            ? reader.takeSeam()
+            : reader.source.subarray(reader.frameStart, reader.headEnd),
+        }
+        return Disposition.STOP
+      case PacketType.AUTH:
+        return this.#violation('unexpected_auth')
+      default:
+        return this.#violation('second_connack')
+    }
+  }
+
+  protected onFault(): void {
+    this.#session.serverFault(this.reader.fault)
+  }
+
+  protected onBody(): void {
+    // Payloads of deliveries are neither kept nor digested: allowed deliveries have no record of their own.
+  }
+
+  protected afterStop(): void {
+    const stop = this.#stop
+    this.#stop = undefined
+    const session = this.#session
+    if (stop === undefined) return
+    if ('fault' in stop) session.serverViolation(stop.fault)
+    else if ('cause' in stop) session.end(stop.cause)
+    else {
+      session.towardsClient.forward(stop.farewell)
+      session.end('server_disconnected')
+    }
+  }
+
+  #violation(fault: SessionFault): Disposition {
+    this.#stop = { fault }
+    return Disposition.STOP
+  }
+
+  #messageDone(packetId: number): void {
+    this.#session.packetIds.release(packetId)
+    this.#session.memory.releases.delete(packetId)
+  }
+
+  #delivery(): Disposition {
+    const { reader } = this
+    const session = this.#session
+    const head = reader.publish
+    let topic = reader.source
+    let start = head.topicStart
+    let end = head.topicEnd
+    const alias = head.topicAlias
+    if (alias > 0) {
+      if (alias > this.aliases.maximum) return this.#violation('topic_alias_above_maximum')
+      if (end > start) this.aliases.define(alias, topic, start, end)
+      else {
+        const name = this.aliases.nameOf(alias)
+        if (name === undefined) return this.#violation('unknown_topic_alias')
+        topic = name
+        start = 0
+        end = name.length
+      }
+    }
+    const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
+    let outcome: Outcome = session.acl.decideDelivery(topic, start, end)
+    if (
+      outcome === Outcome.ALLOW &&
+      nameMissing &&
+      reader.frameLength + end - start + 2 > session.clientMaximumPacketSize
+    ) {
+      outcome = Outcome.TOO_LARGE_FOR_RECEIVER
+    }
+    if (outcome === Outcome.ALLOW) {
+      session.recorder.countDelivery(outcome)
+      if (alias > 0) this.aliases.markRelayed(alias)
+      if (!nameMissing) return Disposition.FORWARD
+      this.replacement = withTopic(reader.source, reader, head, topic)
+      return Disposition.REPLACE
+    }
+    const facts = this.#facts
+    facts.source = reader.source
+    facts.topic = topic
+    facts.topicStart = start
+    facts.topicEnd = end
+    const whole = reader.tail <= this.chunk.length - reader.pos
+    facts.payloadSha256 =
+      whole && session.context.config.audit.payloadDigest === 'sha256'
+        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
+        : undefined
+    if (session.context.config.denial.delivery === 'disconnect') {
+      session.recorder.deliveryRefused(outcome, session.acl, facts, 'disconnect 0x87')
+      this.#stop = { cause: 'delivery_denied' }
+      return Disposition.STOP
+    }
+    session.recorder.deliveryRefused(outcome, session.acl, facts, 'dropped')
+    // The broker's window (Receive Maximum) must not jam: a negative acknowledgement ends the flow at once,
+    // for QoS 2 too [MQTT-4.3.3-4].
+    const answer = answerTo(head.qos)
+    if (answer > 0) session.towardsServer.send(ack(answer, head.packetId, reasonCodeOf(outcome, false)))
+    return Disposition.DROP
+  }
+
+  #suback(): Disposition {
+    const { source, codes } = this.reader
+    const session = this.#session
+    const pending = session.pending.subscribes.get(codes.packetId)
+    if (pending === undefined) return this.#violation('unknown_suback')
+    const merged = mergeCodes(pending, source, codes)
+    if (merged === undefined) return this.#violation('suback_count')
+    session.pending.subscribes.delete(codes.packetId)
+    session.packetIds.release(codes.packetId)
+    const lost = session.subscribed(pending, source, codes)
+    if (lost.length > 0) {
+      for (let i = 0, n = 0; i < merged.length; i++) {
+        if (pending.codes[i]! < 0 && lost.includes(pending.filters[n++]!))
+          merged[i] = ReasonCode.NOT_AUTHORIZED
+      }
+      session.unsubscribeLost(lost)
+    } else if (merged.length === pending.filters.length) return Disposition.FORWARD
+    this.replacement = withCodes(source, codes, merged)
+    return Disposition.REPLACE
+  }
+
+  #unsuback(): Disposition {
+    const { codes, source } = this.reader
+    const session = this.#session
+    const filters = session.pending.unsubscribes.get(codes.packetId)
+    session.pending.unsubscribes.delete(codes.packetId)
+    filters?.forEach((filter, i) => {
+      const code = source[codes.codesStart + i] ?? ReasonCode.UNSPECIFIED_ERROR
+      if (code < ReasonCode.UNSPECIFIED_ERROR) session.memory.subscriptions.delete(filter)
+    })
+    if (session.packetIds.releaseOwn(codes.packetId)) return Disposition.DROP
+    session.packetIds.release(codes.packetId)
+    return Disposition.FORWARD
+  }
+}

@@ -1,0 +1,72 @@
+// What Postern remembers of MQTT sessions that outlive a connection, so that a resumed one (Session Present 1) is
+// judged by today's rights: the subscriptions that the broker holds, and QoS 2 messages it has not released.
+// It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
+
+import type { Clock } from '../clock.ts'
+
+/** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
+export interface Release {
+  topic: Buffer
+  response: Buffer | undefined
+  retain: boolean
+  payloadLength: number
+  /** `Rights.serial` under which it was allowed. */
+  rights: number
+}
+
+export class SessionState {
+  /** Full Topic Filter as subscribed (with `$share/…`) -> requested QoS. */
+  readonly subscriptions = new Map<string, number>()
+  /** Packet Identifier -> message. */
+  readonly releases = new Map<number, Release>()
+}
+
+/** Session Expiry Interval that never ends. MQTT 5.0 §3.1.2.11.2. */
+const NEVER = 0xffff_ffff
+
+interface Entry {
+  state: SessionState
+  /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
+  endsAtMs: number
+}
+
+export class SessionMemory {
+  readonly #clock: Clock
+  readonly #maximum: number
+  /** In order of last use, oldest first. */
+  readonly #entries = new Map<string, Entry>()
+
+  /** @param maximum sessions remembered; the one unused for longest is forgotten first */
+  constructor(clock: Clock, maximum: number) {
+    this.#clock = clock
+    this.#maximum = maximum
+  }
+
+  /** The state of a session at CONNACK: the remembered one if the broker resumed it, else a new one. */
+  open(clientId: string, resumed: boolean): SessionState {
+    const known = this.#entries.get(clientId)
+    const alive = resumed && known !== undefined && known.endsAtMs > this.#clock.now()
+    const state = alive ? known.state : new SessionState()
+    this.#entries.delete(clientId)
+    this.#entries.set(clientId, { state, endsAtMs: Number.POSITIVE_INFINITY })
+    if (this.#entries.size > this.#maximum) {
+      for (const oldest of this.#entries.keys()) {
+        this.#entries.delete(oldest)
+        break
+      }
+    }
+    return state
+  }
+
+  /**
+   * The connection ended; a session that somebody else has taken over meanwhile stays as it is.
+   *
+   * @param expiryIntervalS Session Expiry Interval in force, seconds
+   */
+  close(clientId: string, state: SessionState, expiryIntervalS: number): void {
+    const entry = this.#entries.get(clientId)
+    if (entry === undefined || entry.state !== state) return
+    if (expiryIntervalS === 0) this.#entries.delete(clientId)
+    else if (expiryIntervalS !== NEVER) entry.endsAtMs = this.#clock.now() + expiryIntervalS * 1000
+  }
+}

@@ -1,0 +1,482 @@
+// One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
+// timers, and the one way to end.
+//
+//   AWAIT_CONNECT --CONNECT--> ADMITTING --verified--> DIALING --connected--> AWAIT_CONNACK --0x00--> RELAYING
+//        any state --refusal, fault, expiry, close--> CLOSED
+
+import type { Timer } from '../clock.ts'
+import type { Principal } from '../identity/principal.ts'
+import type { Acl } from '../policy/acl.ts'
+import { Direction } from '../wire/control-packet.ts'
+import { FAULTS } from '../wire/fault.ts'
+import type { CodeList } from '../wire/heads.ts'
+import { PacketReader } from '../wire/packet-reader.ts'
+import { ReasonCode } from '../wire/reason-code.ts'
+import { disconnect, PINGREQ, unsubscribe } from '../wire/reply.ts'
+import { ClientToServer, hex } from './client-to-server.ts'
+import type { SessionContext } from './context.ts'
+import { Handshake } from './handshake.ts'
+import { Outbox } from './outbox.ts'
+import { END_CAUSES, type EndCause, Outcome, SESSION_FAULTS, type SessionFault } from './outcome.ts'
+import { PacketIds } from './packet-ids.ts'
+import type { Peer, PeerEvents } from './ports.ts'
+import { Recorder } from './recorder.ts'
+import { ServerToClient } from './server-to-client.ts'
+import { SessionState } from './session-memory.ts'
+import { PendingRequests, type PendingSubscribe } from './subscriptions.ts'
+
+export const State = {
+  AWAIT_CONNECT: 0,
+  ADMITTING: 1,
+  DIALING: 2,
+  AWAIT_CONNACK: 3,
+  RELAYING: 4,
+  CLOSED: 5,
+} as const
+export type State = (typeof State)[keyof typeof State]
+
+/** Unsent bytes towards one side above which the other side is not read any more. */
+const HIGH_WATER_BYTES = 256 * 1024
+/** Unsent bytes of Postern's own answers above which their receiver is not read any more. */
+const OWN_HIGH_WATER_BYTES = 64 * 1024
+/** After this a side that does not take its last bytes is cut. */
+const LINGER_MS = 2_000
+/** Filters in one UNSUBSCRIBE of Postern's own. */
+const FILTERS_PER_UNSUBSCRIBE = 50
+
+/** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
+let nextRights = 1
+
+/** The server side before there is one: nothing reaches the broker ahead of admission. */
+const NOWHERE: Peer = {
+  name: '',
+  host: '',
+  backlog: 0,
+  write: () => {},
+  cork: () => {},
+  uncork: () => {},
+  pause: () => {},
+  resume: () => {},
+  end: () => {},
+  destroy: () => {},
+}
+
+export class Session implements PeerEvents {
+  readonly context: SessionContext
+  readonly recorder: Recorder
+  readonly towardsClient: Outbox
+  readonly packetIds = new PacketIds()
+  readonly pending = new PendingRequests()
+  memory = new SessionState()
+  rights = 0
+  /** Seconds; in force when the connection ends. */
+  sessionExpiryInterval = 0
+  authenticationMethod: string | undefined
+  wasEstablished = false
+  clientMaximumPacketSize = Number.POSITIVE_INFINITY
+  serverMaximumPacketSize = Number.POSITIVE_INFINITY
+
+  readonly #handshake: Handshake
+  readonly #onEnd: (session: Session) => void
+  readonly #clientToServer: ClientToServer
+  readonly #serverToClient: ServerToClient
+  #state: State = State.AWAIT_CONNECT
+  #server = new Outbox(NOWHERE)
+  #acl: Acl | undefined
+  #principal: Principal | undefined
+  #clientId = ''
+  #endsAtMs = Number.POSITIVE_INFINITY
+  #epoch = -1
+  #keepAliveMs = 0
+  #lastForwardMs = 0
+  #ownPings = 0
+  #clientPaused = false
+  #serverPaused = false
+  #expiryTimer: Timer | undefined
+
+  /** @param onEnd called once, when the session is closed */
+  constructor(
+    context: SessionContext,
+    client: Peer,
+    connection: { id: string; listener: string },
+    onEnd: (session: Session) => void,
+  ) {
+    this.context = context
+    this.#onEnd = onEnd
+    this.towardsClient = new Outbox(client)
+    this.recorder = new Recorder(context.audit, context.tally, context.slots, {
+      ...connection,
+      peer: client.name,
+    })
+    const { limits } = context.config
+    const readerLimits = {
+      publishHeadBytes: limits.publishHeadBytes,
+      controlPacketBytes: limits.controlPacketBytes,
+      connectBytes: limits.connectBytes,
+      filters: limits.filtersPerPacket,
+      userProperties: limits.userProperties,
+      packetBytes: limits.packetBytes,
+    }
+    this.#clientToServer = new ClientToServer(
+      this,
+      new PacketReader(Direction.CLIENT_TO_SERVER, readerLimits),
+    )
+    this.#serverToClient = new ServerToClient(
+      this,
+      new PacketReader(Direction.SERVER_TO_CLIENT, { ...readerLimits }),
+    )
+    this.#handshake = new Handshake(this)
+  }
+
+  // --- what the relays and the handshake use
+
+  get state(): State {
+    return this.#state
+  }
+  get relaying(): boolean {
+    return this.#state === State.RELAYING
+  }
+  get acl(): Acl {
+    return this.#acl!
+  }
+  get principal(): Principal | undefined {
+    return this.#principal
+  }
+  get clientId(): string {
+    return this.#clientId
+  }
+  get towardsServer(): Outbox {
+    return this.#server
+  }
+  get clientReader(): PacketReader {
+    return this.#clientToServer.reader
+  }
+
+  countPacket(direction: Direction, type: number): void {
+    this.context.tally.add(this.context.slots.packets + direction * 15 + type - 1)
+  }
+
+  /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
+  onConnect(chunk: Buffer): void {
+    this.#state = State.ADMITTING
+    this.towardsClient.peer.pause()
+    this.#clientPaused = true
+    this.#handshake.begin(chunk.subarray(this.#clientToServer.reader.pos))
+  }
+
+  admitted(principal: Principal, clientId: string, authenticationMethod: string | undefined): void {
+    this.#principal = principal
+    this.#clientId = clientId
+    this.authenticationMethod = authenticationMethod
+    this.#state = State.DIALING
+    this.bindRights()
+  }
+
+  dialed(server: Peer): void {
+    this.#server = new Outbox(server)
+    this.#state = State.AWAIT_CONNACK
+  }
+
+  /** The CONNACK as the agent gets it, or undefined when the connection ends with it. */
+  onConnack(reader: PacketReader): Buffer | undefined {
+    return this.#handshake.onConnack(reader)
+  }
+
+  /** The broker accepted: from here on both directions are relayed. */
+  established(settings: { keepAliveS: number; aliasesToServer: number; aliasesToClient: number }): void {
+    this.#state = State.RELAYING
+    this.wasEstablished = true
+    const { tally, slots } = this.context
+    tally.add(slots.connections, -1)
+    tally.add(slots.connections + 1)
+    const now = this.context.clock.now()
+    this.#keepAliveMs = settings.keepAliveS * 1000
+    this.#lastForwardMs = now
+    this.#clientToServer.aliases.maximum = settings.aliasesToServer
+    this.#serverToClient.aliases.maximum = settings.aliasesToClient
+    this.#endsAtMs = this.#principal!.endsAtMs
+    this.#expiryTimer = this.context.clock.after(Math.max(0, this.#endsAtMs - now), () => this.end('expired'))
+    if (this.memory.subscriptions.size > 0) this.unsubscribeLost(this.#lostSubscriptions())
+  }
+
+  /** Reads on after the CONNACK, starting with what the agent sent before it. */
+  resumeClient(held: Buffer): void {
+    if (held.length > 0) this.onBytes(held)
+    if (this.#state !== State.RELAYING) return
+    this.#clientPaused = false
+    this.towardsClient.peer.resume()
+    this.#applyBackpressure()
+  }
+
+  /** Between admission and CONNECT: the policy may have changed meanwhile. Judges the Will again if so. */
+  refreshBeforeConnect(): Outcome {
+    if (this.#epoch === this.context.policyInForce.epoch) return Outcome.ALLOW
+    this.bindRights()
+    return this.#handshake.judgeWill()
+  }
+
+  bindRights(): void {
+    const { policyInForce } = this.context
+    const principal = this.#principal!
+    this.#acl = policyInForce.policy.bind(principal, this.context.bindOptionsOf(principal.issuer))
+    this.#epoch = policyInForce.epoch
+    this.rights = nextRights++
+    for (const problem of this.#acl.bindProblems) {
+      this.context.logger.warn(
+        { client_id: this.#clientId, problem },
+        'a rule does not apply to this principal',
+      )
+    }
+  }
+
+  /**
+   * The broker granted subscriptions: remembers them.
+   *
+   * @returns those that a policy which came in force meanwhile denies
+   */
+  subscribed(pending: PendingSubscribe, source: Buffer, answer: CodeList): string[] {
+    const granted: string[] = []
+    pending.filters.forEach((filter, i) => {
+      if (source[answer.codesStart + i]! >= ReasonCode.UNSPECIFIED_ERROR) return
+      this.memory.subscriptions.set(filter, pending.qos[i]!)
+      granted.push(filter)
+    })
+    if (pending.rights === this.rights) return []
+    const lost = new Set(this.#lostSubscriptions())
+    return granted.filter((filter) => lost.has(filter))
+  }
+
+  /** Takes subscriptions away from a live session: UNSUBSCRIBE of Postern's own, whose answer is swallowed. */
+  unsubscribeLost(filters: readonly string[]): void {
+    for (let i = 0; i < filters.length; i += FILTERS_PER_UNSUBSCRIBE) {
+      const some = filters.slice(i, i + FILTERS_PER_UNSUBSCRIBE)
+      const packetId = this.packetIds.takeOwn()
+      if (packetId === 0) return this.end('internal_error', { detail: 'no free packet identifier' })
+      this.pending.unsubscribes.set(packetId, some)
+      for (const filter of some) this.recorder.unsubscribe(filter, packetId, 'forwarded', 'rights_narrowed')
+      this.towardsServer.send(unsubscribe(packetId, some))
+    }
+  }
+
+  takeOwnPing(): boolean {
+    if (this.#ownPings === 0) return false
+    this.#ownPings--
+    return true
+  }
+
+  clientViolation(name: SessionFault): void {
+    const index = SESSION_FAULTS.findIndex((fault) => fault.name === name)
+    this.recorder.clientFault(FAULTS.length + index)
+    this.#clientFault(name, SESSION_FAULTS[index]!.reasonCode)
+  }
+
+  serverViolation(name: SessionFault): void {
+    this.recorder.serverFault(FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === name))
+    this.#serverFault(name)
+  }
+
+  clientFault(fault: number): void {
+    this.recorder.clientFault(fault)
+    this.#clientFault(FAULTS[fault]!.name, FAULTS[fault]!.reasonCode, fault)
+  }
+
+  serverFault(fault: number): void {
+    this.recorder.serverFault(fault)
+    this.#serverFault(FAULTS[fault]!.name)
+  }
+
+  // --- events
+
+  /** Bytes from the agent. */
+  onBytes(chunk: Buffer): void {
+    if (this.#state === State.CLOSED) return
+    this.context.tally.add(this.context.slots.bytes, chunk.length)
+    if (this.#state !== State.AWAIT_CONNECT && this.#state !== State.RELAYING) {
+      if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
+      return
+    }
+    if (this.#state === State.AWAIT_CONNECT) {
+      this.#clientToServer.relay(chunk)
+      return
+    }
+    const now = this.#current()
+    if (now < 0) return
+    const server = this.towardsServer
+    const before = server.forwardedBytes
+    this.#run(this.#clientToServer, chunk)
+    if (this.#state !== State.RELAYING) return
+    if (server.forwardedBytes > before) this.#lastForwardMs = now
+    else this.#keepServerAlive(now)
+    this.#applyBackpressure()
+  }
+
+  /** Bytes from the broker. */
+  onServerBytes(chunk: Buffer): void {
+    if (this.#state !== State.AWAIT_CONNACK && this.#state !== State.RELAYING) return
+    this.context.tally.add(this.context.slots.bytes + 1, chunk.length)
+    const handshaking = this.#state === State.AWAIT_CONNACK
+    if (!handshaking && this.#current() < 0) return
+    this.#run(this.#serverToClient, chunk)
+    if (this.#state !== State.RELAYING) return
+    if (handshaking) this.resumeClient(this.#handshake.takeHeld())
+    this.#applyBackpressure()
+  }
+
+  onDrain(): void {
+    this.towardsClient.drained()
+    this.#applyBackpressure()
+  }
+
+  onServerDrain(): void {
+    this.#server.drained()
+    this.#applyBackpressure()
+  }
+
+  onClose(): void {
+    if (this.#state === State.RELAYING) this.end('client_closed')
+    else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
+  }
+
+  onServerClose(): void {
+    if (this.#state === State.RELAYING) this.end('server_closed')
+    else if (this.#state === State.AWAIT_CONNACK) this.#handshake.serverClosed()
+  }
+
+  /** Applies the policy in force to this connection, if it is newer than the one last applied. */
+  refreshRights(): void {
+    if (this.#state !== State.RELAYING || this.#epoch === this.context.policyInForce.epoch) return
+    this.bindRights()
+    const will = this.#handshake.judgeWill()
+    if (will !== Outcome.ALLOW) return this.end('will_denied')
+    this.unsubscribeLost(this.#lostSubscriptions())
+  }
+
+  /** A limit is reached: the connection ends before its first byte is read. */
+  turnAway(): void {
+    this.#handshake.refuse('too_many_connections')
+  }
+
+  /** SIGTERM: the agent is told, the broker sees the connection close. */
+  shutDown(): void {
+    if (this.#state === State.RELAYING) this.end('shutdown')
+    else if (this.#state !== State.CLOSED) this.#handshake.refuse('shutting_down')
+  }
+
+  /**
+   * Ends the connection on both sides; what was forwarded before still goes out. Idempotent.
+   *
+   * @param options.reasonCode replaces the DISCONNECT Reason Code of the cause
+   */
+  end(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): void {
+    if (this.#state === State.CLOSED) return
+    if (this.#state !== State.RELAYING) return this.#handshake.refuse('internal_error')
+    const row = END_CAUSES[cause]
+    const code = options.reasonCode ?? row.client
+    const client = this.towardsClient
+    let effect = 'closed'
+    this.#clientToServer.abandon()
+    if (code >= 0 && client.atBoundary) {
+      client.send(disconnect(code))
+      effect = `disconnect ${hex(code)}`
+    }
+    // In the middle of a packet nothing can be said; half a packet is no packet.
+    if (client.atBoundary) client.peer.end()
+    else client.peer.destroy()
+    const server = this.#server
+    if (row.server === 'clean' && server.atBoundary) server.send(disconnect(ReasonCode.SUCCESS))
+    server.peer.end()
+    this.recorder.ended(cause, effect, options.detail)
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
+    this.close()
+  }
+
+  /** Last step of every end: no timer, no state, and no socket outlives the linger time. */
+  close(): void {
+    if (this.#state === State.CLOSED) return
+    this.#state = State.CLOSED
+    this.#expiryTimer?.cancel()
+    this.#handshake.cancelTimers()
+    const { peer } = this.towardsClient
+    const server = this.#server.peer
+    this.context.clock.after(LINGER_MS, () => {
+      peer.destroy()
+      server.destroy()
+    })
+    this.#onEnd(this)
+  }
+
+  // --- inside
+
+  /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
+  #current(): number {
+    const now = this.context.clock.now()
+    if (now >= this.#endsAtMs) {
+      this.end('expired')
+      return -1
+    }
+    if (this.#epoch !== this.context.policyInForce.epoch) this.refreshRights()
+    return this.#state === State.RELAYING ? now : -1
+  }
+
+  #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
+    const client = this.towardsClient.peer
+    const server = this.towardsServer.peer
+    const { clock } = this.context
+    const started = clock.monotonic()
+    client.cork()
+    server.cork()
+    relay.relay(chunk)
+    const decided = relay.takeDecided()
+    if (decided > 0) this.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
+    client.uncork()
+    server.uncork()
+  }
+
+  /** An agent whose packets are all denied is alive, but the broker hears nothing of it. */
+  #keepServerAlive(now: number): void {
+    if (this.#keepAliveMs === 0 || now - this.#lastForwardMs < this.#keepAliveMs / 2) return
+    this.#lastForwardMs = now
+    this.#ownPings++
+    this.towardsServer.send(PINGREQ)
+  }
+
+  #lostSubscriptions(): string[] {
+    const lost: string[] = []
+    for (const [filter, qos] of this.memory.subscriptions) {
+      const bytes = Buffer.from(filter)
+      if (this.acl.decideSubscribe(bytes, 0, bytes.length, qos) !== Outcome.ALLOW) lost.push(filter)
+    }
+    return lost
+  }
+
+  #applyBackpressure(): void {
+    const server = this.#server
+    if (this.#state !== State.RELAYING) return
+    const client = this.towardsClient
+    // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
+    const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBytes > OWN_HIGH_WATER_BYTES
+    if (pauseClient !== this.#clientPaused) {
+      this.#clientPaused = pauseClient
+      if (pauseClient) client.peer.pause()
+      else client.peer.resume()
+    }
+    const pauseServer = client.peer.backlog > HIGH_WATER_BYTES || server.ownBytes > OWN_HIGH_WATER_BYTES
+    if (pauseServer !== this.#serverPaused) {
+      this.#serverPaused = pauseServer
+      if (pauseServer) server.peer.pause()
+      else server.peer.resume()
+    }
+  }
+
+  #clientFault(name: string, reasonCode: number, fault = -1): void {
+    if (this.#state === State.RELAYING) this.end('client_fault', { detail: name, reasonCode })
+    else this.#handshake.clientFault(name, reasonCode, fault)
+  }
+
+  #serverFault(name: string): void {
+    if (this.#state !== State.RELAYING) return this.#handshake.serverFault(name)
+    const server = this.towardsServer
+    if (server.atBoundary) server.send(disconnect(ReasonCode.PROTOCOL_ERROR))
+    this.end('server_fault', { detail: name })
+  }
+}
