@@ -42,7 +42,9 @@ export type Authentication =
       token: VerifiedToken | undefined
     }
 
-export type AuthenticatorConfig = Pick<Config, 'token' | 'clientId' | 'limits'>
+export interface AuthenticatorConfig extends Pick<Config, 'token' | 'clientId'> {
+  limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow'>
+}
 
 export class Authenticator {
   readonly #verifier: TokenVerifier

@@ -149,7 +149,8 @@ export class RemoteKeys implements KeySource {
       })
       const refusal = refusalOf(response.statusCode, response.headers['content-type'])
       if (refusal !== undefined) {
-        response.body.destroy()
+        // undici reports the abort as an error of the body, which must have a listener.
+        response.body.on('error', () => {}).destroy()
         throw new FetchFailure(refusal)
       }
       const text = await response.body.text()
