@@ -57,6 +57,7 @@ describe('one mistake, one sentence: where it is and what to write', () => {
     ['', 'limits:\n  connections: many\n', 'limits.connections', 15, 'whole number'],
     ['', 'limits:\n  packetBytes: 256MB\n', 'limits.packetBytes', 15, '`16KiB`'],
     ['', 'limits:\n  packetBytes: 1GiB\n', 'limits.packetBytes', 15, 'to `268435460`'],
+    ['', 'instance: ""\n', 'instance', 14, 'Write a name as text'],
     ['', 'log:\n  level: verbose\n', 'log.level', 15, '`debug`'],
     ['', 'denial:\n  hideTopics: "yes"\n', 'denial.hideTopics', 15, '`true` or `false`'],
     ['', 'admin: on\n', 'admin', 14, 'Write `off`'],
@@ -110,6 +111,8 @@ describe('one mistake, one sentence: where it is and what to write', () => {
     [URL, 'url: http://localhost.example/jwks', 'issuers[0].jwks.url', 9, 'write `https://`'],
     [URL, 'url: ftp://id.example/jwks', 'issuers[0].jwks.url', 9, 'whole address'],
     [URL, 'url: keys.json', 'issuers[0].jwks.url', 9, 'for a file use `file`'],
+    [URL, 'url: https://u@id.example/jwks', 'issuers[0].jwks.url', 9, 'Leave out the user name'],
+    [URL, 'url: https://:p@id.example/jwks', 'issuers[0].jwks.url', 9, 'Leave out the user name'],
     [URL, 'url: https://u:p@id.example/jwks', 'issuers[0].jwks.url', 9, 'Leave out the user name'],
     [URL, `${URL}\n      staleAge: 1m`, 'issuers[0].jwks.staleAge', 10, 'below `cacheAge`'],
     [
@@ -151,6 +154,7 @@ describe('one mistake, one sentence: where it is and what to write', () => {
     // YAML itself
     ['127.0.0.1:1884', '[::1]:1884', '', 4, 'in quotes'],
     ['upstream:\n', 'upstream:\n\tx: 1\n', '', 4, ''],
+    ['127.0.0.1:1884', '"127', '', 14, 'Not valid YAML: Missing closing "quote. Put'],
     ['127.0.0.1:1884', '*nowhere', '', 1, 'alias'],
   ] as const)('%j -> %j', (from, to, path, line, message) => {
     expect(problemsOf(spoil(from, to)).filter((p) => p.path !== 'x')).toEqual([
@@ -212,6 +216,17 @@ audit:
       [17, 'audit.file'],
       ['environment', ''],
       ['environment', 'limits.connectBytes'],
+    ])
+  })
+
+  it('counts list entries as the file does, past the ones that cannot be read', () => {
+    const text = spoil(
+      '  - address: 127.0.0.1:1883\n',
+      '  - 5\n  - address: 10.0.0.5:1883\n  - address: 0.0.0.0:1883\n',
+    )
+    expect(problemsOf(text).map((p) => [p.line, p.path])).toEqual([
+      [2, 'listeners[0]'],
+      [4, 'listeners[2].address'],
     ])
   })
 
