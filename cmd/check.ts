@@ -1,3 +1,4 @@
+// `postern check`: being written.
 import { Command } from 'commander'
 export function checkCommand(): Command {
   return new Command('check')

@@ -1,3 +1,4 @@
+// `postern explain`: being written.
 import { Command } from 'commander'
 export function explainCommand(): Command {
   return new Command('explain')

@@ -253,9 +253,9 @@ export class ClientToServer extends Relay {
   #subscribe(): Disposition {
     const { source, filters: list } = this.reader
     const session = this.#session
-    const { acl, recorder, pending, memory } = session
-    const { denial, limits } = session.context.config
-    const fresh = session.packetIds.take(list.packetId) && !pending.has(list.packetId)
+    const { acl, recorder, subscriptions } = session
+    const { denial } = session.context.config
+    const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
     const codes: number[] = []
     const keep: boolean[] = []
     const options: number[] = []
@@ -272,12 +272,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (
-          memory.subscriptions.size + filters.length >= limits.subscriptions &&
-          !memory.subscriptions.has(text)
-        ) {
-          outcome = Outcome.SUBSCRIPTION_LIMIT
-        }
+        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -301,7 +296,12 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    pending.subscribes.set(list.packetId, { codes, filters, qos: requested, rights: session.rights })
+    subscriptions.subscribeForwarded(list.packetId, {
+      codes,
+      filters,
+      qos: requested,
+      rights: session.rights,
+    })
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -311,7 +311,7 @@ export class ClientToServer extends Relay {
     const { source, filters: list } = this.reader
     const session = this.#session
     const filters = textsOf(source, list)
-    const fresh = session.packetIds.take(list.packetId) && !session.pending.has(list.packetId)
+    const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
     const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
     for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
     if (!fresh) {
@@ -319,7 +319,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(unsuback(list.packetId, codes))
       return Disposition.DROP
     }
-    session.pending.unsubscribes.set(list.packetId, filters)
+    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
     return Disposition.FORWARD
   }
 

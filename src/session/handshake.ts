@@ -16,7 +16,7 @@ import { hex } from './client-to-server.ts'
 import type { Admission } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
-import { type Session, State } from './session.ts'
+import { PROTOCOL_MAXIMUM_BYTES, type Session, State } from './session.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -173,7 +173,7 @@ export class Handshake {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
       ...(aliasesToServer === head.topicAliasMaximum ? {} : { topicAliasMaximum: aliasesToServer }),
       ...(this.#forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
-      ...(packetBytes < session.serverMaximumPacketSize && packetBytes < PROTOCOL_MAXIMUM
+      ...(packetBytes < session.serverMaximumPacketSize && packetBytes < PROTOCOL_MAXIMUM_BYTES
         ? { maximumPacketSize: packetBytes }
         : {}),
       ...(session.authenticationMethod === undefined
@@ -258,9 +258,6 @@ export class Handshake {
     return { request, topic: request.topic.toString() }
   }
 }
-
-/** Largest packet that MQTT can express: 5 bytes of fixed header and 268,435,455 bytes. */
-const PROTOCOL_MAXIMUM = 268_435_460
 
 const REASON_STRINGS: Readonly<Record<number, string>> = {
   128: 'internal error',

@@ -31,3 +31,17 @@ export interface PeerEvents {
 
 /** Opens the connection to the broker; rejects with a PosternError. */
 export type Dial = (events: PeerEvents) => Promise<Peer>
+
+/** The server side before there is one: nothing reaches the broker ahead of admission. */
+export const NOWHERE: Peer = {
+  name: '',
+  host: '',
+  backlog: 0,
+  write: () => {},
+  cork: () => {},
+  uncork: () => {},
+  pause: () => {},
+  resume: () => {},
+  end: () => {},
+  destroy: () => {},
+}

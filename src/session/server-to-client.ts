@@ -15,7 +15,6 @@ import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } fro
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
-import { mergeCodes } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -74,7 +73,7 @@ export class ServerToClient extends Relay {
       case PacketType.UNSUBACK:
         return this.#unsuback()
       case PacketType.PINGRESP:
-        return session.takeOwnPing() ? Disposition.DROP : Disposition.FORWARD
+        return session.keepAlive.takeAnswer() ? Disposition.DROP : Disposition.FORWARD
       case PacketType.DISCONNECT:
         this.#stop = {
           farewell: reader.fromSeam
@@ -181,33 +180,18 @@ export class ServerToClient extends Relay {
   #suback(): Disposition {
     const { source, codes } = this.reader
     const session = this.#session
-    const pending = session.pending.subscribes.get(codes.packetId)
-    if (pending === undefined) return this.#violation('unknown_suback')
-    const merged = mergeCodes(pending, source, codes)
-    if (merged === undefined) return this.#violation('suback_count')
-    session.pending.subscribes.delete(codes.packetId)
+    const answer = session.subscriptions.subscribed(source, codes)
+    if (typeof answer === 'string') return this.#violation(answer)
     session.packetIds.release(codes.packetId)
-    const lost = session.subscribed(pending, source, codes)
-    if (lost.length > 0) {
-      for (let i = 0, n = 0; i < merged.length; i++) {
-        if (pending.codes[i]! < 0 && lost.includes(pending.filters[n++]!))
-          merged[i] = ReasonCode.NOT_AUTHORIZED
-      }
-      session.unsubscribeLost(lost)
-    } else if (merged.length === pending.filters.length) return Disposition.FORWARD
-    this.replacement = withCodes(source, codes, merged)
+    if (answer === undefined) return Disposition.FORWARD
+    this.replacement = withCodes(source, codes, answer)
     return Disposition.REPLACE
   }
 
   #unsuback(): Disposition {
-    const { codes, source } = this.reader
+    const { source, codes } = this.reader
     const session = this.#session
-    const filters = session.pending.unsubscribes.get(codes.packetId)
-    session.pending.unsubscribes.delete(codes.packetId)
-    filters?.forEach((filter, i) => {
-      const code = source[codes.codesStart + i] ?? ReasonCode.UNSPECIFIED_ERROR
-      if (code < ReasonCode.UNSPECIFIED_ERROR) session.memory.subscriptions.delete(filter)
-    })
+    session.subscriptions.unsubscribed(source, codes)
     if (session.packetIds.releaseOwn(codes.packetId)) return Disposition.DROP
     session.packetIds.release(codes.packetId)
     return Disposition.FORWARD

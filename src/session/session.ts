@@ -9,21 +9,22 @@ import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
 import { Direction } from '../wire/control-packet.ts'
 import { FAULTS } from '../wire/fault.ts'
-import type { CodeList } from '../wire/heads.ts'
 import { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { disconnect, PINGREQ, unsubscribe } from '../wire/reply.ts'
+import { disconnect } from '../wire/reply.ts'
+import { Backpressure } from './backpressure.ts'
 import { ClientToServer, hex } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
 import { Handshake } from './handshake.ts'
+import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
 import { END_CAUSES, type EndCause, Outcome, SESSION_FAULTS, type SessionFault } from './outcome.ts'
 import { PacketIds } from './packet-ids.ts'
-import type { Peer, PeerEvents } from './ports.ts'
+import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
 import { Recorder } from './recorder.ts'
 import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
-import { PendingRequests, type PendingSubscribe } from './subscriptions.ts'
+import { Subscriptions } from './subscriptions.ts'
 
 export const State = {
   AWAIT_CONNECT: 0,
@@ -35,38 +36,20 @@ export const State = {
 } as const
 export type State = (typeof State)[keyof typeof State]
 
-/** Unsent bytes towards one side above which the other side is not read any more. */
-const HIGH_WATER_BYTES = 256 * 1024
-/** Unsent bytes of Postern's own answers above which their receiver is not read any more. */
-const OWN_HIGH_WATER_BYTES = 64 * 1024
+/** Largest packet that MQTT can express: 5 bytes of fixed header and 268,435,455 bytes. */
+export const PROTOCOL_MAXIMUM_BYTES = 268_435_460
 /** After this a side that does not take its last bytes is cut. */
 const LINGER_MS = 2_000
-/** Filters in one UNSUBSCRIBE of Postern's own. */
-const FILTERS_PER_UNSUBSCRIBE = 50
-
 /** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
 let nextRights = 1
-
-/** The server side before there is one: nothing reaches the broker ahead of admission. */
-const NOWHERE: Peer = {
-  name: '',
-  host: '',
-  backlog: 0,
-  write: () => {},
-  cork: () => {},
-  uncork: () => {},
-  pause: () => {},
-  resume: () => {},
-  end: () => {},
-  destroy: () => {},
-}
 
 export class Session implements PeerEvents {
   readonly context: SessionContext
   readonly recorder: Recorder
   readonly towardsClient: Outbox
   readonly packetIds = new PacketIds()
-  readonly pending = new PendingRequests()
+  readonly subscriptions = new Subscriptions(this)
+  readonly keepAlive = new KeepAlive()
   memory = new SessionState()
   rights = 0
   /** Seconds; in force when the connection ends. */
@@ -87,11 +70,7 @@ export class Session implements PeerEvents {
   #clientId = ''
   #endsAtMs = Number.POSITIVE_INFINITY
   #epoch = -1
-  #keepAliveMs = 0
-  #lastForwardMs = 0
-  #ownPings = 0
-  #clientPaused = false
-  #serverPaused = false
+  readonly #backpressure = new Backpressure()
   #expiryTimer: Timer | undefined
 
   /** @param onEnd called once, when the session is closed */
@@ -123,7 +102,8 @@ export class Session implements PeerEvents {
     )
     this.#serverToClient = new ServerToClient(
       this,
-      new PacketReader(Direction.SERVER_TO_CLIENT, { ...readerLimits }),
+      // What the agent cannot take, it told the broker in its own Maximum Packet Size.
+      new PacketReader(Direction.SERVER_TO_CLIENT, { ...readerLimits, packetBytes: PROTOCOL_MAXIMUM_BYTES }),
     )
     this.#handshake = new Handshake(this)
   }
@@ -159,8 +139,7 @@ export class Session implements PeerEvents {
   /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
   onConnect(chunk: Buffer): void {
     this.#state = State.ADMITTING
-    this.towardsClient.peer.pause()
-    this.#clientPaused = true
+    this.#backpressure.holdClient(this.towardsClient)
     this.#handshake.begin(chunk.subarray(this.#clientToServer.reader.pos))
   }
 
@@ -190,21 +169,17 @@ export class Session implements PeerEvents {
     tally.add(slots.connections, -1)
     tally.add(slots.connections + 1)
     const now = this.context.clock.now()
-    this.#keepAliveMs = settings.keepAliveS * 1000
-    this.#lastForwardMs = now
+    this.keepAlive.start(settings.keepAliveS, now)
     this.#clientToServer.aliases.maximum = settings.aliasesToServer
     this.#serverToClient.aliases.maximum = settings.aliasesToClient
     this.#endsAtMs = this.#principal!.endsAtMs
     this.#expiryTimer = this.context.clock.after(Math.max(0, this.#endsAtMs - now), () => this.end('expired'))
-    if (this.memory.subscriptions.size > 0) this.unsubscribeLost(this.#lostSubscriptions())
+    this.subscriptions.judgeAgain()
   }
 
   /** Reads on after the CONNACK, starting with what the agent sent before it. */
   resumeClient(held: Buffer): void {
     if (held.length > 0) this.onBytes(held)
-    if (this.#state !== State.RELAYING) return
-    this.#clientPaused = false
-    this.towardsClient.peer.resume()
     this.#applyBackpressure()
   }
 
@@ -227,41 +202,6 @@ export class Session implements PeerEvents {
         'a rule does not apply to this principal',
       )
     }
-  }
-
-  /**
-   * The broker granted subscriptions: remembers them.
-   *
-   * @returns those that a policy which came in force meanwhile denies
-   */
-  subscribed(pending: PendingSubscribe, source: Buffer, answer: CodeList): string[] {
-    const granted: string[] = []
-    pending.filters.forEach((filter, i) => {
-      if (source[answer.codesStart + i]! >= ReasonCode.UNSPECIFIED_ERROR) return
-      this.memory.subscriptions.set(filter, pending.qos[i]!)
-      granted.push(filter)
-    })
-    if (pending.rights === this.rights) return []
-    const lost = new Set(this.#lostSubscriptions())
-    return granted.filter((filter) => lost.has(filter))
-  }
-
-  /** Takes subscriptions away from a live session: UNSUBSCRIBE of Postern's own, whose answer is swallowed. */
-  unsubscribeLost(filters: readonly string[]): void {
-    for (let i = 0; i < filters.length; i += FILTERS_PER_UNSUBSCRIBE) {
-      const some = filters.slice(i, i + FILTERS_PER_UNSUBSCRIBE)
-      const packetId = this.packetIds.takeOwn()
-      if (packetId === 0) return this.end('internal_error', { detail: 'no free packet identifier' })
-      this.pending.unsubscribes.set(packetId, some)
-      for (const filter of some) this.recorder.unsubscribe(filter, packetId, 'forwarded', 'rights_narrowed')
-      this.towardsServer.send(unsubscribe(packetId, some))
-    }
-  }
-
-  takeOwnPing(): boolean {
-    if (this.#ownPings === 0) return false
-    this.#ownPings--
-    return true
   }
 
   clientViolation(name: SessionFault): void {
@@ -305,8 +245,8 @@ export class Session implements PeerEvents {
     const before = server.forwardedBytes
     this.#run(this.#clientToServer, chunk)
     if (this.#state !== State.RELAYING) return
-    if (server.forwardedBytes > before) this.#lastForwardMs = now
-    else this.#keepServerAlive(now)
+    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
+    else this.keepAlive.dropped(now, server)
     this.#applyBackpressure()
   }
 
@@ -348,7 +288,7 @@ export class Session implements PeerEvents {
     this.bindRights()
     const will = this.#handshake.judgeWill()
     if (will !== Outcome.ALLOW) return this.end('will_denied')
-    this.unsubscribeLost(this.#lostSubscriptions())
+    this.subscriptions.judgeAgain()
   }
 
   /** A limit is reached: the connection ends before its first byte is read. */
@@ -432,40 +372,8 @@ export class Session implements PeerEvents {
     server.uncork()
   }
 
-  /** An agent whose packets are all denied is alive, but the broker hears nothing of it. */
-  #keepServerAlive(now: number): void {
-    if (this.#keepAliveMs === 0 || now - this.#lastForwardMs < this.#keepAliveMs / 2) return
-    this.#lastForwardMs = now
-    this.#ownPings++
-    this.towardsServer.send(PINGREQ)
-  }
-
-  #lostSubscriptions(): string[] {
-    const lost: string[] = []
-    for (const [filter, qos] of this.memory.subscriptions) {
-      const bytes = Buffer.from(filter)
-      if (this.acl.decideSubscribe(bytes, 0, bytes.length, qos) !== Outcome.ALLOW) lost.push(filter)
-    }
-    return lost
-  }
-
   #applyBackpressure(): void {
-    const server = this.#server
-    if (this.#state !== State.RELAYING) return
-    const client = this.towardsClient
-    // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
-    const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBytes > OWN_HIGH_WATER_BYTES
-    if (pauseClient !== this.#clientPaused) {
-      this.#clientPaused = pauseClient
-      if (pauseClient) client.peer.pause()
-      else client.peer.resume()
-    }
-    const pauseServer = client.peer.backlog > HIGH_WATER_BYTES || server.ownBytes > OWN_HIGH_WATER_BYTES
-    if (pauseServer !== this.#serverPaused) {
-      this.#serverPaused = pauseServer
-      if (pauseServer) server.peer.pause()
-      else server.peer.resume()
-    }
+    if (this.#state === State.RELAYING) this.#backpressure.apply(this.towardsClient, this.#server)
   }
 
   #clientFault(name: string, reasonCode: number, fault = -1): void {

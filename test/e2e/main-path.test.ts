@@ -41,7 +41,7 @@ test('an allowed PUBLISH reaches a subscriber, a denied one is answered 0x87 and
   const scout = await connect('scout', await issuer.mint({ act: { iss: 'https://idp.test', sub: 'scout' } }))
   const analyst = await connect(
     'analyst',
-    await issuer.mint({ act: { iss: 'https://idp.test', sub: 'analyst' } }),
+    await issuer.mint({ agent_id: 'analyst', act: { iss: 'https://idp.test', sub: 'analyst' } }),
   )
   const seen: string[] = []
   analyst.on('message', (topic, payload) => seen.push(`${topic} ${payload}`))
