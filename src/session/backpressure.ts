@@ -5,8 +5,8 @@ import type { Outbox } from './outbox.ts'
 
 /** Unsent bytes towards one side above which the other side is not read any more. */
 const HIGH_WATER_BYTES = 256 * 1024
-/** Unsent bytes of Postern's own answers above which their receiver is not read any more. */
-const OWN_HIGH_WATER_BYTES = 64 * 1024
+/** Unsent bytes of Postern's own answers above which their receiver is not read any more; above what a socket calls full, so that its drain is announced. */
+const OWN_HIGH_WATER_BYTES = 128 * 1024
 
 export class Backpressure {
   /** The client starts unpaused, and is held from its CONNECT to its CONNACK. */
@@ -20,13 +20,13 @@ export class Backpressure {
 
   apply(client: Outbox, server: Outbox): void {
     // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
-    const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBytes > OWN_HIGH_WATER_BYTES
+    const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES
     if (pauseClient !== this.#clientPaused) {
       this.#clientPaused = pauseClient
       if (pauseClient) client.peer.pause()
       else client.peer.resume()
     }
-    const pauseServer = client.peer.backlog > HIGH_WATER_BYTES || server.ownBytes > OWN_HIGH_WATER_BYTES
+    const pauseServer = client.peer.backlog > HIGH_WATER_BYTES || server.ownBacklog > OWN_HIGH_WATER_BYTES
     if (pauseServer !== this.#serverPaused) {
       this.#serverPaused = pauseServer
       if (pauseServer) server.peer.pause()

@@ -157,6 +157,8 @@ export class ClientToServer extends Relay {
     let outcome: Outcome = session.acl.decidePublish(request)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
+      else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
+        outcome = Outcome.TOO_MANY_UNRELEASED
       else if (nameMissing && reader.frameLength + end - start + 2 > session.serverMaximumPacketSize) {
         outcome = Outcome.TOO_LARGE_FOR_RECEIVER
       } else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
@@ -184,7 +186,7 @@ export class ClientToServer extends Relay {
       }
     }
     if (head.qos === 2) {
-      session.memory.releases.set(head.packetId, {
+      session.memory.forwarded(head.packetId, {
         topic: Buffer.from(topic.subarray(start, end)),
         response:
           head.responseTopicStart < 0
@@ -210,7 +212,7 @@ export class ClientToServer extends Relay {
       const code = reasonCodeOf(outcome, denial.hideTopics)
       session.recorder.publish(outcome, session.acl, this.#facts, effectOf(answer, code))
       // A re-sent QoS 2 message that is no longer allowed must not be released either.
-      if (head.qos === 2) session.memory.releases.delete(head.packetId)
+      if (head.qos === 2) session.memory.released(head.packetId)
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
@@ -225,7 +227,7 @@ export class ClientToServer extends Relay {
   #release(): Disposition {
     const session = this.#session
     const id = this.reader.ack.packetId
-    const release = session.memory.releases.get(id)
+    const release = session.memory.releaseOf(id)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
       if (session.context.config.sessions.unknownRelease === 'forward') return Disposition.FORWARD

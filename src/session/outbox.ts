@@ -7,7 +7,8 @@ export class Outbox {
   /** Body bytes of the forwarded frame that are still to come. 0: at a frame boundary. */
   #open = 0
   #waiting: Buffer[] = []
-  /** Bytes of own packets since the other end last took everything: a peer that never reads must not grow it. */
+  #waitingBytes = 0
+  /** Bytes of own packets written since the kernel had last taken everything. */
   #ownBytes = 0
   /** Bytes forwarded so far. */
   forwardedBytes = 0
@@ -17,12 +18,9 @@ export class Outbox {
     this.peer = peer
   }
 
-  get ownBytes(): number {
-    return this.#ownBytes
-  }
-
-  drained(): void {
-    if (this.#waiting.length === 0) this.#ownBytes = 0
+  /** At most this many unsent bytes are packets of Postern's own: a peer that never reads must not grow them. */
+  get ownBacklog(): number {
+    return this.#waitingBytes + Math.min(this.#ownBytes, this.peer.backlog)
   }
 
   get atBoundary(): boolean {
@@ -38,20 +36,22 @@ export class Outbox {
   /** Says how much of the last forwarded frame is still to come; at 0, waiting packets leave. */
   setOpen(bodyBytes: number): void {
     this.#open = bodyBytes
-    if (bodyBytes === 0 && this.#waiting.length > 0) {
-      for (const packet of this.#waiting) this.peer.write(packet)
-      this.#waiting = []
-    }
+    if (bodyBytes > 0 || this.#waiting.length === 0) return
+    for (const packet of this.#waiting) this.#write(packet)
+    this.#waiting = []
+    this.#waitingBytes = 0
   }
 
   /** Sends a whole packet of Postern's own at the next frame boundary. */
   send(packet: Buffer): void {
-    if (this.#open > 0) {
-      this.#waiting.push(packet)
-      this.#ownBytes += packet.length
-      return
-    }
+    if (this.#open === 0) return this.#write(packet)
+    this.#waiting.push(packet)
+    this.#waitingBytes += packet.length
+  }
+
+  #write(packet: Buffer): void {
+    if (this.peer.backlog === 0) this.#ownBytes = 0
+    this.#ownBytes += packet.length
     this.peer.write(packet)
-    this.#ownBytes = this.peer.backlog > 0 ? this.#ownBytes + packet.length : 0
   }
 }

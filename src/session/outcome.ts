@@ -18,6 +18,8 @@ export const Outcome = {
   UNKNOWN_RELEASE: FIRST + 3,
   /** Adding the Topic Name that an alias stands for would exceed the receiver's Maximum Packet Size. */
   TOO_LARGE_FOR_RECEIVER: FIRST + 4,
+  /** QoS 2: the messages that the agent has not released are more than Postern keeps in mind. */
+  TOO_MANY_UNRELEASED: FIRST + 5,
 } as const
 export type Outcome = number
 
@@ -28,6 +30,7 @@ export const OUTCOME_NAMES: readonly string[] = [
   'packet_id_in_use',
   'unknown_release',
   'too_large_for_receiver',
+  'too_many_unreleased',
 ]
 
 const REASON_CODES: readonly number[] = [
@@ -37,6 +40,7 @@ const REASON_CODES: readonly number[] = [
   ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.PACKET_IDENTIFIER_IN_USE,
   ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
+  ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.QUOTA_EXCEEDED,
 ]
 

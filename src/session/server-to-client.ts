@@ -116,7 +116,7 @@ export class ServerToClient extends Relay {
 
   #messageDone(packetId: number): void {
     this.#session.packetIds.release(packetId)
-    this.#session.memory.releases.delete(packetId)
+    this.#session.memory.released(packetId)
   }
 
   #delivery(): Disposition {

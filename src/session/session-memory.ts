@@ -14,11 +14,55 @@ export interface Release {
   rights: number
 }
 
+/** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
+const MAXIMUM_BYTES = 1024 * 1024
+
 export class SessionState {
   /** Full Topic Filter as subscribed (with `$share/…`) -> requested QoS. */
-  readonly subscriptions = new Map<string, number>()
+  readonly #subscriptions = new Map<string, number>()
   /** Packet Identifier -> message. */
-  readonly releases = new Map<number, Release>()
+  readonly #releases = new Map<number, Release>()
+  #bytes = 0
+
+  /** Topic Filter and requested QoS. */
+  get subscriptions(): ReadonlyMap<string, number> {
+    return this.#subscriptions
+  }
+
+  subscribed(filter: string, qos: number): void {
+    if (!this.#subscriptions.has(filter)) this.#bytes += filter.length
+    this.#subscriptions.set(filter, qos)
+  }
+
+  unsubscribed(filter: string): void {
+    if (this.#subscriptions.delete(filter)) this.#bytes -= filter.length
+  }
+
+  releaseOf(packetId: number): Release | undefined {
+    return this.#releases.get(packetId)
+  }
+
+  forwarded(packetId: number, release: Release): void {
+    this.released(packetId)
+    this.#bytes += sizeOf(release)
+    this.#releases.set(packetId, release)
+  }
+
+  released(packetId: number): void {
+    const release = this.#releases.get(packetId)
+    if (release === undefined) return
+    this.#bytes -= sizeOf(release)
+    this.#releases.delete(packetId)
+  }
+
+  /** Whether `bytes` more may be kept. */
+  hasRoomFor(bytes: number): boolean {
+    return this.#bytes + bytes <= MAXIMUM_BYTES
+  }
+}
+
+function sizeOf(release: Release): number {
+  return release.topic.length + (release.response?.length ?? 0)
 }
 
 /** Session Expiry Interval that never ends. MQTT 5.0 §3.1.2.11.2. */

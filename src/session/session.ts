@@ -263,12 +263,10 @@ export class Session implements PeerEvents {
   }
 
   onDrain(): void {
-    this.towardsClient.drained()
     this.#applyBackpressure()
   }
 
   onServerDrain(): void {
-    this.#server.drained()
     this.#applyBackpressure()
   }
 

@@ -43,7 +43,8 @@ export class Subscriptions {
     const { memory, context } = this.#session
     return (
       memory.subscriptions.has(filter) ||
-      memory.subscriptions.size + requested < context.config.limits.subscriptions
+      (memory.subscriptions.size + requested < context.config.limits.subscriptions &&
+        memory.hasRoomFor(filter.length))
     )
   }
 
@@ -69,7 +70,7 @@ export class Subscriptions {
     const { memory, rights } = this.#session
     const granted = pending.filters.map((_, i) => source[answer.codesStart + i]!)
     pending.filters.forEach((filter, i) => {
-      if (granted[i]! < ReasonCode.UNSPECIFIED_ERROR) memory.subscriptions.set(filter, pending.qos[i]!)
+      if (granted[i]! < ReasonCode.UNSPECIFIED_ERROR) memory.subscribed(filter, pending.qos[i]!)
     })
     // A policy came in force between the SUBSCRIBE and its answer.
     const lost = pending.rights === rights ? [] : this.judgeAgain()
@@ -88,7 +89,7 @@ export class Subscriptions {
     this.#unsubscribes.delete(answer.packetId)
     filters.forEach((filter, i) => {
       const code = source[answer.codesStart + i] ?? ReasonCode.UNSPECIFIED_ERROR
-      if (code < ReasonCode.UNSPECIFIED_ERROR) this.#session.memory.subscriptions.delete(filter)
+      if (code < ReasonCode.UNSPECIFIED_ERROR) this.#session.memory.unsubscribed(filter)
     })
   }
 
