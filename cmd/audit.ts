@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../src/audit/format.ts'
-import { type ChainReport, ChainVerifier, readRecord } from '../src/audit/hash-chain.ts'
+import { type ChainReport, ChainVerifier } from '../src/audit/hash-chain.ts'
 import { type ChainHead, MAX_RECORD_BYTES } from '../src/audit/record.ts'
+import { readRecord } from '../src/audit/record-reader.ts'
 
 const EXIT_BAD = 1
 const EXIT_UNREADABLE = 2
@@ -118,7 +119,8 @@ async function showFile(file: string, last: number | undefined): Promise<number>
 
 async function print(line: Buffer): Promise<void> {
   const record = readRecord(line)
-  const text = record ? formatRecord(record) : `(${line.length} bytes that are no intact record)`
+  const text =
+    typeof record === 'object' ? formatRecord(record) : `(${line.length} bytes that are no intact record)`
   if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain')
 }
 

@@ -6,8 +6,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { PosternError } from '../errors.ts'
 import { lockFile } from './file-lock.ts'
-import { isJson, readRecord } from './hash-chain.ts'
 import { type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
+import { readRecord } from './record-reader.ts'
 
 /** What the log needs of a file. Errors are rejections. */
 export interface AuditFile {
@@ -112,13 +112,12 @@ function tailOf(bytes: Buffer, path: string): Tail {
   const last = end
   while (last - end <= MAX_RECORD_BYTES) {
     const start = end === 0 ? 0 : bytes.lastIndexOf(NEWLINE, end - 1) + 1
-    const line = bytes.subarray(start, end)
-    const record = readRecord(line)
-    if (record) {
+    const record = readRecord(bytes.subarray(start, end))
+    if (typeof record !== 'string') {
       const head = { seq: record.seq, hash: record.hash }
       return { head, unterminated, torn: end === last ? undefined : tornBetween(bytes, end + 1, last) }
     }
-    if (isJson(line)) throw tailError(path, 'ends with a line that is no intact audit record')
+    if (record !== 'not_json') throw tailError(path, 'ends with a line that is no intact audit record')
     if (start === 0) break
     end = start - 1
   }

@@ -112,7 +112,6 @@ export class AuditLog implements AuditSink {
       this.#options.observer.lost(1)
       return
     }
-    this.#countLost()
     this.#push(event)
   }
 
@@ -145,7 +144,7 @@ export class AuditLog implements AuditSink {
     }
   }
 
-  /** The gap record stands where the lost records would have stood. */
+  /** Called as soon as there is room again, so that the gap record stands where the lost records would have stood. */
   #countLost(): void {
     if (this.#lost === 0) return
     const gap = { lost: this.#lost }

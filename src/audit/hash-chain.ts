@@ -1,20 +1,15 @@
 // Proves a chain of audit records, or names the first bad one. Takes bytes in pieces of any size and keeps at most one
 // line; reads no file and no clock. docs/audit-format.md defines what is checked.
 
-import { isUtf8 } from 'node:buffer'
-import { createHash, type Hash, hash } from 'node:crypto'
-import canonicalize from 'canonicalize'
+import { createHash, type Hash } from 'node:crypto'
 import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
+import { type LineFault, readRecord } from './record-reader.ts'
 
 /** What is wrong with the first bad line. */
 export type ChainFault =
   /** Longer than MAX_RECORD_BYTES. */
   | 'too_long'
-  | 'not_json'
-  /** JSON, but not an audit record of version 1. */
-  | 'not_record'
-  | 'not_canonical'
-  | 'hash_mismatch'
+  | LineFault
   /** Records are missing, repeated or in another order. */
   | 'seq_gap'
   | 'prev_mismatch'
@@ -62,7 +57,13 @@ export type ChainReport =
     }
 
 const NEWLINE = 0x0a
-const HASH = /^[0-9a-f]{64}$/
+
+const SENTENCES: Record<LineFault, string> = {
+  not_json: 'The line is not JSON, and no gap record accounts for it.',
+  not_record: 'The line is JSON, but not an audit record of version 1.',
+  not_canonical: 'The line is not in canonical form (RFC 8785).',
+  hash_mismatch: 'The record was changed: its hash does not fit its content.',
+}
 
 /** Lines that are no JSON, since the last good record. A gap record that names their digest seals them (AUD-08). */
 interface Tear {
@@ -151,36 +152,25 @@ export class ChainVerifier {
 
   #check(bytes: Buffer): void {
     this.#line += 1
-    const text = isUtf8(bytes) ? bytes.toString() : undefined
-    const value = text === undefined ? undefined : parse(text)
-    if (text === undefined || value === undefined) {
-      this.#extendTear(bytes)
-      return
-    }
-    if (!isRecord(value)) {
-      this.#failAtTear('not_record', 'The line is JSON, but not an audit record of version 1.')
-      return
-    }
-    if (!isCanonical(value, text)) {
-      this.#failAtTear('not_canonical', 'The line is not in canonical form (RFC 8785).')
-      return
-    }
-    if (digestOf(value, text) !== value.hash) {
-      this.#failAtTear('hash_mismatch', 'The record was changed: its hash does not fit its content.')
-      return
-    }
-    if (this.#follows(value) && this.#seals(value)) this.#accept(value)
+    const record = readRecord(bytes)
+    if (record === 'not_json') this.#extendTear(bytes)
+    else if (typeof record === 'string') this.#failAtTear(record, SENTENCES[record])
+    else if (this.#follows(record) && this.#seals(record)) this.#accept(record)
   }
 
   #accept(record: AuditRecord): void {
+    const { known } = this.#options
+    if (known?.seq === record.seq) {
+      if (known.hash !== record.hash) {
+        this.#fail('known_record_missing', 'Another record with this seq is known: the chain was made anew.')
+        return
+      }
+      this.#knownSeen = true
+    }
     if (this.#records === 0) this.#first = record.seq
     this.#records += 1
     this.#head = { seq: record.seq, hash: record.hash }
     this.#lost += record.gap?.lost ?? 0
-    const { known } = this.#options
-    if (known?.seq !== record.seq) return
-    if (known.hash === record.hash) this.#knownSeen = true
-    else this.#fail('known_record_missing', 'Another record with this seq is known: the chain was rewritten.')
   }
 
   /** Is this the record that comes next? */
@@ -255,7 +245,7 @@ export class ChainVerifier {
   }
 
   #unsealed(): void {
-    this.#failAtTear('not_json', 'The line is not JSON, and no gap record accounts for it.')
+    this.#failAtTear('not_json', SENTENCES.not_json)
   }
 
   /** Within a tear the first bad line is the tear's: nothing sealed it. */
@@ -265,7 +255,7 @@ export class ChainVerifier {
       return
     }
     this.#line = this.#tear.line
-    this.#fail('not_json', 'The line is not JSON, and no gap record accounts for it.')
+    this.#fail('not_json', SENTENCES.not_json)
   }
 
   #fail(fault: ChainFault, message: string): void {
@@ -273,94 +263,4 @@ export class ChainVerifier {
     const seq = before ? before.seq + 1 : fault === 'missing_start' || this.#options.partial ? 0 : 1
     this.#bad = { ok: false, fault, line: this.#line, seq, message }
   }
-}
-
-/** A line whose own hash is right; nothing is said about its neighbours. */
-export function readRecord(bytes: Buffer): AuditRecord | undefined {
-  if (!isUtf8(bytes)) return undefined
-  const text = bytes.toString()
-  const value = parse(text)
-  if (value === undefined || !isRecord(value) || !isCanonical(value, text)) return undefined
-  return digestOf(value, text) === value.hash ? value : undefined
-}
-
-/** Is the line a JSON text? A record that was cut off never is. */
-export function isJson(bytes: Buffer): boolean {
-  return isUtf8(bytes) && parse(bytes.toString()) !== undefined
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-function isRecord(value: unknown): value is AuditRecord {
-  if (typeof value !== 'object' || value === null) return false
-  const record = value as Partial<Record<keyof AuditRecord, unknown>>
-  return (
-    record.v === 1 &&
-    Number.isSafeInteger(record.seq) &&
-    (record.seq as number) > 0 &&
-    Number.isSafeInteger(record.mono) &&
-    isHash(record.prev) &&
-    isHash(record.hash) &&
-    typeof record.time === 'string' &&
-    typeof record.instance === 'string' &&
-    typeof record.policy === 'string' &&
-    typeof record.action === 'string' &&
-    (record.decision === 'allow' || record.decision === 'deny') &&
-    typeof record.reason === 'string' &&
-    typeof record.effect === 'string' &&
-    (record.gap === undefined || isGap(record.gap))
-  )
-}
-
-function isGap(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  const gap = value as Partial<Record<string, unknown>>
-  const isCount = (n: unknown) => n === undefined || (Number.isSafeInteger(n) && (n as number) >= 0)
-  return isCount(gap['lost']) && isCount(gap['torn_bytes'])
-}
-
-function isHash(value: unknown): boolean {
-  return typeof value === 'string' && HASH.test(value)
-}
-
-/**
- * JSON.stringify keeps the order of the text, so a text that it gives back and whose members are sorted is canonical.
- * Only the rest (member names that look like numbers) needs the slower canonicalize.
- */
-function isCanonical(value: object, text: string): boolean {
-  try {
-    return (JSON.stringify(value) === text && isSorted(value)) || canonicalize(value) === text
-  } catch {
-    return false // nested too deeply, or a lone surrogate
-  }
-}
-
-function isSorted(value: unknown): boolean {
-  if (typeof value === 'string') return value.isWellFormed()
-  if (typeof value !== 'object' || value === null) return true
-  if (Array.isArray(value)) return value.every(isSorted)
-  let last: string | undefined
-  for (const [name, member] of Object.entries(value)) {
-    if (last !== undefined && name <= last) return false
-    if (!name.isWellFormed() || !isSorted(member)) return false
-    last = name
-  }
-  return true
-}
-
-/** Hash over the canonical record without its `hash`. Cutting the member out of the text saves writing it again. */
-function digestOf(record: AuditRecord, text: string): string {
-  const member = `,"hash":"${record.hash}"`
-  const at = text.indexOf(member)
-  if (at >= 0 && at === text.lastIndexOf(member)) {
-    return hash('sha256', text.slice(0, at) + text.slice(at + member.length))
-  }
-  const { hash: _, ...rest } = record
-  return hash('sha256', canonicalize(rest)!)
 }

@@ -98,9 +98,11 @@ export class RecordEncoder {
     if (event.rules !== undefined) after += `,"rules":${rulesJson(event.rules)}`
     after += `,"seq":${seq},"time":"${this.#now()}","v":1}`
 
-    this.#hash = hash('sha256', before + after)
+    const hashed = before + after
+    this.#hash = hash('sha256', hashed)
     this.#seq = seq
-    return `${before},"hash":"${this.#hash}"${after}`
+    // Cut out of the hashed string, which is flat by now, so that the parts are not joined a second time.
+    return `${hashed.slice(0, before.length)},"hash":"${this.#hash}"${hashed.slice(before.length)}`
   }
 
   #kept(part: object): string {

@@ -105,6 +105,12 @@ describe('AUD-08 after a crash', () => {
     }
   })
 
+  it('a record that lacks only its newline gets it', async () => {
+    writeFileSync(path, file(chainOf(2)).slice(0, -1))
+    await appendAndClose(0)
+    expect(readFileSync(path, 'utf8')).toBe(file(chainOf(2)))
+  })
+
   it('the first record of all may be torn too', async () => {
     const first = Buffer.from(file(chainOf(1)))
     for (const length of [1, 11, 12, 500]) {

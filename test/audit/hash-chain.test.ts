@@ -167,6 +167,7 @@ describe('AUD-04 A1 the first bad record is named', () => {
       ok: false,
       fault: 'known_record_missing',
       line: 4,
+      seq: 4,
     })
   })
 

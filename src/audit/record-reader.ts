@@ -1,0 +1,105 @@
+// Reads one line of an audit log back, strictly: only the exact bytes that Postern would have written count. Knows
+// nothing of the lines around it. docs/audit-format.md.
+
+import { isUtf8 } from 'node:buffer'
+import { hash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import type { AuditRecord } from './record.ts'
+
+export type LineFault =
+  /** A record that was cut off never is. */
+  | 'not_json'
+  /** JSON, but not an audit record of version 1. */
+  | 'not_record'
+  | 'not_canonical'
+  /** The content was changed. */
+  | 'hash_mismatch'
+
+const HASH = /^[0-9a-f]{64}$/
+
+/** @param bytes without the newline */
+export function readRecord(bytes: Buffer): AuditRecord | LineFault {
+  if (!isUtf8(bytes)) return 'not_json'
+  const text = bytes.toString()
+  const value = parse(text)
+  if (value === undefined) return 'not_json'
+  if (!isRecord(value)) return 'not_record'
+  if (!isCanonical(value, text)) return 'not_canonical'
+  return digestOf(value, text) === value.hash ? value : 'hash_mismatch'
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function isRecord(value: unknown): value is AuditRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const record = value as Partial<Record<keyof AuditRecord, unknown>>
+  return (
+    record.v === 1 &&
+    Number.isSafeInteger(record.seq) &&
+    (record.seq as number) > 0 &&
+    Number.isSafeInteger(record.mono) &&
+    isHash(record.prev) &&
+    isHash(record.hash) &&
+    typeof record.time === 'string' &&
+    typeof record.instance === 'string' &&
+    typeof record.policy === 'string' &&
+    typeof record.action === 'string' &&
+    (record.decision === 'allow' || record.decision === 'deny') &&
+    typeof record.reason === 'string' &&
+    typeof record.effect === 'string' &&
+    (record.gap === undefined || isGap(record.gap))
+  )
+}
+
+function isGap(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const gap = value as Partial<Record<string, unknown>>
+  const isCount = (n: unknown) => n === undefined || (Number.isSafeInteger(n) && (n as number) >= 0)
+  return isCount(gap['lost']) && isCount(gap['torn_bytes'])
+}
+
+function isHash(value: unknown): boolean {
+  return typeof value === 'string' && HASH.test(value)
+}
+
+/**
+ * JSON.stringify keeps the order of the text, so a text that it gives back and whose members are sorted is canonical.
+ * Only the rest (member names that look like numbers) needs the slower canonicalize.
+ */
+function isCanonical(value: object, text: string): boolean {
+  try {
+    return (JSON.stringify(value) === text && isSorted(value)) || canonicalize(value) === text
+  } catch {
+    return false // nested too deeply, or a lone surrogate
+  }
+}
+
+function isSorted(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isSorted)
+  let last: string | undefined
+  for (const [name, member] of Object.entries(value)) {
+    if (last !== undefined && name <= last) return false
+    if (!name.isWellFormed() || !isSorted(member)) return false
+    last = name
+  }
+  return true
+}
+
+/** Hash over the canonical record without its `hash`. Cutting the member out of the text saves writing it again. */
+function digestOf(record: AuditRecord, text: string): string {
+  const member = `,"hash":"${record.hash}"`
+  const at = text.indexOf(member)
+  if (at >= 0 && at === text.lastIndexOf(member)) {
+    return hash('sha256', text.slice(0, at) + text.slice(at + member.length))
+  }
+  const { hash: _, ...rest } = record
+  return hash('sha256', canonicalize(rest)!)
+}
