@@ -37,6 +37,8 @@ export type Admission =
       reasonCode: number
       /** Coarse: for the peer (TOK-20). */
       reasonString: string
+      /** Whose token it is, when the token was good and something else was not; for audit. */
+      token?: Omit<Principal, 'clientId'> | undefined
     }
 
 /** Verifies the credential in a CONNECT and binds the Client Identifier. Never rejects. */

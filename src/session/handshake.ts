@@ -84,6 +84,12 @@ export class Handshake {
     const { context, recorder } = session
     if (session.state !== State.ADMITTING) return
     if (!admission.ok) {
+      // A good token under a foreign Client Identifier: the record says whose token it was.
+      if (admission.token !== undefined) {
+        const { clientIdStart, clientIdEnd } = this.#connect!
+        const asked = this.#source.toString('utf8', clientIdStart, clientIdEnd)
+        recorder.identify(identityOf(admission.token), asked)
+      }
       this.#refuse(admission.reason, admission.reasonCode, admission.reasonString, admission.detail)
       return
     }
@@ -267,7 +273,7 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
 }
 
 /** The identity part of every record of the connection. */
-function identityOf(principal: Principal): AuditIdentity {
+function identityOf(principal: Omit<Principal, 'clientId'>): AuditIdentity {
   const { agent, human, delegated, tenant, txn, actorChain } = principal
   return {
     agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
