@@ -1,0 +1,121 @@
+// One agent of the demo: a real MQTT.js client whose answers are taken from the packets that arrive, not from what the
+// library makes of them.
+
+import mqtt, { type IClientOptions, type IConnackPacket, type MqttClient, type Packet } from 'mqtt'
+
+/** In place of a Reason Code: the connection ended without an answer. */
+export const NO_ANSWER = -1
+
+export interface ConnectOptions {
+  host: string
+  port: number
+  clientId: string
+  username: string
+  password: string
+  will?: { topic: string; payload: string }
+}
+
+export interface Message {
+  topic: string
+  payload: string
+}
+
+export class Agent {
+  /** Reason Code of the CONNACK. */
+  readonly connack: number
+  /** What was delivered so far; grows. */
+  readonly received: Message[] = []
+  readonly #client: MqttClient
+  /** Reason Code of the server's DISCONNECT, or NO_ANSWER once the connection closed without one. */
+  readonly #disconnected: Promise<number>
+  #waiting: { topic: string; resolve: () => void }[] = []
+
+  private constructor(client: MqttClient, connack: number, disconnected: Promise<number>) {
+    this.#client = client
+    this.connack = connack
+    this.#disconnected = disconnected
+    client.on('message', (topic, payload) => {
+      this.received.push({ topic, payload: payload.toString() })
+      for (const wait of this.#waiting) if (wait.topic === topic) wait.resolve()
+    })
+  }
+
+  /** Resolves with the answer, good or bad. */
+  static async connect(options: ConnectOptions): Promise<Agent> {
+    const { will, ...rest } = options
+    const client = mqtt.connect({
+      ...rest,
+      protocolVersion: 5,
+      clean: true,
+      reconnectPeriod: 0,
+      ...(will === undefined
+        ? {}
+        : { will: { ...will, payload: Buffer.from(will.payload), qos: 1, retain: true } }),
+    } satisfies IClientOptions)
+    // A refusal is an answer here, not an error.
+    client.on('error', () => {})
+    const disconnected = answerOf(client, 'disconnect')
+    const connack = await answerOf(client, 'connack')
+    return new Agent(client, connack, disconnected)
+  }
+
+  /** @returns Reason Code of the PUBACK */
+  publish(
+    topic: string,
+    payload: string,
+    options: { retain?: boolean; responseTopic?: string } = {},
+  ): Promise<number> {
+    const { retain = false, responseTopic } = options
+    const answer = answerOf(this.#client, 'puback')
+    this.#client.publish(
+      topic,
+      payload,
+      { qos: 1, retain, ...(responseTopic === undefined ? {} : { properties: { responseTopic } }) },
+      () => {},
+    )
+    return answer
+  }
+
+  /** One SUBSCRIBE with all filters, QoS 1. @returns Reason Codes of the SUBACK, in order */
+  subscribe(filters: readonly string[]): Promise<number[]> {
+    const answer = new Promise<number[]>((resolve) => {
+      this.#client.on('packetreceive', (packet) => {
+        if (packet.cmd === 'suback') resolve(packet.granted as number[])
+      })
+      this.#client.once('close', () => resolve([NO_ANSWER]))
+    })
+    this.#client.subscribe([...filters], { qos: 1 }, () => {})
+    return answer
+  }
+
+  /** Resolves when something was delivered on `topic`, now or before. */
+  seen(topic: string): Promise<void> {
+    if (this.received.some((message) => message.topic === topic)) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push({ topic, resolve }))
+  }
+
+  get connected(): boolean {
+    return this.#client.connected
+  }
+
+  disconnected(): Promise<number> {
+    return this.#disconnected
+  }
+
+  async end(): Promise<void> {
+    await this.#client.endAsync()
+  }
+}
+
+/** Reason Code of the next packet of this type. */
+function answerOf(client: MqttClient, type: 'connack' | 'puback' | 'disconnect'): Promise<number> {
+  return new Promise((resolve) => {
+    const onPacket = (packet: Packet): void => {
+      if (packet.cmd !== type) return
+      client.off('packetreceive', onPacket)
+      resolve((packet as IConnackPacket).reasonCode ?? 0)
+    }
+    client.on('packetreceive', onPacket)
+    client.once('close', () => resolve(NO_ANSWER))
+  })
+}

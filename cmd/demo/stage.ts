@@ -1,0 +1,186 @@
+// Everything the story needs, in one temporary directory: a broker that only Postern may log in to, a development
+// issuer, Postern itself from real files, and a witness at the broker. Owns making and clearing away.
+
+import { randomBytes } from 'node:crypto'
+import { appendFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { App } from '../../src/app.ts'
+import type { AuditRecord } from '../../src/audit/record.ts'
+import { systemClock } from '../../src/clock.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { agentClaims, DEV_AUDIENCE, DEV_ISSUER, DevIssuer, PUBLIC_KEYS_FILE } from '../../src/dev/issuer.ts'
+import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
+import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
+import { createLogger } from '../../src/telemetry/logger.ts'
+import { version } from '../version.ts'
+import { Agent } from './agent.ts'
+
+const HOST = '127.0.0.1'
+const BROKER_USER = 'postern'
+/** Forgiven clock difference in the demo's configuration: what an expired token still lives. */
+export const LEEWAY_MS = 1_000
+
+export interface StageOptions {
+  /** Text of the policy. */
+  policy: string
+  log: (line: string) => void
+}
+
+export class Stage {
+  readonly directory: string
+  readonly broker: Broker
+  readonly issuer: DevIssuer
+  readonly app: App
+  /** Logged in at the broker itself, subscribed to `#`: what it did not see did not get past Postern. */
+  readonly witness: Agent
+  /** By Client Identifier, the latest connection. */
+  readonly #agents = new Map<string, Agent>()
+
+  private constructor(parts: Pick<Stage, 'directory' | 'broker' | 'issuer' | 'app' | 'witness'>) {
+    this.directory = parts.directory
+    this.broker = parts.broker
+    this.issuer = parts.issuer
+    this.app = parts.app
+    this.witness = parts.witness
+  }
+
+  /**
+   * @param cleanups gets what has to be undone, in the order it was done; also when this rejects
+   * @throws PosternError of the part that failed
+   */
+  static async open(options: StageOptions, cleanups: Cleanups): Promise<Stage> {
+    await findOrInstallMosquitto({ log: options.log })
+    const directory = await mkdtemp(join(tmpdir(), 'postern-demo-'))
+    cleanups.add(() => rm(directory, { recursive: true, force: true }))
+    const password = randomBytes(18).toString('base64url')
+    const broker = await startMosquitto({ users: { [BROKER_USER]: password } })
+    cleanups.add(() => broker.stop())
+    const issuer = await DevIssuer.generate(systemClock)
+    await issuer.save(directory)
+    await writeFile(join(directory, 'broker-password'), password, { mode: 0o600 })
+    await writeFile(join(directory, 'policy.yaml'), options.policy)
+    const configFile = join(directory, 'postern.yaml')
+    await writeFile(configFile, configText(broker))
+    const app = await startPostern(configFile, directory)
+    cleanups.add(() => app.stop())
+    const witness = await Agent.connect({
+      host: broker.host,
+      port: broker.port,
+      clientId: 'witness',
+      username: BROKER_USER,
+      password,
+    })
+    await witness.subscribe(['#'])
+    const stage = new Stage({ directory, broker, issuer, app, witness })
+    cleanups.add(() => stage.#endAgents())
+    return stage
+  }
+
+  get address(): { host: string; port: number } {
+    return { host: HOST, port: Number(this.app.listeners[0]!.address.split(':').at(-1)) }
+  }
+
+  get auditFile(): string {
+    return join(this.directory, 'audit.jsonl')
+  }
+
+  /** A token for `agent` acting for `user`; default life 15 minutes. */
+  token(agent: string, user: string, lifetimeMs?: number): Promise<string> {
+    const claims = agentClaims({ agent, user })
+    return this.issuer.mint(claims, lifetimeMs === undefined ? {} : { lifetimeMs })
+  }
+
+  /** Connects through Postern; the answer is in `connack`. */
+  async connect(clientId: string, token: string, will?: { topic: string; payload: string }): Promise<Agent> {
+    const agent = await Agent.connect({
+      ...this.address,
+      clientId,
+      username: 'jwt',
+      password: token,
+      ...(will === undefined ? {} : { will }),
+    })
+    this.#agents.set(clientId, agent)
+    return agent
+  }
+
+  /** The agent that connected last under this name. */
+  agent(clientId: string): Agent {
+    const agent = this.#agents.get(clientId)
+    if (agent === undefined) throw new Error(`${clientId} has not connected`)
+    return agent
+  }
+
+  /** All audit records so far. */
+  async records(): Promise<AuditRecord[]> {
+    await this.app.flushAudit()
+    const text = await readFile(this.auditFile, 'utf8')
+    return text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as AuditRecord)
+  }
+
+  async #endAgents(): Promise<void> {
+    await Promise.all([this.witness, ...this.#agents.values()].map((agent) => agent.end()))
+  }
+}
+
+/** What has to be undone, last thing first. */
+export class Cleanups {
+  #steps: (() => Promise<void>)[] = []
+
+  add(step: () => Promise<void>): void {
+    this.#steps.push(step)
+  }
+
+  /** Undoes everything, whatever fails on the way. Idempotent. */
+  async run(): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop())
+      await step().catch(() => {})
+  }
+}
+
+async function startPostern(configFile: string, directory: string): Promise<App> {
+  const loaded = loadConfig(await readFile(configFile, 'utf8'), configFile, {})
+  if ('problems' in loaded) {
+    throw new Error(loaded.problems.map(({ path, message }) => `${path}: ${message}`).join('\n'))
+  }
+  const logFile = join(directory, 'postern.log')
+  const logger = createLogger({
+    level: loaded.config.log.level,
+    clock: systemClock,
+    write: (line) => appendFileSync(logFile, line),
+  })
+  const app = new App(loaded.config, { logger, version })
+  await app.start()
+  return app
+}
+
+function configText(broker: Broker): string {
+  return `# Written by the demo.
+instance: demo
+listeners:
+  - name: agents
+    address: ${HOST}:0            # any free port
+upstream:
+  address: ${broker.host}:${broker.port}
+  username: ${BROKER_USER}
+  passwordFile: broker-password
+issuers:
+  - issuer: ${DEV_ISSUER}
+    audience: ${DEV_AUDIENCE}
+    jwks: { file: ${PUBLIC_KEYS_FILE} }
+    mapping: act
+    claims:
+      agentId: agent_id
+      attributes: { tool: tools, call_id: call_ids }
+    maxLifetime: 1h                # so that there is time to play
+    leeway: ${LEEWAY_MS}ms
+policy: { file: policy.yaml }
+audit: { file: audit.jsonl }
+admin: { address: "${HOST}:0" }
+sessions: { drain: 1s }
+`
+}
