@@ -2,6 +2,7 @@
 // a decision allocates nothing and makes no string. Hot path: decidePublish, decideDelivery. design.md 3.5-3.9, 4.
 import type { Layer } from './layer.ts'
 import { type PublishRequest, SubscribeRequest } from './request.ts'
+import type { RuleSet } from './rule.ts'
 import type { Subject } from './subject.ts'
 import { Verdict } from './verdict.ts'
 
@@ -17,6 +18,8 @@ export interface AclOptions {
 /** Made by `Policy.bind`. What it answers about the last decision holds until the next one. */
 export class Acl {
   readonly subject: Subject
+  /** The rules that this was made of. */
+  readonly rules: RuleSet
   /** In the order in which the first denial names the reason: token, tenant, agent, user, pair. */
   readonly layers: readonly Layer[]
   /** Sentences about rules that could not be bound; no claim values. */
@@ -30,11 +33,13 @@ export class Acl {
 
   constructor(
     subject: Subject,
+    rules: RuleSet,
     layers: readonly Layer[],
     bindProblems: readonly string[],
     options: AclOptions,
   ) {
     this.subject = subject
+    this.rules = rules
     this.layers = layers
     this.bindProblems = bindProblems
     this.#verdicts = layers.map(() => Verdict.NO_RULE)
@@ -83,8 +88,10 @@ export class Acl {
         else if (this.decidingLayer < 0) this.decidingLayer = i
       }
       if (this.decidingLayer >= 0) return this.#verdicts[this.decidingLayer]!
-      this.grantedQos = granted
-      if (granted === request.qos) return Verdict.ALLOW
+      if (granted === request.qos) {
+        this.grantedQos = granted
+        return Verdict.ALLOW
+      }
       // Another layer allows less: ask again with that, for a rule may have a lowest QoS too.
       request.qos = granted
     }

@@ -65,13 +65,13 @@ function valuesOf(
   for (const name of attributesOf(rule)) {
     const values = subject.attributes.get(name) ?? []
     const usable = [...new Set(values.filter(isBindable))]
-    if (values.length === 0) problems.push(`rule ${rule.id}: the principal has no ${name}`)
-    else if (values.some((value) => !isBindable(value))) {
+    if (values.some((value) => !isBindable(value))) {
       problems.push(`rule ${rule.id}: a value of ${name} cannot stand for one topic level`)
     }
-    if (rule.effect === 'deny' && (values.length === 0 || !values.every(isBindable)))
+    if (rule.effect === 'deny' && (values.length === 0 || !values.every(isBindable))) {
+      problems.push(`rule ${rule.id}: without a value of ${name} it denies for any value`)
       candidates.set(name, ANY_LEVEL)
-    else if (usable.length === 0) return undefined
+    } else if (usable.length === 0) return undefined
     else candidates.set(name, usable)
   }
   return candidates

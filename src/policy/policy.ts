@@ -42,7 +42,7 @@ export class Policy {
         layers.push(new RuleLayer('user', this.#expand(users, subject, problems)))
       if (pairs !== undefined) layers.push(pairLayer(pairs, subject))
     }
-    return new Acl(subject, layers, problems, options)
+    return new Acl(subject, this.rules, layers, problems, options)
   }
 
   #expand(rules: readonly Rule[], subject: Subject, problems: string[]): GrantLists {
