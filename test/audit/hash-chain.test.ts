@@ -90,7 +90,9 @@ describe('AUD-04 A1 the first bad record is named', () => {
           WHOLE.subarray(added === null ? at + 1 : at),
         ])
         if (bytes.equals(WHOLE)) return
-        const hit = WHOLE.subarray(0, at).filter((byte) => byte === 0x0a).length + 1
+        // A newline before a newline leaves the record whole and makes an empty line behind it.
+        const kept = added === 0x0a && WHOLE[at] === 0x0a ? at + 1 : at
+        const hit = WHOLE.subarray(0, kept).filter((byte) => byte === 0x0a).length + 1
         expect(verify(bytes)).toMatchObject({ ok: false, seq: hit })
       }),
       { numRuns: 1000 },
