@@ -107,6 +107,8 @@ export interface Config {
     delegated: 'fresh' | 'resume'
     /** A PUBREL whose PUBLISH no connection of this process judged: PUBCOMP 0x92, or forwarded. */
     unknownRelease: 'refuse' | 'forward'
+    /** Retained messages: as the agent asks, or at most as long as its token is good (RFC 9431). */
+    retainedExpiry: 'keep' | 'token'
     /** SIGTERM: sessions get DISCONNECT 0x8B spread over this time. */
     drain: number
   }

@@ -292,6 +292,9 @@ export const configSchema = section({
     unknownRelease: choice(['refuse', 'forward'])
       .prefault('refuse')
       .describe('A PUBREL whose PUBLISH this process did not judge: PUBCOMP 0x92, or forwarded.'),
+    retainedExpiry: choice(['keep', 'token'])
+      .prefault('keep')
+      .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: requiredSection({

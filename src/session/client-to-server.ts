@@ -7,7 +7,7 @@ import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { FilterList } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
-import { withTopic } from '../wire/publish-rewrite.ts'
+import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
@@ -20,6 +20,9 @@ import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
+
+/** Message Expiry Interval as a property, and what two lengths may grow by. */
+const EXPIRY_PROPERTY_BYTES = 7
 
 /** Low two bits of the Subscription Options: maximum QoS. MQTT 5.0 §3.8.3.1. */
 const QOS_BITS = 0b11
@@ -144,6 +147,10 @@ export class ClientToServer extends Relay {
     }
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
+    const messageExpiryInterval = head.retain ? session.retainedExpiry(head.messageExpiryInterval) : undefined
+    const growth =
+      (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
+
     const request = this.#request
     request.topic = topic
     request.topicStart = start
@@ -159,7 +166,7 @@ export class ClientToServer extends Relay {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
-      else if (nameMissing && reader.frameLength + end - start + 2 > session.serverMaximumPacketSize) {
+      else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
         outcome = Outcome.TOO_LARGE_FOR_RECEIVER
       } else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
     }
@@ -198,8 +205,11 @@ export class ClientToServer extends Relay {
       })
     }
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing) return Disposition.FORWARD
-    this.replacement = withTopic(reader.source, reader, head, topic)
+    if (!nameMissing && messageExpiryInterval === undefined) return Disposition.FORWARD
+    this.replacement = rewritePublish(reader.source, reader, head, {
+      topic: nameMissing ? topic : undefined,
+      messageExpiryInterval,
+    })
     return Disposition.REPLACE
   }
 

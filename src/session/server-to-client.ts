@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
-import { withTopic } from '../wire/publish-rewrite.ts'
+import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
@@ -151,7 +151,7 @@ export class ServerToClient extends Relay {
       session.recorder.countDelivery(outcome)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) return Disposition.FORWARD
-      this.replacement = withTopic(reader.source, reader, head, topic)
+      this.replacement = rewritePublish(reader.source, reader, head, { topic })
       return Disposition.REPLACE
     }
     const facts = this.#facts

@@ -20,6 +20,8 @@ export class PublishHead {
   responseTopicEnd = -1
   correlationDataStart = -1
   correlationDataEnd = -1
+  /** Seconds; -1 when absent: the message does not expire. */
+  messageExpiryInterval = -1
   /** Bytes of Application Message after the head. */
   payloadLength = 0
 }

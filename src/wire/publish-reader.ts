@@ -93,6 +93,7 @@ export function readPublish(
     if (fault !== Fault.NONE) return fault
   }
   head.topicAlias = properties.value(Property.TOPIC_ALIAS, 0)
+  head.messageExpiryInterval = properties.value(Property.MESSAGE_EXPIRY_INTERVAL, -1)
   head.responseTopicStart = properties.startOf(Property.RESPONSE_TOPIC)
   head.responseTopicEnd = properties.endOf(Property.RESPONSE_TOPIC)
   head.correlationDataStart = properties.startOf(Property.CORRELATION_DATA)

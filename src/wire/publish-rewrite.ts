@@ -1,7 +1,9 @@
-// Puts a Topic Name into a PUBLISH that came with a Topic Alias alone, for a receiver that was never told
-// what the alias means. MQTT 5.0 §3.3.2.3.4.
+// A PUBLISH head with something changed: the Topic Name that a Topic Alias stood for, for a receiver that was never
+// told what the alias means (MQTT 5.0 §3.3.2.3.4), or a shorter Message Expiry Interval (§3.3.2.3.3).
 
+import { propertiesWithout, property, propertyBlock } from './field-writer.ts'
 import type { PublishHead } from './heads.ts'
+import { Property } from './property.ts'
 import { varintLength, writeVarint } from './varint.ts'
 
 /** Where the frame lies; a `PacketReader` has these fields. */
@@ -11,30 +13,48 @@ export interface FramePosition {
   readonly frameLength: number
 }
 
+export interface PublishChanges {
+  /** Bytes of a Topic Name, up to 65_535, in place of the one in the head. */
+  readonly topic?: Uint8Array | undefined
+  /** Seconds, in place of the one in the head or as a new last property. */
+  readonly messageExpiryInterval?: number | undefined
+}
+
+const MESSAGE_EXPIRY: ReadonlySet<number> = new Set([Property.MESSAGE_EXPIRY_INTERVAL])
+
 /**
- * The head of the same PUBLISH with `topic` as its Topic Name; the body follows it unchanged. Topic Alias
- * and all other properties stay as they are.
+ * The head of the same PUBLISH with `changes`; the body follows it unchanged, and so do all other properties.
  *
  * @param source what the offsets of `frame` and `publish` point into
- * @param topic bytes of a Topic Name, up to 65_535
  * @returns an own Buffer. The frame it starts may be longer than a Maximum Packet Size: its length is
  *   `frame.frameLength` plus what the head has grown by.
  */
-export function withTopic(
+export function rewritePublish(
   source: Buffer,
   frame: FramePosition,
   publish: PublishHead,
-  topic: Uint8Array,
+  changes: PublishChanges,
 ): Buffer {
-  const fixedHeaderLength = publish.topicStart - 2 - frame.frameStart
-  const replaced = publish.topicEnd - publish.topicStart
-  const remaining = frame.frameLength - fixedHeaderLength - replaced + topic.length
-  const rest = frame.headEnd - publish.topicEnd
-  const head = Buffer.allocUnsafe(1 + varintLength(remaining) + 2 + topic.length + rest)
+  const topic = changes.topic ?? source.subarray(publish.topicStart, publish.topicEnd)
+  const rest = restOf(source, frame, publish, changes.messageExpiryInterval)
+  const body = frame.frameStart + frame.frameLength - frame.headEnd
+  const remaining = 2 + topic.length + rest.length + body
+  const head = Buffer.allocUnsafe(1 + varintLength(remaining) + 2 + topic.length + rest.length)
   head[0] = source[frame.frameStart]!
   let at = writeVarint(head, remaining, 1)
   at = head.writeUInt16BE(topic.length, at)
   head.set(topic, at)
-  source.copy(head, at + topic.length, publish.topicEnd, frame.headEnd)
+  head.set(rest, at + topic.length)
   return head
+}
+
+/** What follows the Topic Name: Packet Identifier, if any, and properties. */
+function restOf(source: Buffer, frame: FramePosition, publish: PublishHead, expiry?: number): Buffer {
+  if (expiry === undefined) return source.subarray(publish.topicEnd, frame.headEnd)
+  const { propertiesStart, propertiesEnd } = publish
+  const kept = propertiesWithout(source, propertiesStart, propertiesEnd, MESSAGE_EXPIRY)
+  return Buffer.concat([
+    source.subarray(publish.topicEnd, publish.topicEnd + (publish.qos > 0 ? 2 : 0)),
+    propertyBlock([...kept, property(Property.MESSAGE_EXPIRY_INTERVAL, expiry)]),
+  ])
 }

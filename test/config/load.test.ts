@@ -81,7 +81,7 @@ describe('defaults', () => {
         qosAboveLimit: 'downgrade',
         overlappingDeny: 'refuse',
       },
-      sessions: { delegated: 'fresh', unknownRelease: 'refuse', drain: 10_000 },
+      sessions: { delegated: 'fresh', unknownRelease: 'refuse', retainedExpiry: 'keep', drain: 10_000 },
       audit: {
         file: '/etc/log/audit.jsonl',
         onFailure: 'deny',

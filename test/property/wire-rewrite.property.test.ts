@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { rewriteConnack } from '../../src/wire/connack-rewrite.ts'
 import { rewriteConnect } from '../../src/wire/connect-rewrite.ts'
 import { Step } from '../../src/wire/packet-reader.ts'
-import { withTopic } from '../../src/wire/publish-rewrite.ts'
+import { rewritePublish } from '../../src/wire/publish-rewrite.ts'
 import { narrowSubscribe } from '../../src/wire/subscribe-rewrite.ts'
 import * as frames from '../support/frames.ts'
 import { type From, newReader, readPackets } from '../support/read-packets.ts'
@@ -111,7 +111,7 @@ it('H4: a PUBLISH with its alias resolved is the same PUBLISH with a name', () =
     fc.property(publishOptions('client'), topicName, (options, topic) => {
       const before = frames.publish(options)
       const reader = read(before)
-      const head = withTopic(reader.source, reader, reader.publish, Buffer.from(topic))
+      const head = rewritePublish(reader.source, reader, reader.publish, { topic: Buffer.from(topic) })
       const after = Buffer.concat([head, before.subarray(reader.headEnd)])
       expect(after).toEqual(frames.publish({ ...options, topic }))
       expect(readPackets([after], newReader('client'))).toMatchObject({ heads: [{}], fault: undefined })

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type ConnackChanges, rewriteConnack } from '../../src/wire/connack-rewrite.ts'
 import { type ConnectChanges, rewriteConnect } from '../../src/wire/connect-rewrite.ts'
 import { Step } from '../../src/wire/packet-reader.ts'
-import { withTopic } from '../../src/wire/publish-rewrite.ts'
+import { rewritePublish } from '../../src/wire/publish-rewrite.ts'
 import { withCodes } from '../../src/wire/suback-rewrite.ts'
 import { narrowSubscribe } from '../../src/wire/subscribe-rewrite.ts'
 import * as frames from '../support/frames.ts'
@@ -153,7 +153,7 @@ describe('rewriteConnack', () => {
   })
 })
 
-describe('withTopic', () => {
+describe('rewritePublish', () => {
   it.each([
     ['QoS 0', { payload: 'x'.repeat(20) }],
     ['QoS 2, DUP, RETAIN', { qos: 2, dup: true, retain: true, packetId: 700, payload: 'x' }],
@@ -165,7 +165,7 @@ describe('withTopic', () => {
     const before = frames.publish({ ...options, properties, topic: '' })
     const reader = read(before)
     const topic = 'agents/scout/card'
-    const head = withTopic(reader.source, reader, reader.publish, Buffer.from(topic))
+    const head = rewritePublish(reader.source, reader, reader.publish, { topic: Buffer.from(topic) })
     const body = before.subarray(before.length - reader.bodyLength)
     expect(Buffer.concat([head, body])).toEqual(frames.publish({ ...options, properties, topic }))
   })
@@ -177,15 +177,40 @@ describe('withTopic', () => {
     expect(reader.next()).toBe(Step.NEED_MORE)
     reader.load(before.subarray(5))
     expect(reader.next()).toBe(Step.HEAD)
-    const head = withTopic(reader.source, reader, reader.publish, Buffer.from('a/b'))
+    const head = rewritePublish(reader.source, reader, reader.publish, { topic: Buffer.from('a/b') })
     expect(Buffer.concat([head, Buffer.from('body')])).toEqual(
       frames.publish({ topic: 'a/b', properties: [prop.topicAlias(3)], payload: 'body' }),
     )
   })
 
+  it.each([
+    ['none is there', [prop.userProperty('k', 'v')], [prop.userProperty('k', 'v')]],
+    [
+      'a longer one is there',
+      [prop.messageExpiryInterval(900), prop.contentType('t')],
+      [prop.contentType('t')],
+    ],
+  ])('ACL-14: sets the Message Expiry Interval where %s, with and without a name', (_, properties, kept) => {
+    const options = { qos: 1 as const, packetId: 9, retain: true, payload: 'body' }
+    const reader = read(frames.publish({ ...options, topic: 'a/b', properties }))
+    const expected = [...kept, prop.messageExpiryInterval(60)]
+    const rewrite = (topic?: string) =>
+      Buffer.concat([
+        rewritePublish(reader.source, reader, reader.publish, {
+          topic: topic === undefined ? undefined : Buffer.from(topic),
+          messageExpiryInterval: 60,
+        }),
+        Buffer.from('body'),
+      ])
+    expect(rewrite()).toEqual(frames.publish({ ...options, topic: 'a/b', properties: expected }))
+    expect(rewrite('long/name')).toEqual(
+      frames.publish({ ...options, topic: 'long/name', properties: expected }),
+    )
+  })
+
   it('replaces a name that is there', () => {
     const reader = read(frames.publish({ topic: 'some/longer/name' }))
-    expect(withTopic(reader.source, reader, reader.publish, Buffer.from('b'))).toEqual(
+    expect(rewritePublish(reader.source, reader, reader.publish, { topic: Buffer.from('b') })).toEqual(
       frames.publish({ topic: 'b' }),
     )
   })
