@@ -18,6 +18,8 @@ export interface PosternOptions {
   config?: Record<string, unknown>
   /** Keys of the one issuer of the default configuration that are changed or added. */
   issuer?: Record<string, unknown>
+  /** Whose tokens are accepted; default: an identity provider of its own. */
+  idp?: TestIssuer
   clock?: TravelClock
 }
 
@@ -42,7 +44,7 @@ export interface TestPostern {
 export async function startPostern(options: PosternOptions): Promise<TestPostern> {
   const directory = await mkdtemp(join(tmpdir(), 'postern-test-'))
   const clock = options.clock ?? new TravelClock()
-  const issuer = await TestIssuer.create(clock)
+  const issuer = options.idp ?? (await TestIssuer.create(clock))
   const policyFile = join(directory, 'policy.yaml')
   const auditFile = join(directory, 'audit.jsonl')
   await writeFile(policyFile, options.policy)
