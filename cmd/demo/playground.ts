@@ -55,13 +55,17 @@ function lines(stage: Stage): [what: string, line: string][] {
       `${client('mosquitto_pub', 'scout')} -r -t a2a/v1/agents/analyst/card -m forged`,
     ],
     [
-      'denied for u1 whom operator acts for; put u1 under `may-post` in policy.yaml, save, and try again',
+      'denied for operator while it acts for u1; put u1 under `may-post` in policy.yaml, save, and try again',
       `${client('mosquitto_pub', 'operator')} -t a2a/v1/mcp/tools/create_social_post/call -D publish response-topic a2a/v1/mcp/clients/operator/responses -m '{}'`,
+    ],
+    [
+      'why it was denied',
+      `npm run -s postern -- explain --config ${join(directory, 'postern.yaml')} --token ${join(directory, 'operator.jwt')} publish a2a/v1/mcp/tools/create_social_post/call`,
     ],
     ['who did what for whom', `npm run -s postern -- audit show --last 5 ${stage.auditFile}`],
     [
       'metrics and readiness',
-      `curl -s ${app.adminUrl}/metrics | grep ^postern_publishes; curl -s ${app.adminUrl}/readyz`,
+      `curl -s ${app.adminUrl}/metrics | grep '^postern_publishes.* [1-9]'; curl -s ${app.adminUrl}/readyz`,
     ],
   ]
 }
