@@ -250,6 +250,10 @@ describe('limits', () => {
     expect(readPackets([frame], newReader('client', { publishHeadBytes: head - 1 })).fault).toBe(
       'publish_head_too_large',
     )
+    const bare = frames.publish({ topic: 'a/b', payload: 'x' })
+    expect(readPackets([bare], newReader('client', { publishHeadBytes: bare.length - 1 })).fault).toBe(
+      undefined,
+    )
     const long = frames.publish({ topic: 'a'.repeat(100), payload: 'x' })
     expect(readPackets([long.subarray(0, 4)], newReader('client', { publishHeadBytes: 104 })).fault).toBe(
       'publish_head_too_large',

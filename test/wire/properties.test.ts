@@ -99,3 +99,17 @@ it('J5: two properties of one packet are never taken for one another', () => {
     }
   }
 })
+
+it('J7: each packet has its own allowance of User Properties', () => {
+  for (const { frame, from } of Object.values(PACKETS)) {
+    const method = frame('').startsWith('f0') ? METHOD : ''
+    const packet = parseFrame(frame(`${method} 64* ( 26 s'' s'' )`))
+    const reader = newReader(from[0]!)
+    expect(readPackets([packet, packet, packet], reader)).toMatchObject({
+      heads: [{}, {}, {}],
+      fault: undefined,
+    })
+    const beyond = parseFrame(frame(`${method} 65* ( 26 s'' s'' )`))
+    expect(readPackets([beyond], newReader(from[0]!)).fault).toBe('too_many_user_properties')
+  }
+})

@@ -44,6 +44,19 @@ describe.each(Object.entries(files))('%s', (_, rows) => {
     else expect(whole.heads).toHaveLength(fault === undefined ? 1 : 0)
     expect(readPackets(slices(stream, 1), newReader(from as From))).toEqual(whole)
   })
+
+  it.each(rows)('J3: $name, with other packets behind it -> $expect', ({ from, frame, expect: expected }) => {
+    const stream = parseFrame(frame)
+    const ping = from === 'client' ? Buffer.of(0xc0, 0) : Buffer.of(0xd0, 0)
+    const alone = readPackets([stream], newReader(from as From))
+    const { heads, fault } = readPackets(
+      [Buffer.concat([stream, ...Array<Buffer>(40).fill(ping)])],
+      newReader(from as From),
+    )
+    expect(fault).toBe(alone.fault)
+    expect(heads.slice(0, alone.heads.length)).toEqual(alone.heads)
+    expect(heads).toHaveLength(alone.heads.length + (expected === 'head' ? 40 : 0))
+  })
 })
 
 it('every fault has a vector', () => {
