@@ -23,6 +23,11 @@ export class Outbox {
     return this.#waitingBytes + Math.min(this.#ownBytes, this.peer.backlog)
   }
 
+  /** Packets of Postern's own wait for the end of the forwarded frame. */
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0
+  }
+
   get atBoundary(): boolean {
     return this.#open === 0
   }

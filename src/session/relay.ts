@@ -58,6 +58,12 @@ export abstract class Relay {
       runEnd = Math.min(reader.tail, length)
       if (this.#forwardingBody) this.onBody(0, runEnd, reader.tail <= length)
       else runStart = runEnd
+      // Else a stream whose chunks never end at a boundary would hold up Postern's own packets for ever.
+      if (out.hasWaiting && reader.tail <= length) {
+        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        out.setOpen(0)
+        runStart = runEnd
+      }
     }
     reader.load(chunk)
     let step = reader.next()

@@ -329,9 +329,8 @@ export class Session implements PeerEvents {
       client.send(disconnect(code))
       effect = `disconnect ${hex(code)}`
     }
-    // In the middle of a packet nothing can be said; half a packet is no packet.
-    if (client.atBoundary) client.peer.end()
-    else client.peer.destroy()
+    // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
+    client.peer.end()
     const server = this.#server
     if (row.server === 'clean' && server.atBoundary) server.send(disconnect(ReasonCode.SUCCESS))
     server.peer.end()

@@ -105,3 +105,16 @@ function describe(packet: Packet): string {
   const topic = packet.cmd === 'publish' ? ` ${packet.topic}` : ''
   return `${packet.cmd}${code}${topic}`
 }
+
+/** The packets in these bytes, which must hold nothing but whole ones. */
+export function packetsIn(bytes: Buffer): Packet[] {
+  const packets: Packet[] = []
+  const reader = parser({ protocolVersion: 5 })
+  reader.on('packet', (packet) => packets.push(packet))
+  reader.on('error', (error) => {
+    throw error
+  })
+  // Until nothing is left of it; what remains is the length of a cut packet.
+  if (bytes.length > 0 && reader.parse(bytes) > 0) throw new Error('the bytes end in the middle of a packet')
+  return packets
+}

@@ -1,0 +1,229 @@
+// One Session with everything around it in memory: two peers, a fake clock, a recording audit log, a real policy. The
+// token check alone is a stub.
+import { createHash } from 'node:crypto'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import type { Config } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import type { Principal } from '../../src/identity/principal.ts'
+import { loadPolicy } from '../../src/policy/document.ts'
+import type { Policy } from '../../src/policy/policy.ts'
+import type { SessionContext } from '../../src/session/context.ts'
+import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from '../../src/session/outcome.ts'
+import type { PeerEvents } from '../../src/session/ports.ts'
+import { Session } from '../../src/session/session.ts'
+import { SessionMemory } from '../../src/session/session-memory.ts'
+import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
+import { Tally } from '../../src/telemetry/tally.ts'
+import { FAULTS } from '../../src/wire/fault.ts'
+import { FakeClock } from './fake-clock.ts'
+import { type ConnackOptions, type ConnectOptions, connack, connect } from './frames.ts'
+import { MemoryPeer } from './memory-peer.ts'
+import { RecordingAudit } from './recording-audit.ts'
+
+/** Everything below `ok/` is allowed, at every QoS; nothing else is. */
+export const OK_POLICY = `
+version: 1
+agents: [{ id: agent-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
+users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
+`
+
+export function policyFrom(text: string): Policy {
+  const loaded = loadPolicy(text, 'policy.yaml', (canonical) =>
+    createHash('sha256').update(canonical).digest('hex'),
+  )
+  if ('policy' in loaded) return loaded.policy
+  throw new Error(loaded.problems.map(({ line, message }) => `${line}: ${message}`).join('\n'))
+}
+
+export interface RigOptions {
+  policy?: string
+  /** Sections of the configuration file. */
+  config?: Record<string, unknown>
+  clock?: FakeClock
+  /** Token lifetime, milliseconds. */
+  lifetimeMs?: number
+  delegated?: boolean
+  memory?: SessionMemory
+  audit?: RecordingAudit
+}
+
+export class SessionRig {
+  readonly clock: FakeClock
+  readonly audit: RecordingAudit
+  readonly client: MemoryPeer
+  /** Exists once the session has dialed. */
+  server: MemoryPeer | undefined
+  readonly session: Session
+  readonly context: SessionContext
+  readonly log: string[] = []
+  ended = false
+
+  constructor(options: RigOptions = {}) {
+    this.clock = options.clock ?? new FakeClock()
+    this.audit = options.audit ?? new RecordingAudit()
+    this.client = new MemoryPeer('agent', () => this.session)
+    this.context = this.#makeContext(options)
+    this.session = new Session(this.context, this.client, { id: 'c1', listener: 'agents' }, () => {
+      this.ended = true
+    })
+  }
+
+  /** Lets pending promises run. */
+  async settle(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Up to the CONNACK; what both sides got until then is forgotten. */
+  async connect(options: ConnectOptions = {}, answer: ConnackOptions = {}): Promise<this> {
+    this.fromClient(connect({ password: 'a.b.c', ...options }))
+    await this.settle()
+    this.fromServer(connack(answer))
+    await this.settle()
+    this.forget()
+    return this
+  }
+
+  fromClient(...parts: Buffer[]): void {
+    this.session.onBytes(Buffer.concat(parts))
+  }
+
+  fromServer(...parts: Buffer[]): void {
+    this.session.onServerBytes(Buffer.concat(parts))
+  }
+
+  get toClient(): Buffer {
+    return this.client.bytes
+  }
+
+  get toServer(): Buffer {
+    return this.server?.bytes ?? Buffer.alloc(0)
+  }
+
+  forget(): void {
+    this.client.writes.length = 0
+    if (this.server !== undefined) this.server.writes.length = 0
+    this.audit.events.length = 0
+  }
+
+  /** Puts a policy in force, as the registry does. */
+  usePolicy(text: string): void {
+    const { policyInForce } = this.context
+    this.context.policyInForce = { policy: policyFrom(text), epoch: policyInForce.epoch + 1 }
+    this.session.refreshRights()
+  }
+
+  /** `action reason effect` of the records so far. */
+  get decisions(): string[] {
+    return this.audit.events.map(({ action, reason, effect }) => `${action} ${reason} ${effect}`)
+  }
+
+  event(action: AuditEvent['action']): AuditEvent | undefined {
+    return this.audit.events.findLast((event) => event.action === action)
+  }
+
+  #makeContext(options: RigOptions): SessionContext {
+    const config = configFrom(options.config)
+    const tally = new Tally()
+    const log = (fields: object, message: string): void => {
+      const fault = 'err' in fields ? `: ${(fields.err as Error).stack}` : ''
+      this.log.push(`${message}${fault}`)
+    }
+    const logger = { debug: log, info: log, warn: log, error: log, child: () => logger }
+    return {
+      config,
+      clock: this.clock,
+      audit: this.audit,
+      tally,
+      slots: slotsIn(tally),
+      logger,
+      admit: async () => ({
+        ok: true,
+        principal: principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
+        clientId: 'scout',
+        assigned: false,
+        authenticationMethod: undefined,
+      }),
+      dial: async (events: PeerEvents) => {
+        this.server = new MemoryPeer('broker', () => events)
+        return this.server
+      },
+      memory: options.memory ?? new SessionMemory(this.clock, 100),
+      bindOptionsOf: () => ({
+        userLayer: config.policy.userLayer,
+        missingCeiling: 'none',
+        qosAboveLimit: config.denial.qosAboveLimit,
+        overlappingDeny: config.denial.overlappingDeny,
+      }),
+      policyInForce: { policy: policyFrom(options.policy ?? OK_POLICY), epoch: 1 },
+      draining: false,
+      observeDecisions: () => {},
+    }
+  }
+}
+
+function configFrom(sections: Record<string, unknown> = {}): Config {
+  const file = {
+    listeners: [{ address: '127.0.0.1:0' }],
+    upstream: { address: '127.0.0.1:1883' },
+    issuers: [{ issuer: 'https://idp.test', audience: 'x', jwks: { file: 'jwks.json' } }],
+    policy: { file: 'policy.yaml' },
+    audit: { file: 'audit.jsonl' },
+    ...sections,
+  }
+  const loaded = loadConfig(JSON.stringify(file), '/postern.json', {})
+  if ('problems' in loaded) throw new Error(loaded.problems.map((p) => `${p.path}: ${p.message}`).join('\n'))
+  return loaded.config
+}
+
+function slotsIn(tally: Tally): SessionContext['slots'] {
+  const c = declareCatalogue(tally, {
+    verdicts: OUTCOME_NAMES,
+    authFailures: Object.keys(CONNECT_REFUSALS),
+    faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
+    endCauses: Object.keys(END_CAUSES),
+    issuers: [],
+  })
+  const row = (family: { first: number; rows: readonly (readonly string[])[] }, name: string): number =>
+    family.first + family.rows.findIndex((labels) => labels.at(-1) === name)
+  return {
+    publishes: c.publishes.first,
+    subscribes: c.subscribes.first,
+    deliveries: c.deliveries.first,
+    wills: c.wills.first,
+    connect: (reason) => row(c.connects, reason),
+    ended: (cause) => row(c.sessionsEnded, cause),
+    clientFaults: c.protocolErrors.first,
+    serverFaults: c.protocolErrors.first + FAULTS.length + SESSION_FAULTS.length,
+    packets: c.packets.first,
+    bytes: c.bytes.first,
+    connections: c.connections.first,
+  }
+}
+
+function principal(endsAtMs: number, delegated: boolean): Principal {
+  const agent = { iss: 'https://idp.test', sub: 'scout', id: 'scout' }
+  const human = { iss: 'https://idp.test', sub: 'u1', id: 'u1' }
+  return {
+    agent,
+    human,
+    delegated,
+    tenant: undefined,
+    clientId: 'scout',
+    attributes: new Map([
+      ['agent_id', ['scout']],
+      ['user_id', ['u1']],
+      ['client_id', ['scout']],
+    ]),
+    ceilings: [],
+    issuer: 'https://idp.test',
+    tokenId: 't1',
+    tokenDigest: '00',
+    keyId: undefined,
+    oauthClientId: undefined,
+    issuedAtMs: 0,
+    expiresAtMs: endsAtMs,
+    endsAtMs,
+    actorChain: [],
+    txn: undefined,
+  }
+}
