@@ -15,6 +15,10 @@ const MAX_BYTES = 65_535
  */
 const ALL = Buffer.from('+/#')
 const ALL_BELOW_EMPTY = Buffer.from('/+/#')
+const CANONICAL: ReadonlyMap<string, Buffer> = new Map([
+  ['#', ALL],
+  ['/#', ALL_BELOW_EMPTY],
+])
 
 /** A checked filter. Made by `compileFilter` or `literalFilter` only. */
 export class TopicFilter {
@@ -26,14 +30,20 @@ export class TopicFilter {
   readonly exact: boolean
   /** The first level is a wildcard, which never reaches a `$`-topic. MQTT 5.0 §4.7.2 */
   readonly startsWild: boolean
+  /** Bytes before the first wildcard that every matching name starts with (`/#` matches its parent level too). */
+  readonly headLength: number
+  /** Bytes after the last wildcard, that every matching name ends with. */
+  readonly tailLength: number
 
   constructor(text: string, literal: boolean) {
     this.text = text
     this.literal = literal
     this.exact = literal || !/[+#]/.test(text)
-    this.startsWild = !literal && (text.startsWith('+') || text.startsWith('#'))
-    this.bytes =
-      !literal && text === '#' ? ALL : !literal && text === '/#' ? ALL_BELOW_EMPTY : Buffer.from(text)
+    this.startsWild = !literal && /^[+#]/.test(text)
+    this.headLength = Buffer.byteLength(text.replace(/(\/?#|\+).*$/s, ''))
+    this.tailLength = Buffer.byteLength(text.replace(/^.*[+#]/s, ''))
+    const canonical = literal ? undefined : CANONICAL.get(text)
+    this.bytes = canonical ?? Buffer.from(text)
   }
 }
 
@@ -71,9 +81,15 @@ export function matches(filter: TopicFilter, name: Buffer, start: number, end: n
   const f = filter.bytes
   if (filter.exact) return equals(f, name, start, end)
   if (filter.startsWild && start < end && name[start] === DOLLAR) return false
+  // Head and tail first, both from the back: topics of one deployment start alike, and end alike.
   const length = f.length
-  let j = start
-  for (let i = 0; i < length; i++) {
+  const head = filter.headLength
+  const tail = filter.tailLength
+  if (end - start < head || end - start < tail) return false
+  for (let i = length - 1, k = end - 1; i >= length - tail; i--, k--) if (f[i] !== name[k]) return false
+  for (let i = head - 1, k = start + head - 1; i >= 0; i--, k--) if (f[i] !== name[k]) return false
+  let j = start + head
+  for (let i = head; i < length; i++) {
     const byte = f[i]!
     if (byte === PLUS) {
       while (j < end && name[j] !== SLASH) j++
