@@ -164,6 +164,7 @@ export class ClientToServer extends Relay {
     let outcome: Outcome = session.acl.decidePublish(request)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
+      else if (head.qos === 2 && !this.#isFreeFor(request)) outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
       else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
@@ -213,6 +214,24 @@ export class ClientToServer extends Relay {
     return Disposition.REPLACE
   }
 
+  /**
+   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
+   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   */
+  #isFreeFor(message: PublishRequest): boolean {
+    const held = this.#session.memory.releaseOf(this.reader.publish.packetId)
+    if (held === undefined) return true
+    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
+    return (
+      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
+      (held.response === undefined
+        ? responseStart < 0
+        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.retain === message.retain &&
+      held.payloadLength === message.payloadLength
+    )
+  }
+
   #denyPublish(outcome: Outcome): Disposition {
     const session = this.#session
     const head = this.reader.publish
@@ -221,8 +240,6 @@ export class ClientToServer extends Relay {
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
       session.recorder.publish(outcome, session.acl, this.#facts, effectOf(answer, code))
-      // A re-sent QoS 2 message that is no longer allowed must not be released either.
-      if (head.qos === 2) session.memory.released(head.packetId)
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }

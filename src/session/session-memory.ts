@@ -55,6 +55,14 @@ export class SessionState {
     this.#releases.delete(packetId)
   }
 
+  /** The same content for the next connection of the session. */
+  handOver(): SessionState {
+    const next = new SessionState()
+    for (const [filter, qos] of this.#subscriptions) next.subscribed(filter, qos)
+    for (const [packetId, release] of this.#releases) next.forwarded(packetId, release)
+    return next
+  }
+
   /** Whether `bytes` more may be kept. */
   hasRoomFor(bytes: number): boolean {
     return this.#bytes + bytes <= MAXIMUM_BYTES
@@ -90,7 +98,8 @@ export class SessionMemory {
   open(clientId: string, resumed: boolean): SessionState {
     const known = this.#entries.get(clientId)
     const alive = resumed && known !== undefined && known.endsAtMs > this.#clock.now()
-    const state = alive ? known.state : new SessionState()
+    // A state of its own, so that the late close of a connection that was taken over does not end this one.
+    const state = alive ? known.state.handOver() : new SessionState()
     this.#entries.delete(clientId)
     this.#entries.set(clientId, { state, endsAtMs: Number.POSITIVE_INFINITY })
     if (this.#entries.size > this.#maximum) {

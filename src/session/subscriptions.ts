@@ -26,6 +26,8 @@ export interface PendingSubscribe {
 export class Subscriptions {
   readonly #session: Session
   readonly #subscribes = new Map<number, PendingSubscribe>()
+  /** Filters in `#subscribes`: they may all be granted. */
+  #pendingFilters = 0
   /** Packet Identifier -> filters of an UNSUBSCRIBE; Postern's own ones too. */
   readonly #unsubscribes = new Map<number, string[]>()
 
@@ -43,13 +45,14 @@ export class Subscriptions {
     const { memory, context } = this.#session
     return (
       memory.subscriptions.has(filter) ||
-      (memory.subscriptions.size + requested < context.config.limits.subscriptions &&
+      (memory.subscriptions.size + this.#pendingFilters + requested < context.config.limits.subscriptions &&
         memory.hasRoomFor(filter.length))
     )
   }
 
   subscribeForwarded(packetId: number, pending: PendingSubscribe): void {
     this.#subscribes.set(packetId, pending)
+    this.#pendingFilters += pending.filters.length
   }
 
   unsubscribeForwarded(packetId: number, filters: string[]): void {
@@ -67,6 +70,7 @@ export class Subscriptions {
     if (pending === undefined) return 'unknown_suback'
     if (answer.codesEnd - answer.codesStart !== pending.filters.length) return 'suback_count'
     this.#subscribes.delete(answer.packetId)
+    this.#pendingFilters -= pending.filters.length
     const { memory, rights } = this.#session
     const granted = pending.filters.map((_, i) => source[answer.codesStart + i]!)
     pending.filters.forEach((filter, i) => {
