@@ -117,7 +117,7 @@ export class ClientToServer extends Relay {
     else if ('cause' in stop) session.end(stop.cause)
     else {
       session.towardsServer.forward(stop.farewell)
-      session.end('client_disconnected')
+      session.leave('client_disconnected')
     }
   }
 

@@ -111,6 +111,7 @@ export class Handshake {
       .dial({
         onBytes: (chunk) => session.onServerBytes(chunk),
         onDrain: () => session.onServerDrain(),
+        onFin: () => session.onServerClose(),
         onClose: () => session.onServerClose(),
       })
       .then(

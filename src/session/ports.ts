@@ -14,6 +14,8 @@ export interface Peer {
   uncork(): void
   pause(): void
   resume(): void
+  /** Sends what is queued, then FIN; goes on reading. */
+  finish(): void
   /** Sends what is queued, then FIN; what still arrives is thrown away. */
   end(): void
   /** Closes at once; queued bytes may be lost. */
@@ -25,7 +27,9 @@ export interface PeerEvents {
   onBytes(chunk: Buffer): void
   /** The backlog is empty again. */
   onDrain(): void
-  /** The other end closed (FIN or RST), or the connection failed. Called once. */
+  /** The other end sends no more (FIN); it may still read. Called once, if at all. */
+  onFin(): void
+  /** The connection is gone (both FIN, or RST), or failed. Called once. */
   onClose(): void
 }
 
@@ -42,6 +46,7 @@ export const NOWHERE: Peer = {
   uncork: () => {},
   pause: () => {},
   resume: () => {},
+  finish: () => {},
   end: () => {},
   destroy: () => {},
 }

@@ -38,7 +38,9 @@ export type State = (typeof State)[keyof typeof State]
 
 /** Largest packet that MQTT can express: 5 bytes of fixed header and 268,435,455 bytes. */
 export const PROTOCOL_MAXIMUM_BYTES = 268_435_460
-/** After this a side that does not take its last bytes is cut. */
+/** Longest head of a delivery. */
+const DELIVERY_HEAD_BYTES = 1024 * 1024
+/** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
 /** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
 let nextRights = 1
@@ -72,6 +74,9 @@ export class Session implements PeerEvents {
   #epoch = -1
   readonly #backpressure = new Backpressure()
   #expiryTimer: Timer | undefined
+  /** Set when the agent sends no more, to the cause of the end that is to come. */
+  #leaving: 'client_disconnected' | 'client_closed' | undefined
+  #leaveTimer: Timer | undefined
 
   /** @param onEnd called once, when the session is closed */
   constructor(
@@ -102,8 +107,14 @@ export class Session implements PeerEvents {
     )
     this.#serverToClient = new ServerToClient(
       this,
-      // What the agent cannot take, it told the broker in its own Maximum Packet Size.
-      new PacketReader(Direction.SERVER_TO_CLIENT, { ...readerLimits, packetBytes: PROTOCOL_MAXIMUM_BYTES }),
+      // What the agent cannot take, it told the broker in its own Maximum Packet Size; and what others published must
+      // not end its connection.
+      new PacketReader(Direction.SERVER_TO_CLIENT, {
+        ...readerLimits,
+        packetBytes: PROTOCOL_MAXIMUM_BYTES,
+        publishHeadBytes: Math.max(limits.publishHeadBytes, DELIVERY_HEAD_BYTES),
+        userProperties: Number.POSITIVE_INFINITY,
+      }),
     )
     this.#handshake = new Handshake(this)
   }
@@ -241,7 +252,7 @@ export class Session implements PeerEvents {
 
   /** Bytes from the agent. */
   onBytes(chunk: Buffer): void {
-    if (this.#state === State.CLOSED) return
+    if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
     if (this.#state !== State.AWAIT_CONNECT && this.#state !== State.RELAYING) {
       if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
@@ -256,7 +267,7 @@ export class Session implements PeerEvents {
     const server = this.towardsServer
     const before = server.forwardedBytes
     this.#run(this.#clientToServer, chunk)
-    if (this.#state !== State.RELAYING) return
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
     if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
     else this.keepAlive.dropped(now, server)
     this.#applyBackpressure()
@@ -280,6 +291,11 @@ export class Session implements PeerEvents {
 
   onServerDrain(): void {
     this.#applyBackpressure()
+  }
+
+  onFin(): void {
+    if (this.#state === State.RELAYING) this.leave('client_closed')
+    else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
   }
 
   onClose(): void {
@@ -313,6 +329,18 @@ export class Session implements PeerEvents {
   }
 
   /**
+   * The agent sends no more. The broker may still have answers to what it sent before: they are relayed until the
+   * broker closes. Idempotent.
+   */
+  leave(cause: 'client_disconnected' | 'client_closed'): void {
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
+    this.#leaving = cause
+    this.#clientToServer.abandon()
+    this.#server.peer.finish()
+    this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
+  }
+
+  /**
    * Ends the connection on both sides; what was forwarded before still goes out. Idempotent.
    *
    * @param options.reasonCode replaces the DISCONNECT Reason Code of the cause
@@ -320,8 +348,9 @@ export class Session implements PeerEvents {
   end(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): void {
     if (this.#state === State.CLOSED) return
     if (this.#state !== State.RELAYING) return this.#handshake.refuse('internal_error')
-    const row = END_CAUSES[cause]
-    const code = options.reasonCode ?? row.client
+    const why = this.#leaving ?? cause
+    const row = END_CAUSES[why]
+    const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
     const client = this.towardsClient
     let effect = 'closed'
     this.#clientToServer.abandon()
@@ -334,7 +363,7 @@ export class Session implements PeerEvents {
     const server = this.#server
     if (row.server === 'clean' && server.atBoundary) server.send(disconnect(ReasonCode.SUCCESS))
     server.peer.end()
-    this.recorder.ended(cause, effect, options.detail)
+    this.recorder.ended(why, effect, options.detail)
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
   }
@@ -344,6 +373,7 @@ export class Session implements PeerEvents {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
     this.#expiryTimer?.cancel()
+    this.#leaveTimer?.cancel()
     this.#handshake.cancelTimers()
     const { peer } = this.towardsClient
     const server = this.#server.peer

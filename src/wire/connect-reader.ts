@@ -167,7 +167,7 @@ function readWill(
   head.willTopicEnd = fieldEnd(source, properties.end, end)
   if (head.willTopicEnd < 0) return Fault.FIELD_PAST_END
   if (head.willTopicStart === head.willTopicEnd) return Fault.EMPTY_WILL_TOPIC
-  const topicFault = topicNameFault(source, head.willTopicStart, head.willTopicEnd)
+  const topicFault = topicNameFault(source, head.willTopicStart, head.willTopicEnd, false)
   if (topicFault !== Fault.NONE) return topicFault
 
   head.willPayloadStart = head.willTopicEnd + 2

@@ -9,7 +9,7 @@
 import { readAck, readAuth, readCodes, readDisconnect } from './ack-reader.ts'
 import { readConnack } from './connack-reader.ts'
 import { measureVersion, readConnect } from './connect-reader.ts'
-import { type Direction, PacketType } from './control-packet.ts'
+import { Direction, PacketType } from './control-packet.ts'
 import { Fault } from './fault.ts'
 import { readFilters } from './filter-reader.ts'
 import { FIRST_BYTE_FAULTS, variableHeaderStart } from './fixed-header.ts'
@@ -248,7 +248,10 @@ export class PacketReader {
     const type = this.packetType
     const properties = this.#properties
     const most = this.limits.userProperties
-    if (type === PacketType.PUBLISH) return readPublish(this.publish, properties, source, this.flags, most)
+    if (type === PacketType.PUBLISH) {
+      const isDelivery = this.#direction === Direction.SERVER_TO_CLIENT
+      return readPublish(this.publish, properties, source, this.flags, most, isDelivery)
+    }
     const at = variableHeaderStart(source, start)
     switch (type) {
       case PacketType.PUBACK:

@@ -29,9 +29,11 @@ export class PropertyReader {
   readonly #starts = new Int32Array(PROPERTY_COUNT)
   readonly #ends = new Int32Array(PROPERTY_COUNT)
   readonly #wrongWay: Uint16Array
+  readonly #isLenient: boolean
 
   constructor(direction: Direction) {
     this.#wrongWay = WRONG_WAY[direction]
+    this.#isLenient = direction === Direction.SERVER_TO_CLIENT
   }
 
   /** Starts a packet: nothing seen, no User Property counted. */
@@ -137,7 +139,9 @@ export class PropertyReader {
       default:
         this.#starts[id] = start + 2
         this.#ends[id] = end
-        return type === DataType.STRING ? stringPropertyFault(source, start + 2, end, id) : Fault.NONE
+        return type === DataType.STRING
+          ? stringPropertyFault(source, start + 2, end, id, this.#isLenient)
+          : Fault.NONE
     }
     return this.#values[id] === 0 ? zeroFault(id) : Fault.NONE
   }
@@ -185,11 +189,18 @@ export function valueLength(source: Uint8Array, at: number, end: number, type: n
   return at + length > end ? -Fault.PROPERTY_PAST_END : length
 }
 
-function stringPropertyFault(source: Uint8Array, start: number, end: number, id: number): number {
+function stringPropertyFault(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  id: number,
+  isLenient: boolean,
+): number {
   if (id === Property.ASSIGNED_CLIENT_IDENTIFIER) return identifierFault(source, start, end)
-  if (id !== Property.RESPONSE_TOPIC) return stringFault(source, start, end)
+  // A reply to a Response Topic of a delivery is judged when the agent sends it.
+  if (id !== Property.RESPONSE_TOPIC || isLenient) return stringFault(source, start, end)
   if (start === end) return Fault.EMPTY_RESPONSE_TOPIC
-  const fault = topicNameFault(source, start, end)
+  const fault = topicNameFault(source, start, end, false)
   return fault === Fault.WILDCARD_IN_TOPIC_NAME ? Fault.WILDCARD_IN_RESPONSE_TOPIC : fault
 }
 

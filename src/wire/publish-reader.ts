@@ -63,6 +63,7 @@ export function measurePublish(
  * Reads a complete head that `measurePublish` has laid out.
  *
  * @param userProperties most User Properties
+ * @param isDelivery from the server: what topics may hold is then not judged as strictly
  * @returns a `Fault`
  */
 export function readPublish(
@@ -71,10 +72,11 @@ export function readPublish(
   source: Uint8Array,
   flags: number,
   userProperties: number,
+  isDelivery: boolean,
 ): number {
   head.dup = (flags & 8) !== 0
   head.retain = (flags & 1) !== 0
-  let fault = topicNameFault(source, head.topicStart, head.topicEnd)
+  let fault = topicNameFault(source, head.topicStart, head.topicEnd, isDelivery)
   if (fault !== Fault.NONE) return fault
   head.packetId = 0
   if (head.qos !== 0) {

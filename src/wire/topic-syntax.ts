@@ -17,8 +17,13 @@ const LOOK_CLOSER = new Uint8Array(256).fill(1, 0x7f).fill(1, 0, 0x20)
 LOOK_CLOSER[PLUS] = 1
 LOOK_CLOSER[HASH] = 1
 
-/** Fault of a Topic Name. An empty one is well formed here: what it means depends on the packet. */
-export function topicNameFault(source: Uint8Array, start: number, end: number): number {
+/**
+ * Fault of a Topic Name. An empty one is well formed here: what it means depends on the packet.
+ *
+ * @param isLenient for what a server delivers: it has let control characters and deep topics pass, and refusing them
+ *   here would end the connection of an agent that did nothing, again at every resumption
+ */
+export function topicNameFault(source: Uint8Array, start: number, end: number, isLenient: boolean): number {
   let at = start
   while (at < end) {
     const byte = source[at]!
@@ -28,13 +33,17 @@ export function topicNameFault(source: Uint8Array, start: number, end: number): 
     }
     if (byte === PLUS || byte === HASH) return Fault.WILDCARD_IN_TOPIC_NAME
     if (byte === 0) return Fault.NULL_CHARACTER
-    if (byte < 0x80) return Fault.DISALLOWED_CHARACTER
+    if (byte < 0x80) {
+      if (!isLenient) return Fault.DISALLOWED_CHARACTER
+      at += 1
+      continue
+    }
     const codePoint = decodeSequence(source, at, end)
     if (codePoint < 0) return Fault.ILL_FORMED_UTF8
-    if (isDisallowed(codePoint)) return Fault.DISALLOWED_CHARACTER
+    if (!isLenient && isDisallowed(codePoint)) return Fault.DISALLOWED_CHARACTER
     at += sequenceLength(codePoint)
   }
-  return hasTooManyLevels(source, start, end) ? Fault.TOO_MANY_TOPIC_LEVELS : Fault.NONE
+  return !isLenient && hasTooManyLevels(source, start, end) ? Fault.TOO_MANY_TOPIC_LEVELS : Fault.NONE
 }
 
 /** Fault of a Topic Filter as SUBSCRIBE and UNSUBSCRIBE carry it, `$share/{ShareName}/` included. */
