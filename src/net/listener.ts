@@ -20,7 +20,9 @@ export class Listener {
     this.#config = config
     this.#registry = registry
     this.#onPanic = onPanic
-    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket))
+    this.#server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
+      this.#accept(socket),
+    )
   }
 
   /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */

@@ -40,10 +40,14 @@ export class SocketPeer implements Peer {
     this.#socket.resume()
   }
 
-  end(): void {
+  finish(): void {
     if (this.#ended) return
     this.#ended = true
     this.#socket.end()
+  }
+
+  end(): void {
+    this.finish()
     // Unread input would turn the close into a reset, which can overtake the last packet.
     this.#socket.resume()
   }
@@ -59,16 +63,10 @@ export class SocketPeer implements Peer {
    */
   attach(events: PeerEvents, onPanic: (error: unknown) => void): void {
     const socket = this.#socket
-    let closed = false
-    const close = (): void => {
-      if (closed) return
-      closed = true
-      guard(() => events.onClose(), onPanic)
-    }
     socket.on('data', (chunk) => guard(() => events.onBytes(chunk), onPanic))
     socket.on('drain', () => guard(() => events.onDrain(), onPanic))
-    socket.on('end', close)
-    socket.on('close', close)
+    socket.on('end', () => guard(() => events.onFin(), onPanic))
+    socket.on('close', () => guard(() => events.onClose(), onPanic))
     // A reset is a close; what failed is in no way the peer's to learn.
     socket.on('error', () => socket.destroy())
   }

@@ -337,6 +337,7 @@ export class Session implements PeerEvents {
     this.#leaving = cause
     this.#clientToServer.abandon()
     this.#server.peer.finish()
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
   }
 

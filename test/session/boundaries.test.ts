@@ -118,13 +118,43 @@ describe('the end', () => {
     expect(it.server!.ended).toBe(true)
   })
 
-  test('nothing is relayed after DISCONNECT, in either direction', async () => {
+  test('after DISCONNECT nothing of the agent is relayed, and answers of the broker until it closes', async () => {
     const it = await rig()
-    it.fromClient(disconnect(), publish({ topic: 'ok/a' }))
-    it.fromServer(publish({ topic: 'ok/a' }))
+    const answer = ack('puback', 1)
+    it.fromClient(publish({ topic: 'ok/a', qos: 1 }), disconnect(), publish({ topic: 'ok/a' }))
     it.fromClient(PINGREQ)
-    expect(it.toServer).toEqual(disconnect())
-    expect(it.toClient.length).toBe(0)
+    it.fromServer(answer)
+    expect(it.toServer).toEqual(Buffer.concat([publish({ topic: 'ok/a', qos: 1 }), disconnect()]))
+    expect(it.server!.ended).toBe(true)
+    expect(it.toClient).toEqual(answer)
+    expect(it.client.ended).toBe(false)
+    it.session.onServerClose()
+    it.fromServer(answer)
+    expect(it.toClient).toEqual(answer)
+    expect(it.client.ended).toBe(true)
+    expect(it.event('disconnect')).toMatchObject({ reason: 'client_disconnected', effect: 'closed' })
+  })
+
+  test('FIN of the agent is passed on, and answers of the broker still reach it', async () => {
+    const it = await rig()
+    const answer = ack('puback', 1)
+    it.fromClient(publish({ topic: 'ok/a', qos: 1 }))
+    it.session.onFin()
+    expect(it.server!.ended).toBe(true)
+    it.fromServer(answer)
+    it.session.onServerClose()
+    expect(it.toClient).toEqual(answer)
+    expect(it.event('disconnect')).toMatchObject({ reason: 'client_closed', effect: 'closed' })
+  })
+
+  test('a broker that does not close after FIN is cut after the linger time', async () => {
+    const it = await rig()
+    it.session.onFin()
+    expect(it.client.ended).toBe(false)
+    it.clock.advance(2_000)
+    expect(it.client.ended).toBe(true)
+    it.clock.advance(2_000)
+    expect(it.server!.destroyed).toBe(true)
   })
 })
 

@@ -62,6 +62,10 @@ export class MemoryPeer implements Peer {
     this.paused = false
   }
 
+  finish(): void {
+    this.end()
+  }
+
   end(): void {
     this.ended = true
     this.#corks = 0
