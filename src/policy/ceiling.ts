@@ -1,13 +1,11 @@
 // The permission that the token itself carries, as layers: a scope (AIF, RFC 9237, RFC 9431 §3), authorization
 // details (RFC 9396) or the `acl` claim of EMQX. identity reads the claims; here they are only evaluated.
-import { deniesFilter, Grant, type Layer, publishLimit, RuleLayer } from './layer.ts'
+import { deniesFilter, Grant, type Layer, noRule, publishLimit, RuleLayer } from './layer.ts'
 import type { PublishRequest, SubscribeRequest } from './request.ts'
 import { highestQos, type Limits } from './rule.ts'
 import type { Ceiling, CeilingRule } from './subject.ts'
 import { compileFilter, covers, literalFilter, matches, type TopicFilter } from './topic-filter.ts'
 import { Verdict } from './verdict.ts'
-
-const DOLLAR = 0x24
 
 /** One entry of a list in which the first match decides. */
 export interface OrderedGrant {
@@ -74,7 +72,7 @@ export class OrderedLayer implements Layer {
         this.decided = grant
       }
     }
-    return furthest === Verdict.ALLOW ? nothing(topic, topicStart) : furthest
+    return furthest === Verdict.ALLOW ? noRule(topic, topicStart, Verdict.NO_RULE) : furthest
   }
 
   decideSubscribe(request: SubscribeRequest): Verdict {
@@ -97,7 +95,7 @@ export class OrderedLayer implements Layer {
       this.decided = grant
       return allow ? Verdict.ALLOW : Verdict.DENY_RULE
     }
-    return nothing(name, start)
+    return noRule(name, start, Verdict.NO_RULE)
   }
 
   #decideSubscribeAt(request: SubscribeRequest, qos: number): Verdict {
@@ -117,7 +115,7 @@ export class OrderedLayer implements Layer {
       furthest = granted < 0 ? Verdict.QOS_BELOW_LIMIT : Verdict.QOS_ABOVE_LIMIT
       this.decided = grant
     }
-    return furthest === Verdict.ALLOW ? nothing(buf, start) : furthest
+    return furthest === Verdict.ALLOW ? noRule(buf, start, Verdict.NO_RULE) : furthest
   }
 }
 
@@ -146,8 +144,4 @@ function deliveries(rule: CeilingRule, literal: TopicFilter): TopicFilter {
 
 function isForEveryQos(limits: Limits): boolean {
   return limits.highestQos.every((highest, qos) => highest === qos)
-}
-
-function nothing(topic: Buffer, start: number): Verdict {
-  return topic[start] === DOLLAR ? Verdict.RESERVED_TOPIC : Verdict.NO_RULE
 }

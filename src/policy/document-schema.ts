@@ -1,5 +1,5 @@
 // The shapes of policy files: our own document and the MQTT.Agent form. Shapes only; what a rule may not say is
-// rule-reader.ts. With document.ts the only file of the policy that knows zod. design.md 5.
+// rule-reader.ts. The only file of the policy that imports zod. design.md 5.
 import { z } from 'zod'
 import { AGENT_BINDINGS } from './agent-form.ts'
 

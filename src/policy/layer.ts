@@ -86,7 +86,7 @@ export class RuleLayer implements Layer {
         if (limit === Verdict.ALLOW) return limit
       }
     }
-    return furthest === Verdict.ALLOW ? this.#nothing(topic, topicStart) : furthest
+    return furthest === Verdict.ALLOW ? noRule(topic, topicStart, this.#unmatched) : furthest
   }
 
   decideSubscribe(request: SubscribeRequest): Verdict {
@@ -118,7 +118,7 @@ export class RuleLayer implements Layer {
     }
     request.grantedQos = best
     if (best >= 0) return Verdict.ALLOW
-    return furthest === Verdict.ALLOW ? this.#nothing(buf, start) : furthest
+    return furthest === Verdict.ALLOW ? noRule(buf, start, this.#unmatched) : furthest
   }
 
   decideReceive(name: Buffer, start: number, end: number): Verdict {
@@ -132,11 +132,7 @@ export class RuleLayer implements Layer {
       this.decided = grant
       return Verdict.ALLOW
     }
-    return this.#nothing(name, start)
-  }
-
-  #nothing(topic: Buffer, start: number): Verdict {
-    return topic[start] === DOLLAR ? Verdict.RESERVED_TOPIC : this.#unmatched
+    return noRule(name, start, this.#unmatched)
   }
 }
 
@@ -207,6 +203,11 @@ export function subscribeLimit(grant: Grant, request: SubscribeRequest): Verdict
 export function deniesFilter(deny: Grant, request: SubscribeRequest): boolean {
   const { buf, start, end } = request
   return request.refuseOverlap ? overlaps(deny.filter, buf, start, end) : covers(deny.filter, buf, start, end)
+}
+
+/** The verdict where no rule of a layer speaks of the topic: a `$`-topic has a name of its own. */
+export function noRule(topic: Buffer, start: number, otherwise: Verdict): Verdict {
+  return topic[start] === DOLLAR ? Verdict.RESERVED_TOPIC : otherwise
 }
 
 function mayJoin(grant: Grant, request: SubscribeRequest): boolean {

@@ -23,7 +23,7 @@ export interface LintOptions {
 }
 
 /** Prefixes that hold another topic inside, so that rules on that topic do not see it (EMQX and others). */
-const WRAPPERS = ['$queue', '$exclusive', '$delayed', '$oshare', '$stream']
+const WRAPPERS: ReadonlySet<string> = new Set(['$queue', '$exclusive', '$delayed', '$oshare', '$stream'])
 
 export function lintPolicy(policy: Policy, options: LintOptions = {}): LintFinding[] {
   const { rules } = policy
@@ -85,49 +85,31 @@ function unfilled(rule: Rule, { mapped }: LintOptions): string[] {
 
 function breadth(rule: Rule): string[] {
   if (rule.effect === 'deny') return []
-  const messages: string[] = []
-  for (const topic of rule.topics) {
-    const first = topic.levels[0]
-    const isWild = /(^|\/)[+#](\/|$)/.test(topic.text)
-    if (rule.layer === 'tenant') {
-      if (isWildFirst(topic))
-        messages.push(
-          `bounds no tenant: \`${topic.text}\` starts with a wildcard; start it with \`{org_id}\``,
-        )
-      continue
-    }
-    if (isWildFirst(topic))
-      messages.push(
-        `is very broad: \`${topic.text}\` reaches topics of every first level, also those of other tenants`,
-      )
-    else if (
-      rule.layer === 'agent' &&
-      rule.publish &&
-      isWild &&
-      topic.names.length === 0 &&
-      rule.selector.agents === undefined
-    ) {
-      messages.push(
-        `lets every agent publish as any other: \`${topic.text}\` binds no level to the sender; write \`{agent_id}\` at one level, or list \`agents\``,
-      )
-    }
-    if (typeof first !== 'string') continue
-    if (WRAPPERS.includes(first)) {
-      messages.push(
-        `names \`${first}\`, which holds another topic inside: deny rules on that topic do not apply to it`,
-      )
-    }
-    if (first === '$CONTROL' && rule.publish)
-      messages.push('lets agents administer the broker through `$CONTROL`')
-  }
+  const messages = rule.topics.flatMap((topic) => topicBreadth(rule, topic))
   if (rule.layer !== 'tenant' && rule.subscribe && rule.shareGroups === 'any') {
-    messages.push('lets agents join any share group and so take messages from its members; list the groups')
+    messages.push('lets agents join any share group and so take messages from its members: list the groups')
   }
   return messages
 }
 
-function isWildFirst({ levels }: Template): boolean {
-  return levels[0] === '#' || levels[0] === '+'
+function topicBreadth(rule: Rule, topic: Template): string[] {
+  const first = topic.levels[0]
+  const name = `\`${topic.text}\``
+  if (first === '#' || first === '+') {
+    if (rule.layer === 'tenant')
+      return [`bounds no tenant: ${name} starts with a wildcard, not with {org_id}`]
+    return [`is very broad: ${name} reaches topics of every first level`]
+  }
+  if (rule.layer === 'tenant') return []
+  const isUnbound = /[+#]/.test(topic.text) && topic.names.length === 0 && rule.selector.agents === undefined
+  if (rule.layer === 'agent' && rule.publish && isUnbound) {
+    return [
+      `lets every agent publish as any other on ${name}: write {agent_id} at one level, or list \`agents\``,
+    ]
+  }
+  if (first === '$CONTROL' && rule.publish) return ['lets agents administer the broker through `$CONTROL`']
+  if (typeof first !== 'string' || !WRAPPERS.has(first)) return []
+  return [`names \`${first}\`, which holds another topic inside: deny rules on that topic do not apply to it`]
 }
 
 /** Rules of one layer that make no difference because of another one. */

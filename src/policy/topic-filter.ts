@@ -170,7 +170,7 @@ export function isTopicFilter(buf: Buffer, start: number, end: number): boolean 
 }
 
 /** Offset of the `/` that ends the level at `start`, or `end`. */
-export function levelEnd(buf: Buffer, start: number, end: number): number {
+function levelEnd(buf: Buffer, start: number, end: number): number {
   let i = start
   while (i < end && buf[i] !== SLASH) i++
   return i

@@ -17,7 +17,7 @@ describe('K8: finds', () => {
     [
       'publishing as another agent',
       ['id: a, allow: publish, topic: agents/+/card'],
-      'a:4 Rule a lets every agent publish as any other',
+      'a:4 Rule a lets every agent publish as any other on',
     ],
     ['wrapped topics', ['id: a, allow: subscribe, topic: $queue/x'], 'a:4 Rule a names `$queue`'],
     [
@@ -84,10 +84,15 @@ describe('K8: finds', () => {
     expect(findings(rules).join('\n')).toContain(expected)
   })
 
+  it('of two equal rules the second', () => {
+    const rule = 'allow: publish, topic: x'
+    expect(findings([`id: a, ${rule}`, `id: b, ${rule}`])).toHaveLength(1)
+  })
+
   it('a tenant layer that bounds nothing', () => {
     const rest = 'tenant: { topics: ["+/#", "{org_id}/#"] }\n'
     expect(findings(['id: a, allow: publish, topic: x'], {}, rest)).toEqual([
-      'tenant:3 Rule tenant bounds no tenant: `+/#` starts with a wildcard; start it with `{org_id}`.',
+      'tenant:3 Rule tenant bounds no tenant: `+/#` starts with a wildcard, not with {org_id}.',
     ])
   })
 

@@ -70,6 +70,21 @@ describe('matches', () => {
   })
 })
 
+describe('bytes around the name', () => {
+  it.each([
+    ['ab/#', '', 'a', 'b/x'],
+    ['a/b', '', 'a', '/b'],
+    ['a/+', '', 'a', '/b'],
+    ['+/b', 'a/', 'b', ''],
+    ['+/+/b', 'a/', 'c/b', ''],
+    ['#', '', '$x', ''],
+  ])('%s does not match because of what stands beside it: %j %j %j', (text, before, name, after) => {
+    const bytes = Buffer.from(before + name + after)
+    expect(matches(filter(text), bytes, before.length, before.length + name.length)).toBe(false)
+    expect(naiveMatches(text, name)).toBe(false)
+  })
+})
+
 describe('containment', () => {
   it.each([
     ['a/+', 'a/#'],
