@@ -38,7 +38,7 @@ function terminal(): Screen {
   })
 }
 
-/** npm hands on the Ctrl-C that the terminal has sent already: a second signal means nothing. */
+/** A second signal means nothing: the end is near, whatever happens. */
 function signals(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve())

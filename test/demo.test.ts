@@ -35,6 +35,9 @@ test('the demo tells its story, proves its trail and ends with 0', { timeout: LI
   )
   expect(stdout).toMatch(/\+1 {2}postern_wills_total\{decision="deny",reason="no_rule"\}/)
   expect(stdout).not.toContain('✗')
+  const shown = (await readFile('README.md', 'utf8')).split('```text\n')[1]!.split('```')[0]!
+  const timeless = (text: string): string[] => text.replace(/\d\d:\d\d:\d\d\.\d{3}Z/g, 'time').split('\n')
+  expect(timeless(stdout)).toEqual(expect.arrayContaining(timeless(shown)))
   expect(stdout).not.toContain('\u001b')
   expect(stdout).not.toMatch(/eyJ/)
 })
