@@ -11,7 +11,8 @@ import { PacketType } from '../wire/control-packet.ts'
 import { Fault } from '../wire/fault.ts'
 import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
-import { CONNACK_V3_UNACCEPTABLE_VERSION, connack } from '../wire/reply.ts'
+import { ReasonCode } from '../wire/reason-code.ts'
+import { CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
 import { hex } from './client-to-server.ts'
 import type { Admission } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
@@ -129,7 +130,7 @@ export class Handshake {
     const { config, clock } = session.context
     if (session.state !== State.DIALING) return peer.destroy()
     // The policy may have changed while the connection was made.
-    if (session.refreshBeforeConnect() !== Outcome.ALLOW) {
+    if (session.refreshAdmitted() !== Outcome.ALLOW) {
       peer.destroy()
       return this.refuse('will_denied')
     }
@@ -165,6 +166,12 @@ export class Handshake {
       session.recorder.connect(false, 'refused_by_broker', `connack ${hex(head.reasonCode)}`)
       session.towardsClient.peer.write(original)
       this.#closeBoth()
+      return undefined
+    }
+    // The policy may have changed while the broker was asked: a Will that it denies is taken back.
+    if (session.refreshAdmitted() !== Outcome.ALLOW) {
+      session.towardsServer.send(disconnect(ReasonCode.SUCCESS))
+      this.refuse('will_denied')
       return undefined
     }
     const connect = this.#connect!

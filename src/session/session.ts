@@ -194,8 +194,8 @@ export class Session implements PeerEvents {
     this.#applyBackpressure()
   }
 
-  /** Between admission and CONNECT: the policy may have changed meanwhile. Judges the Will again if so. */
-  refreshBeforeConnect(): Outcome {
+  /** Between admission and CONNACK: the policy may have changed meanwhile. Judges the Will again if so. */
+  refreshAdmitted(): Outcome {
     if (this.#epoch === this.context.policyInForce.epoch) return Outcome.ALLOW
     this.bindRights()
     return this.#handshake.judgeWill()

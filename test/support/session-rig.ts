@@ -45,6 +45,10 @@ export interface RigOptions {
   delegated?: boolean
   memory?: SessionMemory
   audit?: RecordingAudit
+  /** The token came in Authentication Data of this method. */
+  authenticationMethod?: string
+  /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
+  beforeDial?: (rig: SessionRig) => void
 }
 
 export class SessionRig {
@@ -141,9 +145,10 @@ export class SessionRig {
         principal: principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
         clientId: 'scout',
         assigned: false,
-        authenticationMethod: undefined,
+        authenticationMethod: options.authenticationMethod,
       }),
       dial: async (events: PeerEvents) => {
+        options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },

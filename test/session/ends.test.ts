@@ -1,0 +1,157 @@
+// Every way a session can end: what the agent is told, what the broker sees, what is recorded. design.md 3.5.
+import { describe, expect, test } from 'vitest'
+import type { END_CAUSES } from '../../src/session/outcome.ts'
+import { auth, connect, disconnect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
+import { packetsIn } from '../support/packet-inbox.ts'
+import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
+
+const WITH_WILL = { will: { topic: 'ok/will', payload: 'gone' } }
+const METHOD = [prop.authenticationMethod('OAUTH2-JWT'), prop.authenticationData('t')]
+/** DISCONNECT 0x00, as Postern says it. */
+const CLEAN = disconnect(0, [])
+
+interface Row {
+  /** What happens. */
+  by: (it: SessionRig) => void
+  options?: RigOptions
+  /** Reason Code of the DISCONNECT that the agent gets; undefined: none, the connection is closed. */
+  agent?: number
+  /** Bytes that the broker gets beside the end of the connection; without DISCONNECT it publishes the Will. */
+  broker?: Buffer
+}
+
+const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
+  client_disconnected: {
+    by: (it) => {
+      it.fromClient(disconnect())
+      it.session.onServerClose()
+    },
+    broker: disconnect(),
+  },
+  client_closed: { by: (it) => it.session.onClose() },
+  server_disconnected: { by: (it) => it.fromServer(disconnect(0x8e)), agent: 0x8e },
+  server_closed: { by: (it) => it.session.onServerClose() },
+  server_fault: {
+    by: (it) => it.fromServer(Buffer.of(0x20, 3, 0, 0, 0)),
+    agent: 0x80,
+    broker: disconnect(0x82, []),
+  },
+  client_fault: { by: (it) => it.fromClient(Buffer.of(0xf1, 0)), agent: 0x81 },
+  reauthentication_refused: {
+    by: (it) => it.fromClient(auth(0x19, METHOD)),
+    options: { authenticationMethod: 'OAUTH2-JWT' },
+    agent: 0x87,
+  },
+  expired: { by: (it) => it.clock.advance(600_000), agent: 0x87 },
+  publish_denied: {
+    by: (it) => it.fromClient(publish({ topic: 'no/a' })),
+    options: { config: { denial: { publishQos0: 'disconnect' } } },
+    agent: 0x87,
+  },
+  delivery_denied: {
+    by: (it) => it.fromServer(publish({ topic: 'no/a' })),
+    options: { config: { denial: { delivery: 'disconnect' } } },
+    agent: 0x87,
+  },
+  will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
+  shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
+  internal_error: { by: (it) => it.session.end('internal_error'), agent: 0x80 },
+}
+
+test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, broker = Buffer.alloc(0) }) => {
+  const it = await new SessionRig(options).connect(WITH_WILL)
+  by(it)
+  const told = packetsIn(it.toClient)
+  expect(told).toMatchObject(agent === undefined ? [] : [{ cmd: 'disconnect', reasonCode: agent }])
+  expect(it.toServer).toEqual(broker)
+  expect([it.client.ended, it.server!.ended, it.ended]).toEqual([true, true, true])
+  const records = it.audit.events.filter((event) => event.action === 'disconnect')
+  expect(records).toHaveLength(1)
+  expect(records[0]!.reason).toBe(cause)
+  // Whoever does not close in turn is cut.
+  it.clock.advance(2_000)
+  expect([it.client.destroyed, it.server!.destroyed]).toEqual([true, true])
+  // Nothing more is said or recorded, whatever still happens.
+  const before = [it.client.writes.length, it.server!.writes.length, it.audit.events.length]
+  it.fromClient(PINGREQ)
+  it.fromServer(publish({ topic: 'ok/a' }))
+  it.session.onClose()
+  it.session.onServerClose()
+  it.session.shutDown()
+  it.usePolicy('version: 1')
+  expect([it.client.writes.length, it.server!.writes.length, it.audit.events.length]).toEqual(before)
+  expect(it.clock.pendingCount).toBe(0)
+})
+
+describe('EXP-01, R1, O5, peers.E3 expiry of the token', () => {
+  test('ends an idle session by timer, to the millisecond', async () => {
+    const it = await new SessionRig({ lifetimeMs: 5_000 }).connect()
+    it.clock.advance(4_999)
+    expect(it.session.relaying).toBe(true)
+    it.clock.advance(1)
+    expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x87 }])
+  })
+
+  test.each([
+    ['from the agent', (it: SessionRig) => it.fromClient(publish({ topic: 'ok/a' }))],
+    ['from the broker', (it: SessionRig) => it.fromServer(publish({ topic: 'ok/a' }))],
+  ])('lets no packet %s pass, even if the timer is late', async (_, send) => {
+    const it = await new SessionRig({ lifetimeMs: 5_000 }).connect()
+    // A clock whose timers never fire.
+    it.clock.now = () => Date.UTC(2026, 10, 22, 12, 0, 5)
+    send(it)
+    expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x87 }])
+    expect(it.toServer.length).toBe(0)
+  })
+
+  test('lets no more of a payload pass that is on its way', async () => {
+    const it = await new SessionRig({ lifetimeMs: 5_000 }).connect()
+    const message = publish({ topic: 'ok/a', payload: Buffer.alloc(100) })
+    it.fromClient(message.subarray(0, 50))
+    it.clock.advance(5_000)
+    it.fromClient(message.subarray(50))
+    expect(it.toServer).toEqual(message.subarray(0, 50))
+    expect(it.audit.events.map((event) => event.reason)).toEqual(['allow', 'incomplete', 'expired'])
+  })
+
+  test('before the CONNACK ends the session with it', async () => {
+    const it = new SessionRig({ lifetimeMs: 5_000, beforeDial: (rig) => rig.clock.advance(5_000) })
+    await it.connect()
+    expect(it.clock.pendingCount).toBeGreaterThan(0)
+    it.clock.advance(0)
+    expect(it.event('disconnect')?.reason).toBe('expired')
+  })
+})
+
+describe('peers.D2 a Will that a new policy denies', () => {
+  test('is suppressed at the broker by DISCONNECT 0x00', async () => {
+    const it = await new SessionRig().connect({
+      will: { topic: 'ok/status', payload: 'gone', qos: 1, retain: true },
+    })
+    it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
+    expect(it.toServer).toEqual(CLEAN)
+    expect(it.event('disconnect')).toMatchObject({ reason: 'will_denied', effect: 'disconnect 0x87' })
+  })
+
+  test('that is still allowed, stays', async () => {
+    const it = await new SessionRig().connect({ will: { topic: 'ok/notes/a' } })
+    it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
+    expect(it.session.relaying).toBe(true)
+  })
+})
+
+test('a policy that narrows the rights takes effect on the next packet, without waiting for the sweep', async () => {
+  const it = await new SessionRig().connect()
+  const { policyInForce } = it.context
+  it.context.policyInForce = { policy: policyFrom('version: 1'), epoch: policyInForce.epoch + 1 }
+  it.fromClient(publish({ topic: 'ok/a', qos: 1 }), subscribe({ packetId: 2, filters: [['ok/a', 1]] }))
+  expect(packetsIn(it.toClient)).toMatchObject([{ reasonCode: 0x87 }, { granted: [0x87] }])
+  expect(it.toServer.length).toBe(0)
+})
+
+test('a second CONNECT is no part of a session', async () => {
+  const it = await new SessionRig().connect()
+  it.fromClient(connect({ password: 'a.b.c' }))
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x82 }])
+  expect(it.toServer.length).toBe(0)
+})
