@@ -29,6 +29,8 @@ export interface ChainOptions {
   partial?: boolean
   /** A record that must be in the chain, known from a safe place. */
   known?: ChainHead | undefined
+  /** Called with each good record, in order. */
+  onRecord?: ((record: AuditRecord) => void) | undefined
 }
 
 export type ChainReport =
@@ -171,6 +173,7 @@ export class ChainVerifier {
     this.#records += 1
     this.#head = { seq: record.seq, hash: record.hash }
     this.#lost += record.gap?.lost ?? 0
+    this.#options.onRecord?.(record)
   }
 
   /** Is this the record that comes next? */

@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AuditLog } from '../../src/audit/audit-log.ts'
 import { type ChainHead, MAX_RECORD_BYTES } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { chainOf, file, PUBLISH, verify } from './chain.ts'
+import { chainOf, ENDLESS, file, PUBLISH, verify } from './chain.ts'
 import { CountingObserver } from './fake-file.ts'
 
 let directory: string
@@ -31,6 +31,8 @@ function openLog(): Promise<AuditLog> {
     clock: new FakeClock(),
     instance: 'postern-1',
     policy: 'a1b2',
+    durability: 'async',
+    segments: ENDLESS,
     onFailure: 'deny',
     flushInterval: 50,
     maxPending: 1e6,
