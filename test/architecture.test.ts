@@ -59,7 +59,7 @@ const TYPES: Record<string, readonly string[]> = {
 
 /** Package or node: module -> where in src and cmd it may be imported. What is not listed belongs nowhere. */
 const PACKAGES: Record<string, readonly string[]> = {
-  canonicalize: ['src/audit/'],
+  canonicalize: ['src/audit/', 'src/evidence/'],
   commander: ['cmd/'],
   jose: ['src/identity/', 'src/dev/'],
   mqtt: ['src/dev/', 'cmd/'],
@@ -72,6 +72,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:buffer': ['src/', 'cmd/'],
   'node:child_process': ['src/dev/', 'cmd/'],
   'node:crypto': [
+    'src/evidence/',
     'src/identity/',
     'src/audit/',
     'src/session/',

@@ -7,7 +7,7 @@ import { dirname } from 'node:path'
 import { PosternError } from '../errors.ts'
 import { type AuditFile, LockedFile, openForAppend, syncDirectory } from './audit-file.ts'
 import { type FileLock, lockFile } from './file-lock.ts'
-import { ChainVerifier } from './hash-chain.ts'
+import { type ChainOptions, ChainVerifier } from './hash-chain.ts'
 import { leafHash, MerkleTree } from './merkle.ts'
 import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
 import { readRecord } from './record-reader.ts'
@@ -106,10 +106,10 @@ async function readChain(path: string, fd: number, size: number, options: OpenOp
     head: state.head,
     unterminated: end.unterminated,
     torn: end.torn,
-    segment: begins ? last!.number + 1 : (state.segment ?? 1),
+    segment: begins ? last!.number + 1 : (state.first?.segment?.number ?? 1),
     begins,
     size,
-    begunMs: begins ? undefined : state.begunMs,
+    begunMs: begins || state.first === undefined ? undefined : Date.parse(state.first.time),
     tree,
     signer: state.signer,
   }
@@ -119,23 +119,19 @@ async function readChain(path: string, fd: number, size: number, options: OpenOp
 class ChainState {
   head: ChainHead = GENESIS
   first: AuditRecord | undefined
-  segment: number | undefined
-  begunMs: number | undefined
   signer: string | undefined
   readonly hashes: string[] = []
 
-  take(record: AuditRecord): void {
-    this.first ??= record
-    this.begunMs ??= Date.parse(record.time)
-    this.segment ??= record.segment?.number
-    this.signer = record.signer ?? this.signer
-    this.head = { seq: record.seq, hash: record.hash }
-    this.hashes.push(record.hash)
+  readonly take: NonNullable<ChainOptions['onRecord']> = ({ seq, hash }, own, read) => {
+    this.first ??= read()
+    this.signer = own?.signer ?? this.signer
+    this.head = { seq, hash }
+    this.hashes.push(hash)
   }
 }
 
 function replayOpen(fd: number, end: FileEnd, state: ChainState, path: string): void {
-  const verifier = new ChainVerifier({ partial: true, onRecord: (record) => state.take(record) })
+  const verifier = new ChainVerifier({ partial: true, onRecord: state.take })
   const piece = Buffer.alloc(READ_BYTES)
   for (let at = 0; at < end.good; ) {
     const read = readSync(fd, piece, 0, Math.min(READ_BYTES, end.good - at), at)
@@ -154,7 +150,7 @@ async function replay(
   state: ChainState,
   path: string,
 ): Promise<void> {
-  const verifier = new ChainVerifier({ before, partial: true, onRecord: (record) => state.take(record) })
+  const verifier = new ChainVerifier({ before, partial: true, onRecord: state.take })
   for await (const chunk of readLog(segment.path)) verifier.push(chunk as Buffer)
   const report = verifier.end()
   if (!report.ok)

@@ -185,6 +185,7 @@ export class Recorder {
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
       rules: acl.decidedRules(),
       packet_id: head.qos > 0 ? head.packetId : undefined,
+      traceparent: traceparentOf(source, head),
     })
   }
 
@@ -210,4 +211,17 @@ export class Recorder {
       ...rest,
     })
   }
+}
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header: nothing but hex digits gets into a record. */
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const TRACEPARENT_BYTES = 55
+
+function traceparentOf(
+  source: Buffer,
+  { traceparentStart, traceparentEnd }: PublishHead,
+): string | undefined {
+  if (traceparentStart < 0 || traceparentEnd - traceparentStart !== TRACEPARENT_BYTES) return undefined
+  const text = source.toString('latin1', traceparentStart, traceparentEnd)
+  return TRACEPARENT.test(text) ? text : undefined
 }

@@ -84,6 +84,7 @@ export function readPublish(
     if (head.packetId === 0) return Fault.ZERO_PACKET_IDENTIFIER
   }
   properties.reset()
+  properties.traceparentStart = -1
   if (head.propertiesStart !== head.propertiesEnd) {
     fault = properties.read(
       source,
@@ -100,6 +101,8 @@ export function readPublish(
   head.responseTopicEnd = properties.endOf(Property.RESPONSE_TOPIC)
   head.correlationDataStart = properties.startOf(Property.CORRELATION_DATA)
   head.correlationDataEnd = properties.endOf(Property.CORRELATION_DATA)
+  head.traceparentStart = properties.traceparentStart
+  head.traceparentEnd = properties.traceparentEnd
   if (head.topicStart === head.topicEnd && head.topicAlias === 0) return Fault.MISSING_TOPIC_NAME
   return Fault.NONE
 }
