@@ -63,6 +63,7 @@ export class AuditLog implements AuditSink {
   /** Last record that is known to be on disk. */
   #durableSeq: number
   #segment: number
+  #oldestSegment: number
   #segmentBytes: number
   #segmentEndsMs: number
   #lost = 0
@@ -90,16 +91,17 @@ export class AuditLog implements AuditSink {
     this.#encoder = new RecordEncoder({ ...options, head: tail.head })
     this.#tree = tail.tree
     this.#segment = tail.segment
+    this.#oldestSegment = tail.oldest
     this.#segmentBytes = tail.size
     this.#segmentEndsMs = (tail.begunMs ?? options.clock.now()) + options.segments.ageMs
     // A record without its newline is not done.
     this.#durableSeq = tail.unterminated ? tail.head.seq - 1 : tail.head.seq
     if (tail.unterminated) this.#add('\n', 0)
-    if (tail.begins) this.#push(this.#segmentEvent(tail.signer))
+    const begun = tail.begins ? this.#segmentEvent(tail.signer) : undefined
     if (tail.torn) {
       const gap = { torn_bytes: tail.torn.bytes, torn_sha256: tail.torn.sha256 }
-      this.#push({ action: 'gap', decision: 'deny', reason: 'torn_record', effect: 'sealed', gap })
-    }
+      this.#push({ ...begun, action: 'gap', decision: 'deny', reason: 'torn_record', effect: 'sealed', gap })
+    } else if (begun) this.#push(begun)
     const { signer } = options
     if (signer !== undefined && signer !== tail.signer) {
       const reason = tail.signer === undefined ? 'first_key' : 'key_changed'
@@ -207,7 +209,9 @@ export class AuditLog implements AuditSink {
 
   #segmentEvent(signer: string | undefined): AuditEvent {
     const number = this.#segment
-    const oldest = this.#file.oldestKept(number - 1, this.#options.clock.now())
+    const kept = this.#file.oldestKept(number - 1, this.#options.clock.now())
+    this.#oldestSegment = Math.max(this.#oldestSegment, kept)
+    const oldest = this.#oldestSegment
     const tree = this.#tree === undefined ? {} : { tree: this.#tree.edge.map((node) => node.toString('hex')) }
     const segment = { number, oldest, ...tree }
     return { action: 'segment', decision: 'allow', reason: 'ok', effect: 'begun', segment, signer }

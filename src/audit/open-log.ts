@@ -23,7 +23,9 @@ export interface Tail {
   torn: { bytes: number; sha256: string } | undefined
   /** Number of the file being written, from 1. */
   segment: number
-  /** The file is empty, but closed segments exist: its first record must say which one it is. */
+  /** Number of the oldest segment that is there. */
+  oldest: number
+  /** The file has no record, but closed segments exist: its first record must say which one it is. */
   begins: boolean
   /** Bytes in the file. */
   size: number
@@ -107,6 +109,7 @@ async function readChain(path: string, fd: number, size: number, options: OpenOp
     unterminated: end.unterminated,
     torn: end.torn,
     segment: begins ? last!.number + 1 : (state.first?.segment?.number ?? 1),
+    oldest: closed[0]?.number ?? (begins ? 1 : (state.first?.segment?.number ?? 1)),
     begins,
     size,
     begunMs: begins || state.first === undefined ? undefined : Date.parse(state.first.time),

@@ -90,13 +90,13 @@ export interface Retention {
   keepForMs: number
 }
 
-/** Number of the oldest segment that stays when `closing` is closed now. */
+/** Number of the oldest segment that may stay when `closing` is closed now. */
 export function oldestKept(file: string, closing: number, retention: Retention, nowMs: number): number {
   const { keep, keepForMs } = retention
   const byCount = keep === 0 ? 1 : closing - keep + 1
-  const closed = closedSegments(file)
-  const tooOld = closed.filter((one) => keepForMs > 0 && one.writtenMs < nowMs - keepForMs).at(-1)
-  return Math.max(1, byCount, (tooOld?.number ?? 0) + 1, closed[0]?.number ?? closing)
+  if (keepForMs === 0) return Math.max(1, byCount)
+  const tooOld = closedSegments(file).findLast((one) => one.writtenMs < nowMs - keepForMs)
+  return Math.max(1, byCount, (tooOld?.number ?? 0) + 1)
 }
 
 /** Compresses closed segments and removes those before `oldest`, one after the other, in the background. */

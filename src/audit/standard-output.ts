@@ -40,7 +40,7 @@ export function standardOutputLog(stream: Writable): { file: AuditFile; tail: Ta
     close: async () => {},
   }
   const tail: Tail = {
-    ...{ head: GENESIS, unterminated: false, torn: undefined, segment: 1, begins: false, size: 0 },
+    ...{ head: GENESIS, unterminated: false, torn: undefined, segment: 1, oldest: 1, begins: false, size: 0 },
     ...{ begunMs: undefined, tree: new MerkleTree(), signer: undefined },
   }
   return { file, tail }

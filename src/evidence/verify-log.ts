@@ -59,9 +59,7 @@ export async function verifyLog(files: readonly string[], options: VerifyOptions
       witness.lose()
       continue
     }
-    const noStart =
-      report.ok && report.begins === 'middle' && !options.partial && witness.segment === undefined
-    const told = noStart ? missingStart(report.first) : report
+    const told = report.ok && lacksStart(report, witness, options) ? missingStart(report.first) : report
     options.onFile?.(file, told)
     ok &&= told.ok
     before = told.ok ? told.head : undefined
@@ -72,6 +70,11 @@ export async function verifyLog(files: readonly string[], options: VerifyOptions
   problems.push(...witness.end())
   ok &&= problems.length === 0 && unreadable === 0
   return { ok, problems, confirmed: witness.confirmed, tooOld: witness.tooOld, unreadable }
+}
+
+/** A first file from the middle of a chain, that is no segment whose forerunners may have been removed. */
+function lacksStart(report: ChainReport & { ok: true }, witness: Witness, options: VerifyOptions): boolean {
+  return report.begins === 'middle' && !options.partial && witness.segment === undefined
 }
 
 function missingStart(seq: number): ChainReport {

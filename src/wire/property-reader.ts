@@ -46,6 +46,7 @@ export class PropertyReader {
     this.#seenLow = 0
     this.#seenHigh = 0
     this.#userProperties = 0
+    this.traceparentStart = -1
     this.start = 0
     this.end = 0
   }
@@ -93,7 +94,6 @@ export class PropertyReader {
     this.end = end
     this.#seenLow = 0
     this.#seenHigh = 0
-    this.traceparentStart = -1
     let at = start
     while (at < end) {
       const id = source[at]!

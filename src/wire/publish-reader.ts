@@ -84,7 +84,6 @@ export function readPublish(
     if (head.packetId === 0) return Fault.ZERO_PACKET_IDENTIFIER
   }
   properties.reset()
-  properties.traceparentStart = -1
   if (head.propertiesStart !== head.propertiesEnd) {
     fault = properties.read(
       source,

@@ -93,7 +93,10 @@ describe('AUD-08 after a crash', () => {
     const lines = chainOf(3)
     const whole = Buffer.from(file(lines))
     const before = Buffer.byteLength(file(lines.slice(0, 2)))
-    for (let length = before; length <= whole.length; length++) {
+    // Every place near the ends of the record, and some in between.
+    const lengths = Array.from({ length: whole.length - before + 1 }, (_, i) => before + i)
+    const near = (length: number) => length - before < 20 || whole.length - length < 20 || length % 13 === 0
+    for (const length of lengths.filter(near)) {
       writeFileSync(path, whole.subarray(0, length))
       const head = await appendAndClose(1)
       const torn = length > before && length < whole.length - 1

@@ -9,7 +9,7 @@ import { ENDLESS, PUBLISH, verify } from './chain.ts'
 import { CountingObserver, FakeFile } from './fake-file.ts'
 
 const EMPTY: Tail = {
-  ...{ head: GENESIS, unterminated: false, torn: undefined, segment: 1, begins: false, size: 0 },
+  ...{ head: GENESIS, unterminated: false, torn: undefined, segment: 1, oldest: 1, begins: false, size: 0 },
   ...{ begunMs: undefined, tree: undefined, signer: undefined },
 }
 
