@@ -44,6 +44,8 @@ export type LogLine = Record<string, unknown> & { level: string; msg: string }
 /** `postern run` until a signal, with its log as it comes. */
 export class RunningPostern {
   readonly exited: Promise<number | null>
+  /** Messages of all lines so far. */
+  readonly messages: string[] = []
   readonly #child: ChildProcess
   readonly #lines: LogLine[] = []
   #wake = (): void => {}
@@ -52,7 +54,9 @@ export class RunningPostern {
     this.#child = start(['run', ...args], options)
     this.exited = ended(this.#child).then(([status]) => status)
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
-      this.#lines.push(line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line })
+      const entry = line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line }
+      this.messages.push(entry.msg)
+      this.#lines.push(entry)
       this.#wake()
     })
     void this.exited.then(() => this.#wake())
