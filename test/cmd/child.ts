@@ -16,6 +16,8 @@ export interface ChildOptions {
   cwd?: string
   /** Standard input. */
   input?: string
+  /** Close standard output at its first bytes, as `head -1` does. */
+  readsLittle?: boolean
 }
 
 export interface Ended {
@@ -31,6 +33,7 @@ export async function postern(args: readonly string[], options: ChildOptions = {
   let stderr = ''
   child.stdout!.setEncoding('utf8').on('data', (text) => {
     stdout += text
+    if (options.readsLittle) child.stdout!.destroy()
   })
   child.stderr!.setEncoding('utf8').on('data', (text) => {
     stderr += text
@@ -44,6 +47,8 @@ export type LogLine = Record<string, unknown> & { level: string; msg: string }
 /** `postern run` until a signal, with its log as it comes. */
 export class RunningPostern {
   readonly exited: Promise<number | null>
+  /** Messages of all lines so far. */
+  readonly messages: string[] = []
   readonly #child: ChildProcess
   readonly #lines: LogLine[] = []
   #wake = (): void => {}
@@ -52,7 +57,9 @@ export class RunningPostern {
     this.#child = start(['run', ...args], options)
     this.exited = ended(this.#child).then(([status]) => status)
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
-      this.#lines.push(line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line })
+      const entry = line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line }
+      this.messages.push(entry.msg)
+      this.#lines.push(entry)
       this.#wake()
     })
     void this.exited.then(() => this.#wake())

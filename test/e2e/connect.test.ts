@@ -260,8 +260,8 @@ describe('Will', () => {
     })
     await stage.observer.seen()
     scout.reset()
-    await stage.relay.sessions.at(-1)!.toBroker.closed()
-    await expect.poll(() => stage.observer.messages()).toEqual([`${status} gone`])
+    await stage.relay.sessions.at(-1)!.toPostern.closed()
+    expect(await stage.observer.messages()).toEqual([`${status} gone`])
     await stage.observer.publish(status, '', { retain: true })
   })
 
