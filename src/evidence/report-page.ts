@@ -31,6 +31,8 @@ interface Pair {
 /** Rows of a table; the rest is counted. */
 const MOST_ROWS = 200
 const COLUMNS = 60
+const NOBODY = '–'
+const NOT_AUTHENTICATED = 'not authenticated'
 
 /** Takes the records of the period, in order, then writes the page. */
 export class ReportPage {
@@ -60,8 +62,8 @@ export class ReportPage {
 
   #pair(record: AuditRecord, ms: number, count: number): void {
     const { identity } = record
-    const human = identity?.human?.id ?? '–'
-    const agent = identity?.agent?.id ?? record.connection?.client_id ?? 'not authenticated'
+    const human = identity?.human?.id ?? NOBODY
+    const agent = identity?.agent?.id ?? NOT_AUTHENTICATED
     const key = JSON.stringify([human, identity?.human?.iss, agent])
     let pair = this.#pairs.get(key)
     if (pair === undefined) {
@@ -101,11 +103,23 @@ export class ReportPage {
 ${figure('Actions', this.#allowed + this.#denied)}
 ${figure('Allowed', this.#allowed)}
 ${figure('Denied', this.#denied, this.#denied > 0 ? 'deny' : '')}
-${figure('Humans', new Set(pairs.map((pair) => pair.human)).size)}
-${figure('Agents', new Set(pairs.map((pair) => pair.agent)).size)}
+${figure(
+  'Humans',
+  distinct(
+    pairs.map((pair) => pair.human),
+    NOBODY,
+  ),
+)}
+${figure(
+  'Agents',
+  distinct(
+    pairs.map((pair) => pair.agent),
+    NOT_AUTHENTICATED,
+  ),
+)}
 </section>
 <section id="chain" class="${whole ? 'good' : 'bad'}">
-<h2>${whole ? '✓ The log is whole' : '✗ The log is not whole'}</h2>
+<h2>${whole ? '✓ The log is whole' : '✗ The log is not whole'}${this.#gaps.length > 0 ? ', and tells of what it lacks' : ''}</h2>
 <ul>${facts.chain.map(({ ok, text }) => `<li class="${ok ? 'ok' : 'fault'}">${escaped(text)}</li>`).join('')}
 ${this.#gaps.map((text) => `<li class="gap">${escaped(text)}</li>`).join('')}</ul>
 </section>
@@ -143,6 +157,10 @@ ${rows(
 </section>
 <footer>Made ${when(facts.madeMs)} from ${this.#records.toLocaleString('en')} records of ${facts.files.map((file) => `<code>${escaped(file)}</code>`).join(', ')}. All times are UTC.</footer>`)
   }
+}
+
+function distinct(names: readonly string[], but: string): number {
+  return new Set(names.filter((name) => name !== but)).size
 }
 
 function gapText({ seq, gap }: AuditRecord): string {
