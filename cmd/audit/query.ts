@@ -33,6 +33,8 @@ Examples:
 const TAIL_HELP = `
 Follows the log through rotation until it is interrupted.
 
+Exit codes: 0 interrupted, 2 the file cannot be read, 64 wrong usage.
+
 Example:
   postern audit tail --decision deny audit.jsonl`
 

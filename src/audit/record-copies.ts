@@ -1,7 +1,7 @@
 // Copies of the records for other places, byte for byte as they stand in the file and only once they do. The file is the
 // log; a place that is away too long misses records, which its `seq` shows and a counter counts.
 
-import type { Clock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
 
 /** Takes whole lines, each with its newline, in order; rejects when it could not take them. */
 export interface CopyPlace {
@@ -33,6 +33,8 @@ export class RecordCopy {
   readonly #queue: Waiting[] = []
   #bytes = 0
   #running: Promise<void> | undefined
+  /** Set while a place that failed is given time. */
+  #pause: Timer | undefined
   #closed = false
 
   constructor(place: CopyPlace, options: CopyOptions) {
@@ -55,6 +57,9 @@ export class RecordCopy {
   /** Waits for what is left, but not for ever. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#pause?.cancel()
+    this.#pause = undefined
+    if (this.#queue.length > 0) this.#start()
     const deadline = Promise.withResolvers<void>()
     const timer = this.#options.clock.after(FAREWELL_MS, deadline.resolve)
     await Promise.race([this.#running, deadline.promise])
@@ -65,9 +70,14 @@ export class RecordCopy {
   }
 
   #start(): void {
+    if (this.#pause !== undefined) return
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined
-      if (this.#queue.length > 0 && !this.#closed) this.#options.clock.after(RETRY_MS, () => this.#start())
+      if (this.#queue.length === 0 || this.#closed) return
+      this.#pause = this.#options.clock.after(RETRY_MS, () => {
+        this.#pause = undefined
+        this.#start()
+      })
     })
   }
 
