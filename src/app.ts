@@ -163,7 +163,9 @@ export class App {
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
+      const bound = new Listener(listener, this.#registry, (error) => {
+        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      })
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
@@ -224,10 +226,7 @@ export class App {
       slots: this.#slots(),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
-      dial: (events) =>
-        dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
-          this.#onPanic(error)
-        }),
+      dial: (events) => dial(config.upstream.address, config.upstream.connectTimeout, events),
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
       policyInForce: { policy, epoch: 1 },
@@ -344,10 +343,6 @@ export class App {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-
-  #onPanic(error: unknown): void {
-    this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
 }
 

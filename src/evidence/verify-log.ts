@@ -59,7 +59,7 @@ export async function verifyLog(files: readonly string[], options: VerifyOptions
       witness.lose()
       continue
     }
-    const told = report.ok && lacksStart(report, witness, options) ? missingStart(report.first) : report
+    const told = i === 0 && !options.partial ? judgeStart(report, witness) : report
     options.onFile?.(file, told)
     ok &&= told.ok
     before = told.ok ? told.head : undefined
@@ -72,9 +72,10 @@ export async function verifyLog(files: readonly string[], options: VerifyOptions
   return { ok, problems, confirmed: witness.confirmed, tooOld: witness.tooOld, unreadable }
 }
 
-/** A first file from the middle of a chain, that is no segment whose forerunners may have been removed. */
-function lacksStart(report: ChainReport & { ok: true }, witness: Witness, options: VerifyOptions): boolean {
-  return report.begins === 'middle' && !options.partial && witness.segment === undefined
+/** The first file was read as if it might begin anywhere: a segment may, because its forerunners may have been removed. */
+function judgeStart(report: ChainReport, witness: Witness): ChainReport {
+  if (!report.ok) return report.seq === 0 ? { ...report, seq: 1 } : report
+  return report.begins === 'middle' && witness.segment === undefined ? missingStart(report.first) : report
 }
 
 function missingStart(seq: number): ChainReport {

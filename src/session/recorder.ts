@@ -3,6 +3,7 @@
 import type { AuditEvent, AuditIdentity, AuditSink, DigestPort } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { Tally } from '../telemetry/tally.ts'
+import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { EndCause } from './outcome.ts'
 import { OUTCOME_NAMES, type Outcome } from './outcome.ts'
@@ -104,6 +105,10 @@ export class Recorder {
     })
   }
 
+  countPacket(direction: Direction, type: number): void {
+    this.#tally.add(this.#slots.packets + direction * 15 + type - 1)
+  }
+
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
   countDelivery(outcome: Outcome): void {
     this.#tally.add(this.#slots.deliveries + outcome)
@@ -142,8 +147,13 @@ export class Recorder {
   /** The rest of a payload whose head was audited before it had arrived. */
   payload(packetId: number, length: number, digest: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
+<<<<<<< HEAD
       payload: this.#payloadOf(length, digest),
       packet_id: packetId,
+=======
+      payload: sha256 === undefined ? { length } : { length, sha256 },
+      packet_id: packetId > 0 ? packetId : undefined,
+>>>>>>> main
     })
   }
 
