@@ -147,13 +147,8 @@ export class Recorder {
   /** The rest of a payload whose head was audited before it had arrived. */
   payload(packetId: number, length: number, digest: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
-<<<<<<< HEAD
       payload: this.#payloadOf(length, digest),
-      packet_id: packetId,
-=======
-      payload: sha256 === undefined ? { length } : { length, sha256 },
       packet_id: packetId > 0 ? packetId : undefined,
->>>>>>> main
     })
   }
 

@@ -66,17 +66,13 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
   },
   will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
-<<<<<<< HEAD
   audit_unavailable: {
     by: (it) => {
       it.audit.commits = false
       it.fromClient(publish({ topic: 'ok/a' }))
     },
   },
-  internal_error: { by: (it) => it.session.end('internal_error'), agent: 0x80 },
-=======
   internal_error: { by: (it) => it.session.onPanic(new Error('a mistake of ours')), agent: 0x80 },
->>>>>>> main
 }
 
 test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, broker = Buffer.alloc(0) }) => {
