@@ -10,7 +10,7 @@ import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import type { Outbox } from './outbox.ts'
-import { type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
@@ -144,7 +144,7 @@ export class ServerToClient extends Relay {
     if (
       outcome === Outcome.ALLOW &&
       nameMissing &&
-      reader.frameLength + end - start + 2 > session.clientMaximumPacketSize
+      reader.frameLength + end - start + LENGTH_GROWTH > session.clientMaximumPacketSize
     ) {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }

@@ -3,6 +3,7 @@
 // It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
 
 import type { Clock } from '../clock.ts'
+import type { PublishRequest } from '../policy/request.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -12,6 +13,18 @@ export interface Release {
   payloadLength: number
   /** `Rights.serial` under which it was allowed. */
   rights: number
+}
+
+/** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
+export function releaseOf(request: PublishRequest, rights: number): Release {
+  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  return {
+    topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
+    response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
+    retain,
+    payloadLength,
+    rights,
+  }
 }
 
 /** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
