@@ -25,7 +25,7 @@ import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
 import { releaseOf } from './session-memory.ts'
-import { FROM_SERVER } from './subscriptions.ts'
+import { costOf, FROM_SERVER, type PendingSubscribe } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -290,11 +290,16 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const codes: number[] = []
+    const pending: PendingSubscribe = {
+      codes: [],
+      filters: [],
+      qos: [],
+      rights: session.rights,
+      bytes: costOf(list.count),
+    }
+    const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
-    const filters: string[] = []
-    const requested: number[] = []
     let changed = false
     for (let i = 0; i < list.count; i++) {
       const start = list.filterStart[i]!
@@ -306,7 +311,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
+        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -316,7 +321,7 @@ export class ClientToServer extends Relay {
       if (!allowed || granted !== qos) changed = true
       if (allowed) {
         filters.push(text)
-        requested.push(granted)
+        pending.qos.push(granted)
       }
       const effect = allowed
         ? granted === qos
@@ -330,12 +335,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    subscriptions.subscribeForwarded(list.packetId, {
-      codes,
-      filters,
-      qos: requested,
-      rights: session.rights,
-    })
+    subscriptions.subscribeForwarded(list.packetId, pending)
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -345,27 +345,24 @@ export class ClientToServer extends Relay {
     const { source, filters: list } = this.reader
     const session = this.#session
     const filters = list.texts(source)
-    const refusal = this.#unsubscribeRefusal(list.packetId)
-    const effect = refusal === undefined ? 'forwarded' : `unsuback ${hex(refusal)}`
+    const refusal = this.#unsubscribeRefusal(list.packetId, filters)
+    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
     for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (refusal !== undefined) {
-      session.towardsClient.send(
-        unsuback(
-          list.packetId,
-          filters.map(() => refusal),
-        ),
-      )
-      return Disposition.DROP
-    }
-    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
-    return Disposition.FORWARD
+    if (refusal === ReasonCode.SUCCESS) return Disposition.FORWARD
+    const codes = filters.map(() => refusal)
+    session.towardsClient.send(unsuback(list.packetId, codes))
+    return Disposition.DROP
   }
 
-  #unsubscribeRefusal(packetId: number): number | undefined {
+  /** SUCCESS, or the Reason Code for every filter. UNSUBACK has no 0x97. MQTT 5.0 §3.11.3 */
+  #unsubscribeRefusal(packetId: number, filters: string[]): number {
     const { packetIds, subscriptions, recorder } = this.#session
     if (!recorder.accepting) return reasonCodeOf(Outcome.AUDIT_UNAVAILABLE, false)
-    const fresh = packetIds.take(packetId) && !subscriptions.isPending(packetId)
-    return fresh ? undefined : ReasonCode.PACKET_IDENTIFIER_IN_USE
+    if (!packetIds.take(packetId) || subscriptions.isPending(packetId))
+      return ReasonCode.PACKET_IDENTIFIER_IN_USE
+    if (subscriptions.unsubscribeAdmitted(packetId, filters)) return ReasonCode.SUCCESS
+    packetIds.release(packetId)
+    return ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
   }
 
   #disconnect(): Disposition {
