@@ -289,11 +289,10 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const codes: number[] = []
+    const pending = subscriptions.begin(list.count)
+    const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
-    const filters: string[] = []
-    const requested: number[] = []
     let changed = false
     for (let i = 0; i < list.count; i++) {
       const start = list.filterStart[i]!
@@ -305,7 +304,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
+        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -315,7 +314,7 @@ export class ClientToServer extends Relay {
       if (!allowed || granted !== qos) changed = true
       if (allowed) {
         filters.push(text)
-        requested.push(granted)
+        pending.qos.push(granted)
       }
       const effect = allowed
         ? granted === qos
@@ -329,12 +328,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    subscriptions.subscribeForwarded(list.packetId, {
-      codes,
-      filters,
-      qos: requested,
-      rights: session.rights,
-    })
+    subscriptions.subscribeForwarded(list.packetId, pending)
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -345,15 +339,19 @@ export class ClientToServer extends Relay {
     const session = this.#session
     const filters = textsOf(source, list)
     const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
-    const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
-    for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (!fresh) {
-      const codes = filters.map(() => ReasonCode.PACKET_IDENTIFIER_IN_USE)
-      session.towardsClient.send(unsuback(list.packetId, codes))
-      return Disposition.DROP
+    let refusal: number = ReasonCode.SUCCESS
+    if (!fresh) refusal = ReasonCode.PACKET_IDENTIFIER_IN_USE
+    else if (!session.subscriptions.unsubscribeAdmitted(list.packetId, filters)) {
+      session.packetIds.release(list.packetId)
+      // UNSUBACK has no 0x97. MQTT 5.0 §3.11.3
+      refusal = ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
     }
-    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
-    return Disposition.FORWARD
+    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
+    for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
+    if (refusal === ReasonCode.SUCCESS) return Disposition.FORWARD
+    const codes = filters.map(() => refusal)
+    session.towardsClient.send(unsuback(list.packetId, codes))
+    return Disposition.DROP
   }
 
   #disconnect(): Disposition {

@@ -94,6 +94,7 @@ export const SESSION_FAULTS = [
   { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },
   { name: 'suback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-6]' },
   { name: 'unknown_suback', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-2]' },
+  { name: 'unsuback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.11.3-1]' },
   { name: 'too_much_before_connack', reasonCode: ReasonCode.QUOTA_EXCEEDED, spec: '§3.1.4' },
 ] as const satisfies readonly { name: string; reasonCode: number; spec: string }[]
 export type SessionFault = (typeof SESSION_FAULTS)[number]['name']

@@ -207,7 +207,8 @@ export class ServerToClient extends Relay {
   #unsuback(): Disposition {
     const { source, codes } = this.reader
     const session = this.#session
-    session.subscriptions.unsubscribed(source, codes)
+    const fault = session.subscriptions.unsubscribed(source, codes)
+    if (fault !== undefined) return this.#violation(fault)
     if (session.packetIds.releaseOwn(codes.packetId)) return Disposition.DROP
     session.packetIds.release(codes.packetId)
     return Disposition.FORWARD

@@ -14,7 +14,10 @@ export interface Release {
   rights: number
 }
 
-/** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
+/**
+ * Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep; requests that
+ * the server has not answered count too.
+ */
 const MAXIMUM_BYTES = 1024 * 1024
 
 export class SessionState {
@@ -23,6 +26,8 @@ export class SessionState {
   /** Packet Identifier -> message. */
   readonly #releases = new Map<number, Release>()
   #bytes = 0
+  /** Of this connection's requests without an answer; the next connection of the session starts without any. */
+  #pendingBytes = 0
 
   /** Topic Filter and requested QoS. */
   get subscriptions(): ReadonlyMap<string, number> {
@@ -63,9 +68,23 @@ export class SessionState {
     return next
   }
 
+  /** Takes `bytes` for a request that is on its way to the server, until `answered`. */
+  requested(bytes: number): void {
+    this.#pendingBytes += bytes
+  }
+
+  answered(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
   /** Whether `bytes` more may be kept. */
   hasRoomFor(bytes: number): boolean {
-    return this.#bytes + bytes <= MAXIMUM_BYTES
+    return this.#bytes + this.#pendingBytes + bytes <= MAXIMUM_BYTES
+  }
+
+  /** Whether an UNSUBSCRIBE of `bytes` may wait: beside other requests only, since a full session must be able to shrink. */
+  hasRoomToUnsubscribe(bytes: number): boolean {
+    return this.#pendingBytes + bytes <= MAXIMUM_BYTES
   }
 }
 
