@@ -175,7 +175,8 @@ function hasWiderLimits(outer: Limits, inner: Limits): boolean {
     allowsAll &&
     isWider(outer.retain, inner.retain) &&
     isWider(outer.responseTopic, inner.responseTopic) &&
-    outer.maxPayload >= inner.maxPayload
+    outer.maxPayload >= inner.maxPayload &&
+    (!outer.sharedOnly || inner.sharedOnly === true)
   )
 }
 

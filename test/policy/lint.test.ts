@@ -184,3 +184,12 @@ describe('says nothing about', () => {
     expect(findings(rules)).toEqual([])
   })
 })
+
+it('a rule for shared subscriptions alone does not make one for the plain filter useless', () => {
+  const shared = '{"topic": "$share/g/work", "action": "sub"}'
+  const plain = '{"topic": "work", "action": "sub"}'
+  const useless = (text: string) =>
+    lintPolicy(policyOf(text)).filter(({ message }) => message.includes('changes nothing'))
+  expect(useless(`[${shared}, ${plain}]`)).toEqual([])
+  expect(useless(`[${shared}, ${shared}]`)).toHaveLength(1)
+})
