@@ -167,8 +167,8 @@ describe('without a good token', () => {
     [['scout']],
     [{}],
     [7],
-  ])('C7, ACL-02, peers.A1, peers.A3, peers.A6 agent_id %j: CONNACK 0x87', async (id) => {
-    const token = await stage.token('scout', { claims: { agent_id: id } })
+  ])('C7, ACL-02, peers.A1, peers.A3, peers.A6 `act.sub` %j: CONNACK 0x87', async (id) => {
+    const token = await stage.token('scout', { claims: { act: { iss: TEST_ISSUER, sub: id } } })
     const isText = typeof id === 'string' && !/[\0\r\n]/.test(id)
     expect(await codeFor(token, isText ? id : 'scout')).toBe(0x87)
     expect(await lastRefusal()).toBe('bad_identifier')

@@ -193,3 +193,11 @@ it('a rule for shared subscriptions alone does not make one for the plain filter
   expect(useless(`[${shared}, ${plain}]`)).toEqual([])
   expect(useless(`[${shared}, ${shared}]`)).toHaveLength(1)
 })
+
+it('a rule on the tenant never applies when no issuer has tenants', () => {
+  const policy = policyOf('version: 1\nagents: [{ id: a, allow: publish, topic: "{org_id}/x" }]')
+  const messages = (mapped: string[]) =>
+    lintPolicy(policy, { mapped: new Set(mapped) }).map(({ message }) => message)
+  expect(messages([])).toEqual(["Rule a never applies: no issuer's configuration maps a claim to org_id."])
+  expect(messages(['org_id'])).toEqual([])
+})
