@@ -95,9 +95,9 @@ describe('what the text says', () => {
     const act = { iss: 'https://id.example.com', sub: 'spiffe://example.com/agent-42' }
     const claims = { ...exampleOf('act'), act, agent_id: 'scout', user_id: 'bob', org_id: 'acme' }
     expect(await verify(named, claims)).toMatchObject({
-      principal: { agent: { id: 'scout' }, human: { id: 'bob' }, tenant: 'acme' },
+      principal: { agent: { id: 'scout' }, human: { id: 'bob' } },
     })
-    for (const name of ['agent_id', 'user_id', 'org_id'])
+    for (const name of ['agent_id', 'user_id'])
       expect(await verify(named, { ...claims, [name]: undefined })).toMatchObject({ reason: 'missing_claim' })
     const others = { agent_id: 'operator', user_id: 'bob', org_id: 'acme' }
     expect(await verify(config, { ...exampleOf('act'), ...others })).toMatchObject({
