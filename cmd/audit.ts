@@ -5,15 +5,15 @@ import { createReadStream } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../src/audit/format.ts'
 import { type ChainReport, ChainVerifier } from '../src/audit/hash-chain.ts'
-import { type ChainHead, MAX_RECORD_BYTES } from '../src/audit/record.ts'
+import type { ChainHead } from '../src/audit/record.ts'
 import { readRecord } from '../src/audit/record-reader.ts'
+import { linesOf, READ_BYTES } from './audit-lines.ts'
 
 const EXIT_BAD = 1
 const EXIT_UNREADABLE = 2
 const EXIT_USAGE = 64
 /** A line on standard error for each so many bytes. */
 const PROGRESS_BYTES = 256 * 1024 * 1024
-const READ_BYTES = 256 * 1024
 
 const EXIT_CODES = `
 Exit codes:
@@ -122,22 +122,6 @@ async function print(line: Buffer): Promise<void> {
   const text =
     typeof record === 'object' ? formatRecord(record) : `(${line.length} bytes that are no intact record)`
   if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain')
-}
-
-/** Lines without their newline, each valid until the next is asked for. Not readline, which also splits at U+2028. */
-async function* linesOf(file: string): AsyncGenerator<Buffer> {
-  let rest: Buffer = Buffer.alloc(0)
-  for await (const chunk of createReadStream(file, { highWaterMark: READ_BYTES })) {
-    rest = Buffer.concat([rest, chunk as Buffer])
-    let start = 0
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
-      yield rest.subarray(start, end)
-      start = end + 1
-    }
-    rest = rest.subarray(start)
-    if (rest.length > MAX_RECORD_BYTES) break
-  }
-  if (rest.length > 0) yield rest
 }
 
 function unreadable(file: string, error: unknown): number {

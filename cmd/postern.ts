@@ -7,6 +7,7 @@ import { checkCommand } from './check.ts'
 import { EXIT } from './exit.ts'
 import { explainCommand } from './explain.ts'
 import { runCommand } from './run.ts'
+import { shadowCommand } from './shadow.ts'
 import { tokenCommand } from './token.ts'
 import { version } from './version.ts'
 
@@ -20,6 +21,7 @@ const program = new Command('postern')
   .addCommand(checkCommand())
   .addCommand(explainCommand())
   .addCommand(auditCommand())
+  .addCommand(shadowCommand())
   .addCommand(tokenCommand())
   .addHelpText(
     'after',

@@ -18,7 +18,7 @@ import { loadPolicy } from './policy/document.ts'
 import type { BindOptions, Policy } from './policy/policy.ts'
 import type { SessionContext } from './session/context.ts'
 import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
-import type { SessionSlots } from './session/recorder.ts'
+import { type SessionSlots, SHADOWED_ROWS } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
@@ -89,6 +89,7 @@ export class App {
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
+      shadowed: SHADOWED_ROWS,
       authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
       faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
       endCauses: Object.keys(END_CAUSES),
@@ -210,7 +211,7 @@ export class App {
           this.#onPanic(error)
         }),
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
-      bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
+      bindOptionsOf: (issuer, listener) => bindOptions(issuer, listener),
       policyInForce: { policy, epoch: 1 },
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
@@ -227,6 +228,7 @@ export class App {
       subscribes: c.subscribes.first,
       deliveries: c.deliveries.first,
       wills: c.wills.first,
+      shadowed: c.shadowed.first,
       connect: (reason) => connects.get(reason)!,
       ended: (cause) => ended.get(cause)!,
       clientFaults: c.protocolErrors.first,
@@ -270,6 +272,7 @@ export class App {
     metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
+    metrics.gauge(c.shadowMode, () => (this.#inShadow() ? 1 : 0))
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
     this.#admin = new AdminServer({ address: admin.address, metrics, checks: this.#checks })
     await this.#admin.listen()
@@ -335,6 +338,12 @@ export class App {
       )
   }
 
+  /** Whether something that would be denied may be let through. */
+  #inShadow(): boolean {
+    const { rules } = this.#context.policyInForce.policy
+    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
+  }
+
   #keysReady(): true | string {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
@@ -362,18 +371,16 @@ export class App {
   }
 }
 
-/** How a policy is bound to principals of each issuer. */
-export function bindOptionsOf(config: Config): ReadonlyMap<string, BindOptions> {
-  const { denial, policy, issuers } = config
-  return new Map(
-    issuers.map(({ issuer, missingCeiling }) => [
-      issuer,
-      {
-        userLayer: policy.userLayer,
-        missingCeiling,
-        qosAboveLimit: denial.qosAboveLimit,
-        overlappingDeny: denial.overlappingDeny,
-      },
-    ]),
-  )
+/** How a policy is bound to principals of an issuer on a listener; without one: as in mode `enforce`. */
+export function bindOptionsOf(config: Config): (issuer: string, listener?: string) => BindOptions {
+  const { denial, policy } = config
+  const issuers = new Map(config.issuers.map((issuer) => [issuer.issuer, issuer]))
+  const shadows = new Set(config.listeners.filter(({ mode }) => mode === 'shadow').map(({ name }) => name))
+  return (issuer, listener = '') => ({
+    userLayer: policy.userLayer,
+    missingCeiling: issuers.get(issuer)!.missingCeiling,
+    qosAboveLimit: denial.qosAboveLimit,
+    overlappingDeny: denial.overlappingDeny,
+    shadow: shadows.has(listener),
+  })
 }

@@ -12,6 +12,8 @@ export interface Address {
 export interface ListenerConfig {
   name: string
   address: Address
+  /** `shadow`: what would be denied is recorded, counted and let through; tokens are checked all the same. */
+  mode: 'enforce' | 'shadow'
 }
 
 export interface UpstreamConfig {

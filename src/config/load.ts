@@ -190,7 +190,11 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address }) => ({ name: name ?? formatAddress(address), address })),
+    listeners: file.listeners.map(({ name, address, ...settings }) => ({
+      name: name ?? formatAddress(address),
+      address,
+      ...settings,
+    })),
     upstream: {
       address: upstream.address,
       connectTimeout: upstream.connectTimeout,

@@ -130,6 +130,11 @@ const listener = section({
   address: address('127.0.0.1:1883').describe(
     'Where agents connect. Port 0 is any free port. A `unix:` path is a Unix socket.',
   ),
+  mode: choice(['enforce', 'shadow'])
+    .prefault('enforce')
+    .describe(
+      '`shadow`: what would be denied is recorded, counted and let through. Tokens are checked all the same.',
+    ),
 })
 
 const issuer = section({

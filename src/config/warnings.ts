@@ -16,6 +16,14 @@ export function findWarnings(config: Config, file: FileConfig): Warning[] {
 }
 
 function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
+  for (const [i, { mode }] of config.listeners.entries()) {
+    if (mode === 'enforce') continue
+    yield {
+      path: ['listeners', i, 'mode'],
+      message:
+        'Nothing is denied here but invalid tokens: read `postern shadow report`, then write `mode: enforce`.',
+    }
+  }
   for (const [i, { address }] of config.listeners.entries()) {
     if (isLoopback(address)) continue
     yield {

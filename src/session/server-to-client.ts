@@ -4,6 +4,7 @@
 // Hot path: runs per frame; see relay.ts.
 
 import { hash } from 'node:crypto'
+import { SHADOWED } from '../audit/event.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
@@ -148,22 +149,14 @@ export class ServerToClient extends Relay {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
     if (outcome === Outcome.ALLOW) {
-      session.recorder.countDelivery(outcome)
+      if (session.acl.shadowed === Outcome.ALLOW) session.recorder.countDelivery(outcome)
+      else session.recorder.deliveryRefused(outcome, session.acl, this.#factsOf(topic, start, end), SHADOWED)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) return Disposition.FORWARD
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
       return Disposition.REPLACE
     }
-    const facts = this.#facts
-    facts.source = reader.source
-    facts.topic = topic
-    facts.topicStart = start
-    facts.topicEnd = end
-    const whole = reader.tail <= this.chunk.length - reader.pos
-    facts.payloadSha256 =
-      whole && session.context.config.audit.payloadDigest === 'sha256'
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    const facts = this.#factsOf(topic, start, end)
     if (session.context.config.denial.delivery === 'disconnect') {
       session.recorder.deliveryRefused(outcome, session.acl, facts, 'disconnect 0x87')
       this.#stop = { cause: 'delivery_denied' }
@@ -175,6 +168,21 @@ export class ServerToClient extends Relay {
     const answer = answerTo(head.qos)
     if (answer > 0) session.towardsServer.send(ack(answer, head.packetId, reasonCodeOf(outcome, false)))
     return Disposition.DROP
+  }
+
+  #factsOf(topic: Buffer, start: number, end: number): PublishFacts {
+    const { reader } = this
+    const facts = this.#facts
+    facts.source = reader.source
+    facts.topic = topic
+    facts.topicStart = start
+    facts.topicEnd = end
+    const whole = reader.tail <= this.chunk.length - reader.pos
+    facts.payloadSha256 =
+      whole && this.#session.context.config.audit.payloadDigest === 'sha256'
+        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
+        : undefined
+    return facts
   }
 
   #suback(): Disposition {
