@@ -4,6 +4,9 @@
 import type { AuditEvent } from './event.ts'
 import type { AuditRecord } from './record.ts'
 
+/** Reasons that say no more than the decision does. */
+const PLAIN_REASONS = ['ok', 'allow']
+
 /**
  * Time, decision, who for whom, action, topic, deciding rules or the reason, effect:
  * `12:00:00.000Z allow scout for u1 publish tasks/analyst/inbox qos 1 [agent: inbox, user: may-post] forwarded`
@@ -16,7 +19,7 @@ export function formatRecord(record: AuditRecord): string {
     record.action,
     what(record.resource),
   ]
-  if (record.decision === 'deny') parts.push(`(${record.reason})`)
+  if (!PLAIN_REASONS.includes(record.reason)) parts.push(`(${record.reason})`)
   const rules = Object.entries(record.rules ?? {}).map(([layer, rule]) => `${layer}: ${rule}`)
   if (rules.length > 0) parts.push(`[${rules.join(', ')}]`)
   parts.push(record.effect)

@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { ListenerConfig } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { SessionRegistry } from '../session/registry.ts'
+import { removeAbandonedSocket } from '../socket-file.ts'
 import { endpointOf } from './dialer.ts'
 import { addressText, SocketPeer } from './socket-peer.ts'
 
@@ -33,14 +34,16 @@ export class Listener {
   }
 
   /** @throws PosternError ERR_LISTEN */
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
+    const { address } = this.#config
+    if (address.kind === 'unix') await removeAbandonedSocket(address.path)
     return new Promise((resolve, reject) => {
       const failed = (cause: Error): void => {
         const message = `listener ${this.name} cannot bind: ${cause.message}`
         reject(new PosternError('ERR_LISTEN', 'internal', message, { cause }))
       }
       this.#server.once('error', failed)
-      this.#server.listen(endpointOf(this.#config.address), () => {
+      this.#server.listen(endpointOf(address), () => {
         this.#server.removeListener('error', failed)
         // Out of file descriptors and the like: accepting goes on when some are free again.
         this.#server.on('error', this.#onPanic)

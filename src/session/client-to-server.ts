@@ -87,7 +87,11 @@ export class ClientToServer extends Relay {
   }
 
   protected onFault(): void {
-    this.#session.clientFault(this.reader.fault)
+    const session = this.#session
+    // A second CONNECT is wrong whatever is in it, and DISCONNECT has no Reason Code for its version.
+    if (session.relaying && this.reader.packetType === PacketType.CONNECT) {
+      session.clientViolation('second_connect')
+    } else session.clientFault(this.reader.fault)
   }
 
   protected onBody(start: number, end: number, last: boolean): void {

@@ -17,7 +17,8 @@ import { hex } from './client-to-server.ts'
 import type { Admission } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
-import { PROTOCOL_MAXIMUM_BYTES, type Session, State } from './session.ts'
+import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
+import { type Session, State } from './session.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024

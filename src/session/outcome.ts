@@ -3,6 +3,7 @@
 
 import { VERDICT_NAMES, Verdict } from '../policy/verdict.ts'
 import { PacketType } from '../wire/control-packet.ts'
+import { FAULTS, type FaultRow } from '../wire/fault.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 
 const FIRST = VERDICT_NAMES.length
@@ -96,6 +97,14 @@ export const SESSION_FAULTS = [
   { name: 'too_much_before_connack', reasonCode: ReasonCode.QUOTA_EXCEEDED, spec: '§3.1.4' },
 ] as const satisfies readonly { name: string; reasonCode: number; spec: string }[]
 export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
+
+/** FAULTS of the reader, then SESSION_FAULTS. Metrics and recorder count by index. */
+export const ALL_FAULTS: readonly FaultRow[] = [...FAULTS, ...SESSION_FAULTS]
+
+/** Index into ALL_FAULTS. */
+export function faultOf(name: SessionFault): number {
+  return FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === name)
+}
 
 /** Reasons for a refused CONNECT that are not failures of authentication. */
 export const CONNECT_REFUSALS = {

@@ -7,9 +7,8 @@
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
-import { Direction } from '../wire/control-packet.ts'
-import { FAULTS } from '../wire/fault.ts'
-import { PacketReader } from '../wire/packet-reader.ts'
+import type { Direction } from '../wire/control-packet.ts'
+import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { Backpressure } from './backpressure.ts'
@@ -18,9 +17,10 @@ import type { SessionContext } from './context.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
-import { END_CAUSES, type EndCause, Outcome, SESSION_FAULTS, type SessionFault } from './outcome.ts'
+import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, Outcome, type SessionFault } from './outcome.ts'
 import { PacketIds } from './packet-ids.ts'
 import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
+import { clientReader, serverReader } from './readers.ts'
 import { Recorder } from './recorder.ts'
 import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
@@ -36,10 +36,6 @@ export const State = {
 } as const
 export type State = (typeof State)[keyof typeof State]
 
-/** Largest packet that MQTT can express: 5 bytes of fixed header and 268,435,455 bytes. */
-export const PROTOCOL_MAXIMUM_BYTES = 268_435_460
-/** Longest head of a delivery. */
-const DELIVERY_HEAD_BYTES = 1024 * 1024
 /** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
 /** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
@@ -93,29 +89,8 @@ export class Session implements PeerEvents {
       peer: client.name,
     })
     const { limits } = context.config
-    const readerLimits = {
-      publishHeadBytes: limits.publishHeadBytes,
-      controlPacketBytes: limits.controlPacketBytes,
-      connectBytes: limits.connectBytes,
-      filters: limits.filtersPerPacket,
-      userProperties: limits.userProperties,
-      packetBytes: limits.packetBytes,
-    }
-    this.#clientToServer = new ClientToServer(
-      this,
-      new PacketReader(Direction.CLIENT_TO_SERVER, readerLimits),
-    )
-    this.#serverToClient = new ServerToClient(
-      this,
-      // What the agent cannot take, it told the broker in its own Maximum Packet Size; and what others published must
-      // not end its connection.
-      new PacketReader(Direction.SERVER_TO_CLIENT, {
-        ...readerLimits,
-        packetBytes: PROTOCOL_MAXIMUM_BYTES,
-        publishHeadBytes: Math.max(limits.publishHeadBytes, DELIVERY_HEAD_BYTES),
-        userProperties: Number.POSITIVE_INFINITY,
-      }),
-    )
+    this.#clientToServer = new ClientToServer(this, clientReader(limits))
+    this.#serverToClient = new ServerToClient(this, serverReader(limits))
     this.#handshake = new Handshake(this)
   }
 
@@ -231,24 +206,29 @@ export class Session implements PeerEvents {
   }
 
   clientViolation(name: SessionFault): void {
-    const index = SESSION_FAULTS.findIndex((fault) => fault.name === name)
-    this.recorder.clientFault(FAULTS.length + index)
-    this.#clientFault(name, SESSION_FAULTS[index]!.reasonCode)
+    this.clientFault(faultOf(name))
   }
 
   serverViolation(name: SessionFault): void {
-    this.recorder.serverFault(FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === name))
-    this.#serverFault(name)
+    this.serverFault(faultOf(name))
   }
 
+  /** @param fault index into ALL_FAULTS */
   clientFault(fault: number): void {
+    const { name, reasonCode } = ALL_FAULTS[fault]!
     this.recorder.clientFault(fault)
-    this.#clientFault(FAULTS[fault]!.name, FAULTS[fault]!.reasonCode, fault)
+    if (this.#state === State.RELAYING) this.end('client_fault', { detail: name, reasonCode })
+    else this.#handshake.clientFault(name, reasonCode, fault)
   }
 
+  /** @param fault index into ALL_FAULTS */
   serverFault(fault: number): void {
+    const { name } = ALL_FAULTS[fault]!
     this.recorder.serverFault(fault)
-    this.#serverFault(FAULTS[fault]!.name)
+    if (this.#state !== State.RELAYING) return this.#handshake.serverFault(name)
+    const server = this.towardsServer
+    if (server.atBoundary) server.send(disconnect(ReasonCode.PROTOCOL_ERROR))
+    this.end('server_fault', { detail: name })
   }
 
   // --- events
@@ -417,17 +397,5 @@ export class Session implements PeerEvents {
 
   #applyBackpressure(): void {
     if (this.#state === State.RELAYING) this.#backpressure.apply(this.towardsClient, this.#server)
-  }
-
-  #clientFault(name: string, reasonCode: number, fault = -1): void {
-    if (this.#state === State.RELAYING) this.end('client_fault', { detail: name, reasonCode })
-    else this.#handshake.clientFault(name, reasonCode, fault)
-  }
-
-  #serverFault(name: string): void {
-    if (this.#state !== State.RELAYING) return this.#handshake.serverFault(name)
-    const server = this.towardsServer
-    if (server.atBoundary) server.send(disconnect(ReasonCode.PROTOCOL_ERROR))
-    this.end('server_fault', { detail: name })
   }
 }

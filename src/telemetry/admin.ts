@@ -1,10 +1,10 @@
 // The admin listener: metrics and probes, for machines of the operator only (OPS-03). Read-only, shows no secret, and
 // has an address of its own, by default on loopback. The only file that imports node:http.
 
-import { rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { PosternError } from '../errors.ts'
+import { removeAbandonedSocket } from '../socket-file.ts'
 
 /** One condition of readiness. */
 export interface ReadyCheck {
@@ -39,6 +39,7 @@ interface Answer {
 export class AdminServer {
   readonly #options: AdminOptions
   readonly #server: Server
+  readonly #underWay = new Set<Promise<unknown>>()
 
   constructor(options: AdminOptions) {
     this.#options = options
@@ -48,7 +49,10 @@ export class AdminServer {
         headersTimeout: REQUEST_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
       },
-      (asked, response) => void this.#serve(asked, response),
+      (asked, response) => {
+        const answered = this.#serve(asked, response).finally(() => this.#underWay.delete(answered))
+        this.#underWay.add(answered)
+      },
     )
     this.#server.maxConnections = MAX_CONNECTIONS
   }
@@ -64,7 +68,7 @@ export class AdminServer {
     const { address } = this.#options
     try {
       if (address.kind === 'tcp') return await this.#bind({ host: address.host, port: address.port })
-      if (await isAbandoned(address.path)) rmSync(address.path)
+      await removeAbandonedSocket(address.path)
       await this.#bind({ path: address.path })
     } catch (cause) {
       const where = address.kind === 'tcp' ? `${address.host}:${address.port}` : address.path
@@ -80,9 +84,12 @@ export class AdminServer {
     }
   }
 
-  /** Ends idle connections at once and waits for the answers under way. */
-  close(): Promise<void> {
-    return new Promise((resolve) => this.#server.close(() => resolve()))
+  /** Waits for the answers under way, not for connections that ask nothing. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    await Promise.all(this.#underWay)
+    this.#server.closeAllConnections()
+    await closed
   }
 
   #bind(where: { host: string; port: number } | { path: string }): Promise<void> {
@@ -105,6 +112,7 @@ export class AdminServer {
       ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
     })
     response.end(asked.method === 'HEAD' ? undefined : body)
+    if (!response.destroyed) await new Promise((resolve) => response.once('close', resolve))
   }
 
   async #answer(asked: IncomingMessage): Promise<Answer> {
@@ -162,16 +170,4 @@ function run(check: ReadyCheck): true | string {
   } catch {
     return 'The check itself failed.'
   }
-}
-
-/** A socket file that nobody answers on is left from a process that was killed. */
-function isAbandoned(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = request({ socketPath: path, path: '/livez' }, (response) => {
-      response.destroy()
-      resolve(false)
-    })
-    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
-    probe.end()
-  })
 }

@@ -133,6 +133,13 @@ describe('a record for people', () => {
     ).toBe('12:00:00.000Z deny  scout for u1 subscribe # qos 0 (no_rule) suback 0x87')
   })
 
+  it('gives the reason why a session ended, which no decision tells', () => {
+    const ended = { action: 'disconnect', resource: undefined, rules: undefined }
+    expect(show({ ...ended, reason: 'expired', effect: 'disconnect 0x87' })).toBe(
+      '12:00:00.000Z allow scout for u1 disconnect (expired) disconnect 0x87',
+    )
+  })
+
   it('names the owner of a self-acting agent, the client before it is known, and gaps', () => {
     const human = { iss: 'i', sub: 's', id: 'u2', via: 'owner' }
     expect(show({ identity: { agent: { iss: 'i', sub: 's', id: 'scout' }, human } })).toContain(

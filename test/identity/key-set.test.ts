@@ -1,10 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FileKeys } from '../../src/identity/file-keys.ts'
-import { watchFile } from '../../src/identity/file-watch.ts'
 import { openIssuers } from '../../src/identity/issuers.ts'
 import { parseKeySet } from '../../src/identity/key-set.ts'
 import { TokenVerifier } from '../../src/identity/token-verifier.ts'
@@ -185,46 +184,5 @@ describe('JWKS file', () => {
     expect(outcome(await verifier.verify(await b.mint()))).toBe('ok')
     await Promise.all(issuers.map(({ keys }) => keys.close()))
     await server.close()
-  })
-
-  /** Does `change` and resolves when the watcher has told; the quiet time is passed as soon as it is asked for. */
-  async function told(change: () => Promise<void>): Promise<void> {
-    const eager = new FakeClock()
-    let tell = (): void => {}
-    const heard = new Promise<void>((resolve) => {
-      tell = resolve
-    })
-    const after = eager.after.bind(eager)
-    eager.after = (delayMs, fn) => {
-      const timer = after(delayMs, fn)
-      queueMicrotask(() => eager.advance(delayMs))
-      return timer
-    }
-    const stop = await watchFile(path, eager, tell)
-    await change()
-    await heard
-    stop()
-  }
-
-  it('KEY-08 a file written in place is noticed', async () => {
-    await writeFile(path, keySet(one.jwk))
-    await told(() => writeFile(path, keySet(one.jwk, two.jwk)))
-  })
-
-  it('KEY-08 a file renamed over is noticed', async () => {
-    await writeFile(path, keySet(one.jwk))
-    await writeFile(`${path}.new`, keySet(two.jwk))
-    await told(() => rename(`${path}.new`, path))
-  })
-
-  it('KEY-08 a swapped link, as Kubernetes does it, is noticed', async () => {
-    await writeFile(join(directory, 'old.json'), keySet(one.jwk))
-    await writeFile(join(directory, 'new.json'), keySet(two.jwk))
-    await symlink('old.json', join(directory, '..data'))
-    await symlink('..data', path)
-    await told(async () => {
-      await symlink('new.json', join(directory, '..data_tmp'))
-      await rename(join(directory, '..data_tmp'), join(directory, '..data'))
-    })
   })
 })

@@ -1,7 +1,7 @@
 // Every way a session can end: what the agent is told, what the broker sees, what is recorded. design.md 3.5.
 import { describe, expect, test } from 'vitest'
 import type { END_CAUSES } from '../../src/session/outcome.ts'
-import { auth, connect, disconnect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
+import { auth, connect, connectV3, disconnect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
 
@@ -149,9 +149,14 @@ test('a policy that narrows the rights takes effect on the next packet, without 
   expect(it.toServer.length).toBe(0)
 })
 
-test('a second CONNECT is no part of a session', async () => {
+test.each([
+  ['a good one', connect({ password: 'a.b.c' })],
+  ['one of MQTT 3.1.1', connectV3()],
+  ['one of no known version', connect({ protocolVersion: 9 })],
+  ['one with a name that is none', Buffer.of(0x10, 2, 0, 0)],
+])('peers.J10 a second CONNECT, %s, is no part of a session: DISCONNECT 0x82', async (_, bytes) => {
   const it = await new SessionRig().connect()
-  it.fromClient(connect({ password: 'a.b.c' }))
+  it.fromClient(bytes)
   expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x82 }])
   expect(it.toServer.length).toBe(0)
 })

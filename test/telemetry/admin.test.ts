@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { linkSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect, createServer } from 'node:net'
@@ -130,6 +131,59 @@ describe('/readyz', () => {
     expect((await get(server, '/readyz')).status).toBe(200)
     draining = true
     expect((await get(server, '/readyz')).status).toBe(503)
+  })
+})
+
+describe('closing', () => {
+  it('waits for no connection that asks nothing, or only half of something', async () => {
+    const server = await serve()
+    const silent = connect({ host: '127.0.0.1', port: server.port })
+    const slow = connect({ host: '127.0.0.1', port: server.port })
+    await Promise.all([once(silent, 'connect'), once(slow, 'connect')])
+    slow.write('GET /metrics HTTP/1.1\r\n')
+    await get(server, '/livez')
+    const ended = Promise.all([once(silent, 'close'), once(slow, 'close')])
+    await server.close()
+    await ended
+  })
+
+  it('waits for the answer under way', async () => {
+    let finish = (_: string): void => {}
+    const text = new Promise<string>((resolve) => {
+      finish = resolve
+    })
+    let asked = (): void => {}
+    const reached = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    const render = () => {
+      asked()
+      return text
+    }
+    const server = await serve({ metrics: { ...metrics, render } })
+    const answer = get(server, '/metrics')
+    await reached
+    const closed = server.close()
+    finish('late 1\n')
+    expect(await answer).toMatchObject({ status: 200, body: 'late 1\n' })
+    await closed
+  })
+
+  it('waits for no answer that its asker did not wait for', async () => {
+    const server = await serve({
+      metrics: {
+        ...metrics,
+        render: async () => {
+          asker.resetAndDestroy()
+          await once(asker, 'close')
+          return 'late 1\n'
+        },
+      },
+    })
+    const asker = connect({ host: '127.0.0.1', port: server.port })
+    asker.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+    await once(asker, 'close')
+    await server.close()
   })
 })
 

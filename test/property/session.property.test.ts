@@ -1,0 +1,209 @@
+// Laws of a session, whatever the traffic and however it is cut: what passes, passes byte for byte; how the streams are
+// cut never shows; own packets never stand inside of another; nothing that a peer sends is an exception.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import { connack, connect, prop, publish } from '../support/frames.ts'
+import { packetsIn } from '../support/packet-inbox.ts'
+import { SessionRig } from '../support/session-rig.ts'
+import { chunksOf, cuts, framesIn, messages, type Step, sentBy, traffic } from '../support/traffic.ts'
+
+const ALIASES = [prop.topicAliasMaximum(10)]
+const connected = (): Promise<SessionRig> =>
+  new SessionRig().connect({ properties: ALIASES }, { properties: ALIASES })
+
+/** Feeds each side's whole stream in chunks: first the client's, then the server's. */
+async function played(steps: readonly Step[], client: number[], server: number[]): Promise<SessionRig> {
+  const it = await connected()
+  for (const chunk of chunksOf(sentBy('client', steps), client)) it.fromClient(chunk)
+  for (const chunk of chunksOf(sentBy('server', steps), server)) it.fromServer(chunk)
+  return it
+}
+
+/**
+ * Records without what depends on how much of a payload was at hand: its digest stands in the record of the PUBLISH or,
+ * for a payload that came later, in one of its own.
+ */
+function comparable(events: readonly AuditEvent[]): { decisions: unknown[]; digests: unknown[] } {
+  const published = events.filter(
+    (event) => event.decision === 'allow' && ['publish', 'payload'].includes(event.action),
+  )
+  return {
+    decisions: events
+      .filter((event) => event.action !== 'payload')
+      .map(({ action, decision, reason, effect, resource, packet_id: id, rules, payload }) => {
+        return [action, decision, reason, effect, resource, id, rules, payload?.length]
+      }),
+    digests: published.flatMap((event) => event.payload?.sha256 ?? []),
+  }
+}
+
+test('conservation: each side gets the allowed frames of the other byte for byte, and the answers to its denied ones', async () => {
+  await fc.assert(
+    fc.asyncProperty(traffic, async (steps) => {
+      const it = await connected()
+      const expected = { client: [] as Buffer[], server: [] as Buffer[] }
+      for (const { from, packet, forwarded, answer } of steps) {
+        if (from === 'client') {
+          it.fromClient(packet)
+          expected.server.push(forwarded)
+          expected.client.push(answer)
+        } else {
+          it.fromServer(packet)
+          expected.client.push(forwarded)
+          expected.server.push(answer)
+        }
+      }
+      expect(it.toServer).toEqual(Buffer.concat(expected.server))
+      expect(it.toClient).toEqual(Buffer.concat(expected.client))
+      expect(it.session.relaying).toBe(true)
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('chunk invariance: any two cuts of the same streams give the same bytes on both sides and the same records', async () => {
+  await fc.assert(
+    fc.asyncProperty(traffic, cuts, cuts, async (steps, client, server) => {
+      const whole = await played(steps, [1_000_000], [1_000_000])
+      const cut = await played(steps, client, server)
+      expect(cut.toServer).toEqual(whole.toServer)
+      expect(cut.toClient).toEqual(whole.toClient)
+      expect(comparable(cut.audit.events)).toEqual(comparable(whole.audit.events))
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('chunk invariance holds for streams that end in a fault', async () => {
+  const bad = fc.constantFrom(
+    Buffer.of(0x00, 0x00),
+    Buffer.of(0x36, 0x05, 0x00, 0x01),
+    Buffer.of(0x30, 0x80, 0x00),
+    publish({ topic: 'ok/+' }),
+    publish({ topic: 'ok/a', properties: [prop.topicAlias(11)] }),
+  )
+  await fc.assert(
+    fc.asyncProperty(traffic, bad, cuts, async (steps, fault, sizes) => {
+      const [whole, cut] = [await connected(), await connected()]
+      const stream = Buffer.concat([sentBy('client', steps), fault, publish({ topic: 'ok/after' })])
+      whole.fromClient(stream)
+      for (const chunk of chunksOf(stream, sizes)) cut.fromClient(chunk)
+      expect(cut.toServer).toEqual(whole.toServer)
+      expect(cut.toClient).toEqual(whole.toClient)
+      expect(cut.event('disconnect')).toEqual(whole.event('disconnect'))
+      expect(whole.event('disconnect')?.reason).toBe('client_fault')
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('whole packets: however the streams are cut and interleaved, own packets stand between the others, all in order', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      messages,
+      cuts,
+      cuts,
+      fc.infiniteStream(fc.boolean()),
+      async (steps, client, server, turns) => {
+        const it = await connected()
+        const chunks = {
+          client: chunksOf(sentBy('client', steps), client),
+          server: chunksOf(sentBy('server', steps), server),
+        }
+        while (chunks.client.length + chunks.server.length > 0) {
+          const clientsTurn =
+            chunks.server.length === 0 || (chunks.client.length > 0 && turns.next().value === true)
+          if (clientsTurn) it.fromClient(chunks.client.shift()!)
+          else it.fromServer(chunks.server.shift()!)
+        }
+        const of = (from: Step['from'], what: 'forwarded' | 'answer') =>
+          steps.filter((step) => step.from === from && step[what].length > 0).map((step) => step[what])
+        expectMerged(framesIn(it.toServer), of('client', 'forwarded'), of('server', 'answer'))
+        expectMerged(framesIn(it.toClient), of('server', 'forwarded'), of('client', 'answer'))
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+/** `merged` holds the frames of both, each in its own order. */
+function expectMerged(merged: Buffer[], forwarded: Buffer[], answers: Buffer[]): void {
+  for (const frame of merged) {
+    const source = [forwarded, answers].find((frames) => frames[0]?.equals(frame))
+    if (source === undefined) throw new Error(`unexpected frame ${frame.toString('hex')}`)
+    source.shift()
+  }
+  expect([forwarded.length, answers.length]).toEqual([0, 0])
+}
+
+const noise = fc.uint8Array({ minLength: 1, maxLength: 200 }).map((bytes) => Buffer.from(bytes))
+/** Good traffic with some bytes changed, left out or put in. */
+const mutated = fc
+  .tuple(
+    traffic.map((steps) => Buffer.concat(steps.map((step) => step.packet))),
+    fc.array(fc.tuple(fc.nat(), fc.constantFrom('set', 'cut', 'put'), fc.integer({ min: 0, max: 255 })), {
+      minLength: 1,
+      maxLength: 5,
+    }),
+  )
+  .map(([stream, edits]) => {
+    const bytes = [...stream]
+    for (const [at, how, value] of edits) {
+      const place = at % (bytes.length + 1)
+      if (how === 'set') bytes.splice(place, 1, value)
+      else if (how === 'cut') bytes.splice(place, 1)
+      else bytes.splice(place, 0, value)
+    }
+    return Buffer.from(bytes)
+  })
+
+test.each(['client', 'server'] as const)(
+  'peers.J12, OPS-06 no panic: whatever the %s sends, the session goes on or ends in order',
+  async (from) => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(noise, mutated), cuts, async (stream, sizes) => {
+        const it = await connected()
+        for (const chunk of chunksOf(stream, sizes)) {
+          if (from === 'client') it.fromClient(chunk)
+          else it.fromServer(chunk)
+        }
+        await it.settle()
+        expect(it.log).toEqual([])
+        if (it.ended) {
+          expect([it.client.ended, it.server!.ended]).toEqual([true, true])
+          expect(it.audit.events.filter((event) => event.action === 'disconnect')).toHaveLength(1)
+        }
+        // What the agent is told is always whole, but for a delivery whose payload is still to come.
+        if (from === 'client') packetsIn(it.toClient)
+      }),
+      { numRuns: 400 },
+    )
+  },
+)
+
+test('peers.J6 no panic: whatever comes before, in place of and behind a CONNECT', async () => {
+  const streams = fc.oneof(
+    noise,
+    noise.map((bytes) => Buffer.concat([connect({ password: 'a.b.c' }), bytes])),
+    fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })).map(([at, value]) => {
+      const bytes = connect({ password: 'a.b.c', will: { topic: 'ok/will' }, properties: ALIASES })
+      bytes[at % bytes.length] = value
+      return bytes
+    }),
+  )
+  await fc.assert(
+    fc.asyncProperty(streams, cuts, async (stream, sizes) => {
+      const it = new SessionRig()
+      for (const chunk of chunksOf(stream, sizes)) it.fromClient(chunk)
+      await it.settle()
+      it.fromServer(connack())
+      await it.settle()
+      it.clock.advance(10_000)
+      expect(it.log).toEqual([])
+      expect(it.ended || it.session.relaying).toBe(true)
+      if (it.ended) expect(it.client.ended).toBe(true)
+    }),
+    { numRuns: 400 },
+  )
+})
