@@ -19,8 +19,15 @@ export function printProblems(problems: readonly Problem[]): void {
   for (const problem of problems) console.error(problemLine(problem))
 }
 
-/** The configuration, or undefined after every problem was printed and exit code 64 set. */
-export function readConfig(file: string): { config: Config; warnings: Problem[] } | undefined {
+/**
+ * The configuration, or undefined after every problem was printed and exit code 64 set.
+ *
+ * @param readFile reads the secrets that the configuration names, by absolute path
+ */
+export function readConfig(
+  file: string,
+  readFile?: (path: string) => string,
+): { config: Config; warnings: Problem[] } | undefined {
   const path = resolve(file)
   let text: string
   try {
@@ -30,7 +37,7 @@ export function readConfig(file: string): { config: Config; warnings: Problem[] 
     process.exitCode = EXIT.USAGE
     return undefined
   }
-  const loaded = loadConfig(text, path, process.env)
+  const loaded = loadConfig(text, path, process.env, readFile)
   if ('config' in loaded) return loaded
   const { length } = loaded.problems
   console.error(

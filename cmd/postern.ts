@@ -6,6 +6,7 @@ import { auditCommand } from './audit.ts'
 import { checkCommand } from './check.ts'
 import { EXIT } from './exit.ts'
 import { explainCommand } from './explain.ts'
+import { healthCommand } from './health.ts'
 import { runCommand } from './run.ts'
 import { shadowCommand } from './shadow.ts'
 import { tokenCommand } from './token.ts'
@@ -21,6 +22,7 @@ const program = new Command('postern')
   .addCommand(checkCommand())
   .addCommand(explainCommand())
   .addCommand(auditCommand())
+  .addCommand(healthCommand())
   .addCommand(shadowCommand())
   .addCommand(tokenCommand())
   .addHelpText(

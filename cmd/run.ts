@@ -5,6 +5,7 @@ import { App, PolicyError } from '../src/app.ts'
 import { PosternError } from '../src/errors.ts'
 import { printProblems, problemLine, readConfig } from './config-file.ts'
 import { EXIT } from './exit.ts'
+import { waitForFiles } from './missing-files.ts'
 import { version } from './version.ts'
 
 const HELP = `
@@ -26,11 +27,13 @@ export function runCommand(): Command {
   return new Command('run')
     .description('run the proxy until a signal ends it')
     .requiredOption('-c, --config <file>', 'configuration, YAML or JSON', process.env['POSTERN_CONFIG'])
+    .option('--wait', 'wait for files that are not there yet, with /readyz saying which, instead of ending')
     .addHelpText('after', HELP)
-    .action((options: { config: string }) => run(options.config))
+    .action((options: { config: string; wait?: boolean }) => run(options.config, options.wait === true))
 }
 
-async function run(file: string): Promise<void> {
+async function run(file: string, wait: boolean): Promise<void> {
+  if (wait) await waitForFiles(file)
   const loaded = readConfig(file)
   if (loaded === undefined) return
   const app = new App(loaded.config, { version })
