@@ -22,7 +22,7 @@ export function healthCommand(): Command {
 
 async function health(options: { config: string; ready?: boolean }): Promise<void> {
   // A secret that is missing is for /readyz to say.
-  const loaded = readConfig(options.config, () => 'not read')
+  const loaded = await readConfig(options.config, 'nobody was asked', () => 'not read')
   if (loaded === undefined) return
   const { admin } = loaded.config
   if (admin === undefined) {

@@ -8,7 +8,8 @@ import type { Config } from '../src/config/config.ts'
 import { PosternError } from '../src/errors.ts'
 import { AdminServer } from '../src/telemetry/admin.ts'
 import { createLogger } from '../src/telemetry/logger.ts'
-import { readConfig } from './config-file.ts'
+import { loadFile } from './config-file.ts'
+import { EXIT } from './exit.ts'
 
 const LOOK_AGAIN_MS = 1_000
 /** What stands for a secret that is not there, so that the rest of the configuration can be read. */
@@ -32,6 +33,10 @@ export async function waitForFiles(file: string): Promise<void> {
     if (error instanceof PosternError) logger.error({ err: error }, error.message)
     else throw error
   })
+  // As the first process of a container nothing ends us by default.
+  const end = (): void => process.exit(EXIT.OK)
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
   let said = ''
   while (found !== undefined && found.missing.length > 0) {
     if (said !== sentence(found.missing)) {
@@ -41,6 +46,8 @@ export async function waitForFiles(file: string): Promise<void> {
     await new Promise<void>((resolve) => systemClock.after(LOOK_AGAIN_MS, resolve))
     found = await look(file)
   }
+  process.off('SIGTERM', end)
+  process.off('SIGINT', end)
   await server.close()
 }
 
@@ -50,7 +57,7 @@ function sentence(files: readonly string[]): string {
 
 async function look(file: string): Promise<{ config: Config; missing: string[] } | undefined> {
   const missing: string[] = []
-  const loaded = readConfig(file, (path) => {
+  const loaded = loadFile(file, (path) => {
     try {
       return readFileSync(path, 'utf8')
     } catch {
@@ -58,7 +65,7 @@ async function look(file: string): Promise<{ config: Config; missing: string[] }
       return PLACEHOLDER
     }
   })
-  if (loaded === undefined) return undefined
+  if (loaded === undefined || 'problems' in loaded) return undefined
   const { policy, issuers } = loaded.config
   for (const path of [policy.file, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
     const readable = await access(path, constants.R_OK).then(
