@@ -14,15 +14,17 @@ import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
+import { UpstreamTls } from './net/upstream-tls.ts'
 import { loadPolicy } from './policy/document.ts'
-import type { BindOptions, Policy } from './policy/policy.ts'
+import type { Policy } from './policy/policy.ts'
+import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
 import { type SessionSlots, SHADOWED_ROWS } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
+import { type Catalogue, declareCatalogue, type RELOADS } from './telemetry/catalogue.ts'
 import { DecisionTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -70,6 +72,7 @@ export class App {
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
+  readonly #tls: UpstreamTls | undefined
   #audit!: AuditLog
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -95,6 +98,8 @@ export class App {
       endCauses: Object.keys(END_CAUSES),
       issuers: config.issuers.map((issuer) => issuer.issuer),
     })
+    const { tls } = config.upstream
+    this.#tls = tls && new UpstreamTls(tls, config.upstream)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -145,6 +150,7 @@ export class App {
     const { config, logger } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
     await this.#watch()
+    await this.#tls?.load()
     const policy = await readPolicy(config.policy.file)
     this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
@@ -156,8 +162,9 @@ export class App {
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
+    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
+      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => this.#onPanic(error))
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
@@ -176,6 +183,7 @@ export class App {
     return this.#reloadInTurn(async () => {
       await this.#reloadPolicy()
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+      await this.#reloadTls()
     })
   }
 
@@ -207,7 +215,6 @@ export class App {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
     const authenticator = new Authenticator(verifier, config, this.#clock)
-    const bindOptions = bindOptionsOf(config)
     return {
       config,
       clock: this.#clock,
@@ -216,12 +223,13 @@ export class App {
       slots: this.#slots(),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
-      dial: (events) =>
-        dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
-          this.#onPanic(error)
-        }),
+      dial: (events, client) => {
+        const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
+        const proxyFor = proxyProtocol === 'v2' ? client : undefined
+        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events, (error) => this.#onPanic(error))
+      },
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
-      bindOptionsOf: (issuer, listener) => bindOptions(issuer, listener),
+      bindOptionsOf: bindOptionsOf(config),
       policyInForce: { policy, epoch: 1 },
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
@@ -296,8 +304,20 @@ export class App {
       this.#stopWatching.push(stop)
     }
     await watch(policy.file, () => this.#reloadPolicy())
+    for (const file of this.#tls?.files ?? []) await watch(file, () => this.#reloadTls())
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
+    }
+  }
+
+  async #reloadTls(): Promise<void> {
+    if (this.#tls === undefined) return
+    const source = this.#tls.files.join(', ')
+    try {
+      await this.#tls.load()
+      this.#reloaded('tls', 'ok', source)
+    } catch (error) {
+      this.#reloaded('tls', 'failed', source, error)
     }
   }
 
@@ -333,7 +353,7 @@ export class App {
   }
 
   #reloaded(
-    what: 'policy' | 'keys',
+    what: (typeof RELOADS)[number],
     result: 'ok' | 'failed',
     source: string,
     error?: unknown,
@@ -371,18 +391,4 @@ export class App {
   #onPanic(error: unknown): void {
     this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
-}
-
-/** How a policy is bound to principals of an issuer on a listener; without one: as in mode `enforce`. */
-export function bindOptionsOf(config: Config): (issuer: string, listener?: string) => BindOptions {
-  const { denial, policy } = config
-  const issuers = new Map(config.issuers.map((issuer) => [issuer.issuer, issuer]))
-  const shadows = new Set(config.listeners.filter(({ mode }) => mode === 'shadow').map(({ name }) => name))
-  return (issuer, listener = '') => ({
-    userLayer: policy.userLayer,
-    missingCeiling: issuers.get(issuer)!.missingCeiling,
-    qosAboveLimit: denial.qosAboveLimit,
-    overlappingDeny: denial.overlappingDeny,
-    shadow: shadows.has(listener),
-  })
 }

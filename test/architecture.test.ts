@@ -83,7 +83,15 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/dev/',
     'cmd/',
   ],
-  'node:fs/promises': ['src/file-watch.ts', 'src/identity/', 'src/audit/', 'src/app.ts', 'src/dev/', 'cmd/'],
+  'node:fs/promises': [
+    'src/file-watch.ts',
+    'src/net/upstream-tls.ts',
+    'src/identity/',
+    'src/audit/',
+    'src/app.ts',
+    'src/dev/',
+    'cmd/',
+  ],
   'node:http': ['src/telemetry/admin.ts', 'src/dev/'],
   'node:net': [
     'src/socket-file.ts',
@@ -97,6 +105,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:path': ['src/file-watch.ts', 'src/audit/', 'src/config/', 'src/dev/', 'cmd/'],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
+  'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
   'node:util': ['src/dev/', 'cmd/'],
 }

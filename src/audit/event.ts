@@ -13,6 +13,7 @@ export type AuditAction =
   | 'payload'
   | 'policy'
   | 'keys'
+  | 'tls'
   | 'start'
   | 'stop'
   | 'gap'

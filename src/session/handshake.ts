@@ -110,12 +110,15 @@ export class Handshake {
       if (outcome !== Outcome.ALLOW) return this.refuse('will_denied')
     }
     context
-      .dial({
-        onBytes: (chunk) => session.onServerBytes(chunk),
-        onDrain: () => session.onServerDrain(),
-        onFin: () => session.onServerClose(),
-        onClose: () => session.onServerClose(),
-      })
+      .dial(
+        {
+          onBytes: (chunk) => session.onServerBytes(chunk),
+          onDrain: () => session.onServerDrain(),
+          onFin: () => session.onServerClose(),
+          onClose: () => session.onServerClose(),
+        },
+        session.towardsClient.peer.name,
+      )
       .then(
         (peer) => this.#onDialed(peer),
         (error: unknown) => {

@@ -40,6 +40,7 @@ describe('defaults', () => {
           name: '127.0.0.1:1883',
           address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' },
           mode: 'enforce',
+          proxyProtocolFrom: [],
         },
       ],
       upstream: {
@@ -47,6 +48,8 @@ describe('defaults', () => {
         connectTimeout: 5000,
         username: undefined,
         password: undefined,
+        tls: undefined,
+        proxyProtocol: 'off',
       },
       issuers: [
         {
@@ -108,6 +111,7 @@ describe('defaults', () => {
         topicAliases: 64,
         failedTries: 20,
         failedTriesWindow: 60_000,
+        failedTriesFrom: 'remote',
       },
       log: { level: 'info' },
     } satisfies Config)
