@@ -164,7 +164,9 @@ export class App {
     await this.#openAdmin(times)
     const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => this.#onPanic(error))
+      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
+        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      })
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
@@ -226,7 +228,7 @@ export class App {
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined
-        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events, (error) => this.#onPanic(error))
+        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events)
       },
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       bindOptionsOf: bindOptionsOf(config),
@@ -386,9 +388,5 @@ export class App {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-
-  #onPanic(error: unknown): void {
-    this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
 }

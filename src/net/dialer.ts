@@ -27,11 +27,7 @@ export interface DialOptions {
  *
  * @throws PosternError ERR_UPSTREAM_TIMEOUT, ERR_UPSTREAM_REFUSED
  */
-export function dial(
-  options: DialOptions,
-  events: PeerEvents,
-  onPanic: (error: unknown) => void,
-): Promise<Peer> {
+export function dial(options: DialOptions, events: PeerEvents): Promise<Peer> {
   const { address, timeoutMs, tls, proxyFor } = options
   return new Promise((resolve, reject) => {
     const socket: Socket = connect({ ...endpointOf(address), noDelay: true, keepAlive: true })
@@ -46,7 +42,7 @@ export function dial(
       socket.removeListener('error', failed)
       const peer = new SocketPeer(carrier)
       carrier.removeListener('error', failed)
-      peer.attach(events, onPanic)
+      peer.attach(events)
       resolve(peer)
     }
     socket.setTimeout(timeoutMs)
@@ -63,6 +59,8 @@ export function dial(
       }
       if (tls === undefined) return established(socket)
       const secured = tls.over(socket)
+      // Below TLS an error is an error of TLS, and one that nobody listens for ends the process.
+      socket.on('error', () => secured.destroy())
       secured.once('error', failed)
       secured.once('secureConnect', () => established(secured))
     })

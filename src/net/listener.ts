@@ -17,16 +17,19 @@ export class Listener {
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   readonly #server: Server
-  readonly #onPanic: (error: unknown) => void
+  readonly #onError: (error: Error) => void
   readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
   readonly #headerTimeout: { clock: Clock; ms: number }
 
-  /** @param headerTimeout how long a load balancer may take for its PROXY protocol header */
+  /**
+   * @param headerTimeout how long a load balancer may take for its PROXY protocol header
+   * @param onError a connection could not be accepted, for want of file descriptors and the like
+   */
   constructor(
     config: ListenerConfig,
     registry: SessionRegistry,
     headerTimeout: { clock: Clock; ms: number },
-    onPanic: (error: unknown) => void,
+    onError: (error: Error) => void,
   ) {
     this.#headerTimeout = headerTimeout
     const networks = config.proxyProtocolFrom
@@ -34,7 +37,7 @@ export class Listener {
     this.name = config.name
     this.#config = config
     this.#registry = registry
-    this.#onPanic = onPanic
+    this.#onError = onError
     this.#server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
       this.#fromLoadBalancer === undefined ? this.#accept(socket) : this.#readHeader(socket),
     )
@@ -59,8 +62,8 @@ export class Listener {
       this.#server.once('error', failed)
       this.#server.listen(endpointOf(address), () => {
         this.#server.removeListener('error', failed)
-        // Out of file descriptors and the like: accepting goes on when some are free again.
-        this.#server.on('error', this.#onPanic)
+        // Accepting goes on when there is room again.
+        this.#server.on('error', this.#onError)
         resolve()
       })
     })
@@ -77,7 +80,9 @@ export class Listener {
     if (!this.#fromLoadBalancer!(socket.remoteAddress ?? '')) return void socket.destroy()
     const { clock, ms } = this.#headerTimeout
     const timer = clock.after(ms, () => socket.destroy())
+    const onEnd = (): void => void socket.destroy()
     socket.once('close', () => timer.cancel())
+    socket.on('end', onEnd)
     let bytes = Buffer.alloc(0)
     const onData = (chunk: Buffer): void => {
       bytes = Buffer.concat([bytes, chunk])
@@ -85,6 +90,7 @@ export class Listener {
       if (header === 'incomplete') return
       timer.cancel()
       socket.off('data', onData)
+      socket.off('end', onEnd)
       if (header === 'malformed') return void socket.destroy()
       socket.pause()
       if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length))
@@ -92,17 +98,11 @@ export class Listener {
       socket.resume()
     }
     socket.on('data', onData)
-    socket.on('end', () => timer.cancel())
   }
 
   #accept(socket: Socket, source?: { host: string; port: number }): void {
     const peer = new SocketPeer(socket, source)
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
-    if (session === undefined) return
-    peer.attach(session, (error) => {
-      this.#onPanic(error)
-      session.end('internal_error')
-      peer.destroy()
-    })
+    if (session !== undefined) peer.attach(session)
   }
 }

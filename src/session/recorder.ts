@@ -5,6 +5,7 @@ import { type AuditEvent, type AuditIdentity, type AuditSink, SHADOWED } from '.
 import type { Acl } from '../policy/acl.ts'
 import { VERDICT_NAMES } from '../policy/verdict.ts'
 import type { Tally } from '../telemetry/tally.ts'
+import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { EndCause } from './outcome.ts'
 import { OUTCOME_NAMES, Outcome } from './outcome.ts'
@@ -107,6 +108,10 @@ export class Recorder {
     })
   }
 
+  countPacket(direction: Direction, type: number): void {
+    this.#tally.add(this.#slots.packets + direction * 15 + type - 1)
+  }
+
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
   countDelivery(outcome: Outcome): void {
     this.#tally.add(this.#slots.deliveries + outcome)
@@ -148,7 +153,7 @@ export class Recorder {
   payload(packetId: number, length: number, sha256: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
       payload: sha256 === undefined ? { length } : { length, sha256 },
-      packet_id: packetId,
+      packet_id: packetId > 0 ? packetId : undefined,
     })
   }
 
