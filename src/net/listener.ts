@@ -7,8 +7,8 @@ import type { ListenerConfig } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { SessionRegistry } from '../session/registry.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
-import { addressTest } from './address-test.ts'
 import { endpointOf } from './dialer.ts'
+import { networkTest } from './networks.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
 import { addressText, SocketPeer } from './socket-peer.ts'
 
@@ -33,7 +33,7 @@ export class Listener {
   ) {
     this.#headerTimeout = headerTimeout
     const networks = config.proxyProtocolFrom
-    this.#fromLoadBalancer = networks.length === 0 ? undefined : addressTest(networks)
+    this.#fromLoadBalancer = networks.length === 0 ? undefined : networkTest(networks)
     this.name = config.name
     this.#config = config
     this.#registry = registry

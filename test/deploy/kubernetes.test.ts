@@ -318,7 +318,7 @@ describe('the chart', () => {
   test('knows every key of the configuration', async () => {
     const { properties, ...schema } = JSON.parse(readFileSync(`${CHART}/values.schema.json`, 'utf8'))
     const config = JSON.parse(readFileSync('docs/config.schema.json', 'utf8'), (key, value) =>
-      key === 'required' || key === '$schema' ? undefined : value,
+      ['required', '$schema', 'description'].includes(key) ? undefined : value,
     )
     // The chart's own defaults are empty, and are refused by name.
     delete config.properties.issuers.minItems

@@ -1,6 +1,6 @@
 // The published package and the file tree of the image, assembled from what is installed here: no registry is asked.
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile, realpath, stat } from 'node:fs/promises'
+import { cp, mkdir, readFile, realpath, stat, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -14,10 +14,25 @@ export interface Packed {
   files: readonly string[]
 }
 
-/** `npm pack`, which builds first. */
+/** What the package is made of. */
+const SOURCES = [
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'cmd',
+  'src',
+  'docs',
+  'README.md',
+  'LICENSE',
+]
+
+/** `npm pack`, which builds first, in a copy: another test may build in this checkout meanwhile. */
 export async function packPostern(directory: string): Promise<Packed> {
-  await mkdir(directory, { recursive: true })
-  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', directory])
+  const copy = join(directory, 'checkout')
+  await mkdir(copy, { recursive: true })
+  for (const source of SOURCES) await cp(source, join(copy, source), { recursive: true })
+  await symlink(await realpath('node_modules'), join(copy, 'node_modules'))
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', directory], { cwd: copy })
   const [packed] = JSON.parse(stdout.slice(stdout.indexOf('['))) as [
     { filename: string; integrity: string; files: { path: string }[] },
   ]

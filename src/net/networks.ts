@@ -7,7 +7,7 @@ import { BlockList, isIPv6 } from 'node:net'
  *
  * @param networks `10.0.0.0/8`, `2001:db8::/32`, or single addresses
  */
-export function addressTest(networks: readonly string[]): (address: string) => boolean {
+export function networkTest(networks: readonly string[]): (address: string) => boolean {
   const list = new BlockList()
   for (const network of networks) {
     const [address, bits] = network.split('/') as [string, string | undefined]
