@@ -1,6 +1,7 @@
 // Shadow mode in the permission itself: what it lets through, what it still names, and what it never weakens.
 import { describe, expect, it } from 'vitest'
 import { explainPublish } from '../../src/policy/explain.ts'
+import { lintPolicy } from '../../src/policy/lint.ts'
 import { VERDICT_NAMES } from '../../src/policy/verdict.ts'
 import { aclOf, policyOf, problemsOf, publish, subscribe } from '../support/permission.ts'
 
@@ -100,6 +101,15 @@ describe('a rule set in shadow mode', () => {
       )
     },
   )
+
+  it('is a warning', () => {
+    const messages = (mode: string) =>
+      lintPolicy(policyOf(`version: 1\n${mode}${RULES}`)).map(({ message }) => message)
+    expect(messages('mode: { users: shadow, pairs: shadow }\n')).toContain(
+      'What these layers deny is let through (`mode: shadow`): user, pair.',
+    )
+    expect(messages('').join()).not.toContain('shadow')
+  })
 
   it('is no allow for `explain`', () => {
     const question = { topic: 'org/own', qos: 0, retain: false, payloadLength: 0 }

@@ -2,6 +2,7 @@
 // tools of the deployment tests, those that cannot be installed here are named; their tests are skipped.
 import { findOrInstall } from '../../src/dev/debian-package.ts'
 import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
+import { kubernetesTools } from './kubernetes-tools.ts'
 
 const TOOLS = [
   ['prometheus', 'prometheus'],
@@ -13,6 +14,7 @@ const TOOLS = [
 export async function setup(): Promise<void> {
   const log = (line: string): void => console.log(line)
   await findOrInstallMosquitto({ log })
+  await kubernetesTools().catch((error: Error) => log(`helm and kubectl cannot be fetched: ${error.message}`))
   for (const [program, debianPackage] of TOOLS) {
     await findOrInstall(program, debianPackage, { log }).catch((error: Error) =>
       log(`${error.message} Tests are skipped.`),

@@ -39,7 +39,10 @@ async function fetchTools(): Promise<void> {
     await writeFile(join(tools, name), unzip(zip, `${name}/${name}`))
     await chmod(join(tools, name), 0o755)
   }
-  await rename(tools, HOME)
+  // Another process may have been quicker.
+  await rename(tools, HOME).catch((error: unknown) => {
+    if (!existsSync(HOME)) throw error
+  })
   await rm(directory, { recursive: true })
 }
 
