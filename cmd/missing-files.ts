@@ -66,11 +66,12 @@ async function look(file: string): Promise<{ config: Config; missing: string[] }
     }
   })
   if (loaded === undefined || 'problems' in loaded) return undefined
-  const { policy, issuers, upstream } = loaded.config
-  const tls = [upstream.tls?.caFile, upstream.tls?.certFile, upstream.tls?.keyFile].filter(
-    (path) => path !== undefined,
-  )
-  for (const path of [policy.file, ...tls, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
+  const { policy, issuers, upstream, audit } = loaded.config
+  const secrets = [
+    ...[upstream.tls?.caFile, upstream.tls?.certFile, upstream.tls?.keyFile],
+    ...[audit.digestKeyFile, audit.checkpoints.keyFile],
+  ].filter((path) => path !== undefined)
+  for (const path of [policy.file, ...secrets, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
     const readable = await access(path, constants.R_OK).then(
       () => true,
       () => false,

@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { readRecord } from '../src/audit/record-reader.ts'
 import { proposeFixes, quoted, type ShadowFix } from '../src/audit/shadow-fix.ts'
 import { type ShadowedDenial, ShadowReport } from '../src/audit/shadow-report.ts'
-import { linesOf } from './audit-lines.ts'
+import { linesOf } from '../src/evidence/log-files.ts'
 import { EXIT } from './exit.ts'
 
 const HELP = `

@@ -2,7 +2,8 @@
 
 import { hash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { AuditLog } from './audit/audit-log.ts'
+import type { Writable } from 'node:stream'
+import { AuditTrail } from './audit-trail.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { PosternError, type Problem } from './errors.ts'
@@ -58,6 +59,8 @@ export async function readPolicy(file: string): Promise<Policy> {
 export interface AppOptions {
   clock?: Clock
   logger?: Logger
+  /** For audit records and checkpoints that go to standard output; default that of the process. */
+  output?: Writable
   /** Version of Postern, for `postern_build_info`. */
   version: string
 }
@@ -69,11 +72,12 @@ export class App {
   readonly listeners: Listener[] = []
   readonly #clock: Clock
   readonly #version: string
+  readonly #output: Writable
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
   readonly #tls: UpstreamTls | undefined
-  #audit!: AuditLog
+  #audit!: AuditTrail
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
@@ -89,6 +93,7 @@ export class App {
     this.config = config
     this.#clock = options.clock ?? systemClock
     this.#version = options.version
+    this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
@@ -156,7 +161,16 @@ export class App {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     })
-    await this.#openAudit(policy.version)
+    this.#audit = await AuditTrail.open(config, policy.version, {
+      ...{
+        clock: this.#clock,
+        tls: this.#tls,
+        logger,
+        tally: this.tally,
+        catalogue: this.#catalogue,
+        output: this.#output,
+      },
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -221,6 +235,8 @@ export class App {
       config,
       clock: this.#clock,
       audit: this.#audit,
+      digest: this.#audit.digest,
+      pseudonym: this.#audit.pseudonym,
       tally: this.tally,
       slots: this.#slots(),
       logger: this.logger,
@@ -257,28 +273,6 @@ export class App {
       bytes: c.bytes.first,
       connections: c.connections.first,
     }
-  }
-
-  async #openAudit(policyVersion: string): Promise<void> {
-    const { config, logger, tally } = this
-    const { auditRecords, auditWriteErrors } = this.#catalogue
-    this.#audit = await AuditLog.open(config.audit.file, {
-      clock: this.#clock,
-      instance: config.instance,
-      policy: policyVersion,
-      onFailure: config.audit.onFailure,
-      flushInterval: config.audit.flushInterval,
-      maxPending: config.audit.maxPending,
-      observer: {
-        written: (records) => tally.add(slotOf(auditRecords, 'written'), records),
-        lost: (records) => tally.add(slotOf(auditRecords, 'lost'), records),
-        failed: (error) => {
-          tally.add(auditWriteErrors.first)
-          logger.error({ err: error }, 'the audit log cannot be written')
-        },
-        recovered: () => logger.info({}, 'the audit log can be written again'),
-      },
-    })
   }
 
   async #openAdmin(times: DecisionTimes): Promise<void> {

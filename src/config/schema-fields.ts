@@ -1,4 +1,4 @@
-// The kinds of fields of which schema.ts is made: each with its JSON Schema, and messages that say what to write.
+// How the fields of the configuration file are read: each with a parser whose message says what to write. Pure.
 import { z } from 'zod'
 import { type Parsed, parseAddress, parseDuration, parseSize } from './fields.ts'
 
@@ -113,3 +113,5 @@ export const section = <T extends z.core.$ZodShape>(shape: T) =>
     error: (issue) =>
       issue.code === 'invalid_type' ? 'Write a section of keys, indented below this one.' : undefined,
   })
+
+export const requiredSection = <T extends z.core.$ZodShape>(shape: T) => section(shape).prefault({} as never)

@@ -79,6 +79,8 @@ export const END_CAUSES = {
   /** A new policy denies the Will: only ending the session keeps the broker from publishing it. */
   will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
+  /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
+  audit_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
 } as const satisfies Record<string, { client: number; server: 'close' | 'clean' }>
 export type EndCause = keyof typeof END_CAUSES

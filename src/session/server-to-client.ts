@@ -3,7 +3,6 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import { hash } from 'node:crypto'
 import { SHADOWED } from '../audit/event.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
@@ -37,7 +36,7 @@ export class ServerToClient extends Relay {
       topic: EMPTY,
       topicStart: 0,
       topicEnd: 0,
-      payloadSha256: undefined,
+      payloadDigest: undefined,
     }
   }
 
@@ -194,10 +193,9 @@ export class ServerToClient extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    facts.payloadSha256 =
-      whole && this.#session.context.config.audit.payloadDigest === 'sha256'
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    facts.payloadDigest = whole
+      ? this.#session.context.digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
     return facts
   }
 

@@ -83,7 +83,7 @@ export class Session implements PeerEvents {
     this.context = context
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
-    this.recorder = new Recorder(context.audit, context.tally, context.slots, {
+    this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
       ...connection,
       peer: client.name,
     })
@@ -112,6 +112,9 @@ export class Session implements PeerEvents {
   }
   get towardsServer(): Outbox {
     return this.#server
+  }
+  get endsAtMs(): number {
+    return this.#endsAtMs
   }
   get clientReader(): PacketReader {
     return this.#clientToServer.reader
@@ -184,18 +187,6 @@ export class Session implements PeerEvents {
         'a rule does not apply to this principal',
       )
     }
-  }
-
-  /**
-   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
-   *
-   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
-   * @returns the interval to set, or undefined to leave the message as it is
-   */
-  retainedExpiry(asked: number): number | undefined {
-    if (this.context.config.sessions.retainedExpiry === 'keep') return undefined
-    const leftS = Math.max(1, Math.floor((this.#endsAtMs - this.context.clock.now()) / 1000))
-    return asked >= 0 && asked <= leftS ? undefined : leftS
   }
 
   clientViolation(name: SessionFault): void {
@@ -309,14 +300,12 @@ export class Session implements PeerEvents {
     else if (this.#state !== State.CLOSED) this.#handshake.refuse('shutting_down')
   }
 
-  /**
-   * The agent sends no more. The broker may still have answers to what it sent before: they are relayed until the
-   * broker closes. Idempotent.
-   */
+  /** The agent sends no more; answers to what it sent before are relayed until the broker closes. Idempotent. */
   leave(cause: 'client_disconnected' | 'client_closed'): void {
     if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
     this.#leaving = cause
     this.#clientToServer.abandon()
+    if (!this.recorder.commit()) return this.#discard()
     this.#server.peer.finish()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
@@ -336,6 +325,8 @@ export class Session implements PeerEvents {
     const client = this.towardsClient
     let effect = 'closed'
     this.#clientToServer.abandon()
+    // Within a chunk: closing would let go what is still held back.
+    if (!this.recorder.commit()) return this.#discard()
     if (code >= 0 && client.atBoundary) {
       client.send(disconnect(code))
       effect = `disconnect ${hex(code)}`
@@ -389,8 +380,17 @@ export class Session implements PeerEvents {
     relay.relay(chunk)
     const decided = relay.takeDecided()
     if (decided > 0) this.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
+    if (this.#state === State.RELAYING && !this.recorder.commit()) return this.#discard()
     client.uncork()
     server.uncork()
+  }
+
+  /** What was just allowed has no record on disk: neither it nor anything else held back may leave. */
+  #discard(): void {
+    for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
+    this.recorder.ended('audit_unavailable', 'closed')
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
+    this.close()
   }
 
   #applyBackpressure(): void {
