@@ -69,7 +69,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   commander: ['cmd/'],
   jose: ['src/identity/', 'src/dev/'],
   mqtt: ['src/dev/', 'cmd/'],
-  'mqtt-packet': ['src/wire/reply.ts', 'src/net/broker-publisher.ts', 'src/net/upstream-tls.ts'],
+  'mqtt-packet': ['src/wire/reply.ts', 'src/net/broker-publisher.ts'],
   pino: ['src/telemetry/logger.ts'],
   'prom-client': ['src/telemetry/metrics.ts'],
   undici: ['src/identity/', 'src/audit/checkpoint-hook.ts', 'src/audit/otlp.ts'],
