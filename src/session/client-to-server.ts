@@ -5,25 +5,33 @@
 import type { RunningDigest } from '../audit/event.ts'
 import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
-import type { FilterList } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack, suback, unsuback } from '../wire/reply.ts'
+import { ack, disconnect, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
+import { answered, hex } from './effect.ts'
 import type { Outbox } from './outbox.ts'
-import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import {
+  answerTo,
+  type EndCause,
+  LENGTH_GROWTH,
+  Outcome,
+  reasonCodeOf,
+  type SessionFault,
+} from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
-import { FROM_SERVER } from './subscriptions.ts'
+import { releaseOf } from './session-memory.ts'
+import { costOf, FROM_SERVER, type PendingSubscribe } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
 
-/** Message Expiry Interval as a property, and what two lengths may grow by. */
-const EXPIRY_PROPERTY_BYTES = 7
+/** Message Expiry Interval as a property, and what Property Length may grow by. */
+const EXPIRY_PROPERTY_BYTES = 6
 
 /** Low two bits of the Subscription Options: maximum QoS. MQTT 5.0 §3.8.3.1. */
 const QOS_BITS = 0b11
@@ -156,7 +164,8 @@ export class ClientToServer extends Relay {
       ? retainedExpiry(session, head.messageExpiryInterval)
       : undefined
     const growth =
-      (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
+      (nameMissing ? end - start + LENGTH_GROWTH : 0) +
+      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH)
 
     const request = this.#request
     request.topic = topic
@@ -200,18 +209,7 @@ export class ClientToServer extends Relay {
       }
       this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) {
-      session.memory.forwarded(head.packetId, {
-        topic: Buffer.from(topic.subarray(start, end)),
-        response:
-          head.responseTopicStart < 0
-            ? undefined
-            : Buffer.from(reader.source.subarray(head.responseTopicStart, head.responseTopicEnd)),
-        retain: head.retain,
-        payloadLength: head.payloadLength,
-        rights: session.rights,
-      })
-    }
+    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
     if (alias > 0) this.aliases.markRelayed(alias)
     if (!nameMissing && messageExpiryInterval === undefined) return Disposition.FORWARD
     this.replacement = rewritePublish(reader.source, reader, head, {
@@ -246,7 +244,7 @@ export class ClientToServer extends Relay {
     const answer = answerTo(head.qos)
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
-      session.recorder.publish(outcome, session.acl, this.#facts, effectOf(answer, code))
+      session.recorder.publish(outcome, session.acl, this.#facts, answered(answer, code))
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
@@ -292,11 +290,16 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const codes: number[] = []
+    const pending: PendingSubscribe = {
+      codes: [],
+      filters: [],
+      qos: [],
+      rights: session.rights,
+      bytes: costOf(list.count),
+    }
+    const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
-    const filters: string[] = []
-    const requested: number[] = []
     let changed = false
     for (let i = 0; i < list.count; i++) {
       const start = list.filterStart[i]!
@@ -308,7 +311,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
+        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -318,7 +321,7 @@ export class ClientToServer extends Relay {
       if (!allowed || granted !== qos) changed = true
       if (allowed) {
         filters.push(text)
-        requested.push(granted)
+        pending.qos.push(granted)
       }
       const effect = allowed
         ? granted === qos
@@ -332,12 +335,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    subscriptions.subscribeForwarded(list.packetId, {
-      codes,
-      filters,
-      qos: requested,
-      rights: session.rights,
-    })
+    subscriptions.subscribeForwarded(list.packetId, pending)
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -346,24 +344,36 @@ export class ClientToServer extends Relay {
   #unsubscribe(): Disposition {
     const { source, filters: list } = this.reader
     const session = this.#session
-    const filters = textsOf(source, list)
-    const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
-    const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
+    const filters = list.texts(source)
+    const refusal = this.#unsubscribeRefusal(list.packetId, filters)
+    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
     for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (!fresh) {
-      const codes = filters.map(() => ReasonCode.PACKET_IDENTIFIER_IN_USE)
-      session.towardsClient.send(unsuback(list.packetId, codes))
-      return Disposition.DROP
-    }
-    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
-    return Disposition.FORWARD
+    if (refusal === ReasonCode.SUCCESS) return Disposition.FORWARD
+    const codes = filters.map(() => refusal)
+    session.towardsClient.send(unsuback(list.packetId, codes))
+    return Disposition.DROP
+  }
+
+  /** SUCCESS, or the Reason Code for every filter. UNSUBACK has no 0x97. MQTT 5.0 §3.11.3 */
+  #unsubscribeRefusal(packetId: number, filters: string[]): number {
+    const { packetIds, subscriptions, recorder } = this.#session
+    if (!recorder.accepting) return reasonCodeOf(Outcome.AUDIT_UNAVAILABLE, false)
+    if (!packetIds.take(packetId) || subscriptions.isPending(packetId))
+      return ReasonCode.PACKET_IDENTIFIER_IN_USE
+    if (subscriptions.unsubscribeAdmitted(packetId, filters)) return ReasonCode.SUCCESS
+    packetIds.release(packetId)
+    return ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
   }
 
   #disconnect(): Disposition {
     const { reader } = this
-    if (reader.ack.sessionExpiryInterval >= 0) {
-      this.#session.sessionExpiryInterval = reader.ack.sessionExpiryInterval
+    const { reasonCode, sessionExpiryInterval } = reader.ack
+    if (sessionExpiryInterval > 0 && this.#session.forcedFresh) {
+      // The agent was told 0 in its CONNACK; more would be a Protocol Error at the broker (§3.14.2.2.2).
+      this.#stop = { farewell: disconnect(reasonCode) }
+      return Disposition.STOP
     }
+    if (sessionExpiryInterval >= 0) this.#session.sessionExpiryInterval = sessionExpiryInterval
     this.#stop = {
       farewell: reader.fromSeam
         ? reader.takeSeam()
@@ -381,20 +391,4 @@ export class ClientToServer extends Relay {
     this.#stop = { cause: 'reauthentication_refused' }
     return Disposition.STOP
   }
-}
-
-function textsOf(source: Buffer, list: FilterList): string[] {
-  const texts: string[] = []
-  for (let i = 0; i < list.count; i++) {
-    texts.push(source.toString('utf8', list.filterStart[i]!, list.filterEnd[i]!))
-  }
-  return texts
-}
-
-function effectOf(answer: number, code: number): string {
-  return `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`
-}
-
-export function hex(code: number): string {
-  return `0x${code.toString(16).padStart(2, '0')}`
 }

@@ -105,10 +105,13 @@ export class Recorder {
     this.#connection = { ...this.#connection, client_id: clientId }
   }
 
+  /** A port probe says nothing and is nobody: it is counted, but no record is made of it. */
+  probed(): void {
+    this.#tally.add(this.#slots.connect('closed_before_connack'))
+  }
+
   connect(allowed: boolean, reason: string, effect: string, detail?: string): void {
     this.#tally.add(this.#slots.connect(reason))
-    // A port probe says nothing and is nobody: it is counted, but no record is made of it.
-    if (reason === 'closed_before_connack' && this.#identity === undefined) return
     this.#append('connect', allowed, reason, effect, { detail })
   }
 

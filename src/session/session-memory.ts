@@ -3,6 +3,7 @@
 // It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
 
 import type { Clock } from '../clock.ts'
+import type { PublishRequest } from '../policy/request.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -14,7 +15,22 @@ export interface Release {
   rights: number
 }
 
-/** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
+/** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
+export function releaseOf(request: PublishRequest, rights: number): Release {
+  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  return {
+    topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
+    response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
+    retain,
+    payloadLength,
+    rights,
+  }
+}
+
+/**
+ * Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep; requests that
+ * the server has not answered count too.
+ */
 const MAXIMUM_BYTES = 1024 * 1024
 
 export class SessionState {
@@ -23,6 +39,8 @@ export class SessionState {
   /** Packet Identifier -> message. */
   readonly #releases = new Map<number, Release>()
   #bytes = 0
+  /** Of this connection's requests without an answer; the next connection of the session starts without any. */
+  #pendingBytes = 0
 
   /** Topic Filter and requested QoS. */
   get subscriptions(): ReadonlyMap<string, number> {
@@ -63,9 +81,23 @@ export class SessionState {
     return next
   }
 
+  /** Takes `bytes` for a request that is on its way to the server, until `answered`. */
+  requested(bytes: number): void {
+    this.#pendingBytes += bytes
+  }
+
+  answered(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
   /** Whether `bytes` more may be kept. */
   hasRoomFor(bytes: number): boolean {
-    return this.#bytes + bytes <= MAXIMUM_BYTES
+    return this.#bytes + this.#pendingBytes + bytes <= MAXIMUM_BYTES
+  }
+
+  /** Whether an UNSUBSCRIBE of `bytes` may wait: beside other requests only, since a full session must be able to shrink. */
+  hasRoomToUnsubscribe(bytes: number): boolean {
+    return this.#pendingBytes + bytes <= MAXIMUM_BYTES
   }
 }
 

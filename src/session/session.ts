@@ -11,8 +11,9 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { Backpressure } from './backpressure.ts'
-import { ClientToServer, hex } from './client-to-server.ts'
+import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
+import { hex } from './effect.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -53,6 +54,7 @@ export class Session implements PeerEvents {
   sessionExpiryInterval = 0
   authenticationMethod: string | undefined
   wasEstablished = false
+  forcedFresh = false
   clientMaximumPacketSize = Number.POSITIVE_INFINITY
   serverMaximumPacketSize = Number.POSITIVE_INFINITY
 
@@ -289,7 +291,6 @@ export class Session implements PeerEvents {
     this.subscriptions.judgeAgain()
   }
 
-  /** A limit is reached: the connection ends before its first byte is read. */
   turnAway(): void {
     this.#handshake.refuse('too_many_connections')
   }
