@@ -18,7 +18,8 @@ import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
-import { type Session, State } from './session.ts'
+import type { Session } from './session.ts'
+import { State } from './state.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -107,7 +108,7 @@ export class Handshake {
       .dial(
         {
           onBytes: (chunk) => session.onServerBytes(chunk),
-          onDrain: () => session.onServerDrain(),
+          onDrain: () => session.onDrain(),
           onFin: () => session.onServerClose(),
           onClose: () => session.onServerClose(),
           onPanic: (error) => session.onPanic(error),
