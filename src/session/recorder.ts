@@ -165,8 +165,8 @@ export class Recorder {
     })
   }
 
-  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok'): void {
-    this.#append('unsubscribe', true, reason, effect, { resource: { filter }, packet_id: packetId })
+  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok', allowed = true): void {
+    this.#append('unsubscribe', allowed, reason, effect, { resource: { filter }, packet_id: packetId })
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */
