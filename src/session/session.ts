@@ -176,7 +176,8 @@ export class Session implements PeerEvents {
   bindRights(): void {
     const { policyInForce } = this.context
     const principal = this.#principal!
-    this.#acl = policyInForce.policy.bind(principal, this.context.bindOptionsOf(principal.issuer))
+    const options = this.context.bindOptionsOf(principal.issuer, this.recorder.listener)
+    this.#acl = policyInForce.policy.bind(principal, options)
     this.#epoch = policyInForce.epoch
     this.rights = nextRights++
     for (const problem of this.#acl.bindProblems) {

@@ -11,6 +11,7 @@ import type { Policy } from '../../src/policy/policy.ts'
 import type { SessionContext } from '../../src/session/context.ts'
 import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from '../../src/session/outcome.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
+import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
@@ -173,6 +174,7 @@ export class SessionRig {
         missingCeiling: 'none',
         qosAboveLimit: config.denial.qosAboveLimit,
         overlappingDeny: config.denial.overlappingDeny,
+        shadow: config.listeners[0]!.mode === 'shadow',
       }),
       policyInForce: { policy: policyFrom(options.policy ?? OK_POLICY), epoch: 1 },
       draining: false,
@@ -204,6 +206,7 @@ function configFrom(sections: Record<string, unknown> = {}): Config {
 function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
+    shadowed: SHADOWED_ROWS,
     authFailures: Object.keys(CONNECT_REFUSALS),
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
@@ -216,6 +219,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     subscribes: c.subscribes.first,
     deliveries: c.deliveries.first,
     wills: c.wills.first,
+    shadowed: c.shadowed.first,
     connect: (reason) => row(c.connects, reason),
     ended: (cause) => row(c.sessionsEnded, cause),
     clientFaults: c.protocolErrors.first,
