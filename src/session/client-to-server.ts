@@ -226,6 +226,7 @@ export class ClientToServer extends Relay {
   #isFreeFor(message: PublishRequest): boolean {
     const held = this.#session.memory.releaseOf(this.reader.publish.packetId)
     if (held === undefined) return true
+    if (held.releasing) return false
     const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
     return (
       held.topic.compare(topic, topicStart, topicEnd) === 0 &&
@@ -278,7 +279,10 @@ export class ClientToServer extends Relay {
       outcome = session.acl.decidePublish(request)
     }
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-    if (outcome === Outcome.ALLOW) return Disposition.FORWARD
+    if (outcome === Outcome.ALLOW) {
+      release!.releasing = true
+      return Disposition.FORWARD
+    }
     session.recorder.release(outcome, id, release?.topic.toString(), 'pubcomp 0x92')
     session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
     return Disposition.DROP

@@ -13,6 +13,8 @@ export interface Release {
   payloadLength: number
   /** `Rights.serial` under which it was allowed. */
   rights: number
+  /** Its PUBREL was forwarded: until PUBCOMP nothing else may go under its Packet Identifier. */
+  releasing: boolean
 }
 
 /** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
@@ -24,6 +26,7 @@ export function releaseOf(request: PublishRequest, rights: number): Release {
     retain,
     payloadLength,
     rights,
+    releasing: false,
   }
 }
 
