@@ -36,6 +36,17 @@ test('PUBREL is forwarded while the rights are those that the PUBLISH was allowe
   expect(it.toClient).toEqual(ack('pubcomp', 5))
 })
 
+test('peers.G1 nothing else goes under an identifier between its PUBREL and its PUBCOMP', async () => {
+  const it = await holding('ok/a')
+  it.fromClient(pubrel(5), message('ok/a'))
+  expect(it.toServer).toEqual(pubrel(5))
+  expect(it.toClient).toEqual(inUse(5))
+  it.fromServer(ack('pubcomp', 5))
+  it.forget()
+  it.fromClient(message('ok/b'))
+  expect(it.toServer).toEqual(message('ok/b'))
+})
+
 describe('after the policy has changed', () => {
   test('peers.G1 PUBREL of a message that is no longer allowed is answered PUBCOMP 0x92', async () => {
     const it = await holding('ok/a')
