@@ -17,7 +17,13 @@ import { UpstreamProbe } from './net/upstream-probe.ts'
 import { loadPolicy } from './policy/document.ts'
 import type { BindOptions, Policy } from './policy/policy.ts'
 import type { SessionContext } from './session/context.ts'
-import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
+import {
+  CONNECT_REFUSALS,
+  END_CAUSES,
+  OUTCOME_NAMES,
+  RENEWAL_REFUSALS,
+  SESSION_FAULTS,
+} from './session/outcome.ts'
 import type { SessionSlots } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
@@ -90,6 +96,7 @@ export class App {
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
       authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
+      renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
       faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
       endCauses: Object.keys(END_CAUSES),
       issuers: config.issuers.map((issuer) => issuer.issuer),
@@ -215,6 +222,8 @@ export class App {
       slots: this.#slots(),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
+      renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       dial: (events) =>
         dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
           this.#onPanic(error)
@@ -231,6 +240,7 @@ export class App {
     const c = this.#catalogue
     const connects = new Map(c.connects.rows.map(([, reason], i) => [reason, c.connects.first + i]))
     const ended = new Map(c.sessionsEnded.rows.map(([cause], i) => [cause, c.sessionsEnded.first + i]))
+    const renewals = new Map(c.renewals.rows.map(([, reason], i) => [reason, c.renewals.first + i]))
     const faults = FAULTS.length + SESSION_FAULTS.length
     return {
       publishes: c.publishes.first,
@@ -238,6 +248,7 @@ export class App {
       deliveries: c.deliveries.first,
       wills: c.wills.first,
       connect: (reason) => connects.get(reason)!,
+      renewal: (reason) => renewals.get(reason)!,
       ended: (cause) => ended.get(cause)!,
       clientFaults: c.protocolErrors.first,
       serverFaults: c.protocolErrors.first + faults,

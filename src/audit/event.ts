@@ -10,6 +10,7 @@ export type AuditAction =
   | 'deliver'
   | 'release'
   | 'disconnect'
+  | 'renew'
   | 'payload'
   | 'policy'
   | 'keys'

@@ -80,6 +80,8 @@ export interface Config {
     fromUsername: boolean
     /** Bearer methods of enhanced authentication. */
     methods: readonly string[]
+    /** Topic Name that takes fresh tokens of clients that connected with a password; undefined: none. */
+    topic: string | undefined
   }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */

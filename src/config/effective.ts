@@ -20,6 +20,7 @@ export function describeConfig(config: Config): string {
   const shown = {
     ...config,
     upstream: { ...upstream, password: upstream.password === undefined ? undefined : SECRET_MARK },
+    token: { ...config.token, topic: config.token.topic ?? 'off' },
     clientId: clientId(config),
     admin: config.admin ?? 'off',
   }

@@ -230,7 +230,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
         ...settings,
       }
     }),
-    token: file.token,
+    token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,

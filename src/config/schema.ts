@@ -81,6 +81,15 @@ const text = (what: string) =>
     { type: 'string' },
   )
 
+/** A Topic Name without wildcards, or `off`. */
+const topicName = (value: unknown): Parsed<string> =>
+  typeof value === 'string' && value.length <= 256 && /^[^\s+#\p{Cc}]+$/u.test(value)
+    ? { ok: true, value }
+    : {
+        ok: false,
+        message: 'Write a Topic Name without blanks and wildcards, such as `$postern/token`, or `off`.',
+      }
+
 /** One text, or a list of them. */
 const texts = (what: string) =>
   field(
@@ -246,6 +255,9 @@ export const configSchema = section({
       .array(text('a method name'), { error: 'Write a list of method names, or `[]`.' })
       .prefault(['OAUTH2-JWT'])
       .describe('Authentication Methods whose Authentication Data is the token.'),
+    topic: field(topicName, { type: 'string' })
+      .prefault('$postern/token')
+      .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])

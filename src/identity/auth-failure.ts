@@ -98,6 +98,8 @@ const FAILURES = {
     text: 'client identifier not allowed',
     counts: 'bearer',
   },
+  /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
+  identity_changed: BAD_IDENTITY,
   rate_limited: {
     basic: ReasonCode.CONNECTION_RATE_EXCEEDED,
     enhanced: ReasonCode.CONNECTION_RATE_EXCEEDED,

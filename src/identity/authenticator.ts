@@ -8,10 +8,11 @@ import type { ConnectHead } from '../wire/heads.ts'
 import { AttemptLimiter, addressKey, isLocal } from './attempt-limiter.ts'
 import { type AuthFailure, connackFor, countsAgainst, type TokenPlace } from './auth-failure.ts'
 import { bindClientId } from './client-id.ts'
-import { findCredential } from './credential.ts'
-import { bindPrincipal, type Principal, type VerifiedToken } from './principal.ts'
+import type { CompactJws, JwsFault } from './compact-jws.ts'
+import { findCredential, tokenText } from './credential.ts'
+import { bindPrincipal, isSameBearer, type Principal, type VerifiedToken } from './principal.ts'
 import type { TokenClass } from './token-type.ts'
-import type { TokenVerifier } from './token-verifier.ts'
+import type { TokenVerifier, VerifyResult } from './token-verifier.ts'
 
 /** What the session is told; it satisfies the session's `Admission`. */
 export type Authentication =
@@ -42,6 +43,11 @@ export type Authentication =
       token: VerifiedToken | undefined
     }
 
+/** A fresh token for a connection that exists; it satisfies the session's `Renewed`. */
+export type RenewalAnswer =
+  | { ok: true; principal: Principal }
+  | { ok: false; reason: AuthFailure; detail: TokenClass | undefined }
+
 export interface AuthenticatorConfig extends Pick<Config, 'token' | 'clientId'> {
   limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow' | 'failedTriesFrom'>
 }
@@ -62,8 +68,7 @@ export class Authenticator {
    * @param address the peer's IP address without port; any fixed text for a Unix socket
    */
   async authenticate(source: Buffer, connect: ConnectHead, address: string): Promise<Authentication> {
-    const spared = this.#config.limits.failedTriesFrom === 'remote' && isLocal(address)
-    const peer = spared ? undefined : `address ${addressKey(address)}`
+    const peer = this.#peerKey(address)
     if (peer !== undefined && this.#limiter.isBlocked(peer))
       return refusal({ reason: 'rate_limited', place: 'none' })
 
@@ -73,10 +78,8 @@ export class Authenticator {
     const requestedId = source.toString('utf8', connect.clientIdStart, connect.clientIdEnd)
 
     const jws = this.#verifier.parse(found.token)
-    if (!jws.ok) return this.#failed({ ...jws, place }, peer)
-    const bearer = bearerKey(jws.claims)
-    if (this.#limiter.isBlocked(bearer)) return refusal({ reason: 'rate_limited', place })
-    const verified = await this.#verifier.verifyParsed(jws)
+    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const verified = await this.#verify(jws, bearer)
     if (!verified.ok) return this.#failed({ ...verified, place }, peer, bearer)
 
     const token = verified.principal
@@ -89,11 +92,52 @@ export class Authenticator {
     return { ok: true, principal, clientId, assigned, authenticationMethod: found.method }
   }
 
+  /**
+   * Verifies a fresh token for a connection: as at CONNECT, and it must be of the same human, agent and tenant
+   * (EXP-03). The allowances of failed tries are the same too.
+   *
+   * @param token as received; not kept
+   * @param current who the connection belongs to
+   */
+  async renew(token: Buffer, current: Principal, address: string): Promise<RenewalAnswer> {
+    const peer = this.#peerKey(address)
+    if (peer !== undefined && this.#limiter.isBlocked(peer)) return refusedRenewal('rate_limited')
+    const text = tokenText(token)
+    const jws: CompactJws | JwsFault =
+      text === undefined ? { ok: false, reason: 'malformed_token' } : this.#verifier.parse(text)
+    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const verified = await this.#verify(jws, bearer)
+    if (!verified.ok) {
+      this.#count(verified.reason, peer, bearer)
+      return refusedRenewal(verified.reason, verified.detail)
+    }
+    const principal = bindPrincipal(verified.principal, current.clientId)
+    if (principal !== undefined && isSameBearer(principal, current)) return { ok: true, principal }
+    this.#count('identity_changed', peer, bearer)
+    return refusedRenewal('identity_changed')
+  }
+
+  async #verify(jws: CompactJws | JwsFault, bearer: string | undefined): Promise<VerifyResult> {
+    if (!jws.ok) return jws
+    if (bearer !== undefined && this.#limiter.isBlocked(bearer)) return { ok: false, reason: 'rate_limited' }
+    return this.#verifier.verifyParsed(jws)
+  }
+
+  /** undefined: failed tries of this peer are not counted. */
+  #peerKey(address: string): string | undefined {
+    const spared = this.#config.limits.failedTriesFrom === 'remote' && isLocal(address)
+    return spared ? undefined : `address ${addressKey(address)}`
+  }
+
   #failed(failure: Failure, peer: string | undefined, bearer?: string): Authentication {
-    const counts = countsAgainst(failure.reason)
+    this.#count(failure.reason, peer, bearer)
+    return refusal(failure)
+  }
+
+  #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
+    const counts = countsAgainst(reason)
     if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
     if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
-    return refusal(failure)
   }
 }
 
@@ -110,6 +154,10 @@ function refusal(failure: Failure): Authentication {
   const { reason, place, detail, issuer, subject, token } = failure
   const { code, text } = connackFor(reason, place)
   return { ok: false, reason, detail, reasonCode: code, reasonString: text, issuer, subject, token }
+}
+
+function refusedRenewal(reason: AuthFailure, detail?: TokenClass): RenewalAnswer {
+  return { ok: false, reason, detail }
 }
 
 /**

@@ -2,7 +2,7 @@
 // Identifier in a second step, because that is not the token's to say. TOK-15, TOK-16.
 
 import type { IssuerConfig } from '../config/config.ts'
-import type { Subject } from '../policy/subject.ts'
+import type { Party, Subject } from '../policy/subject.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { bindCeilings, readCeilings } from './ceiling.ts'
 import type { RegisteredClaims } from './claim-rules.ts'
@@ -100,6 +100,21 @@ export function bindPrincipal(token: VerifiedToken, clientId: string): Principal
   const attributes = new Map(token.attributes)
   attributes.set('client_id', [clientId])
   return Object.freeze({ ...token, clientId, attributes, ceilings })
+}
+
+/** Whether two principals are the same human, agent and tenant, under the same names in topics (EXP-03). */
+export function isSameBearer(a: Principal, b: Principal): boolean {
+  return (
+    isSameParty(a.human, b.human) &&
+    isSameParty(a.agent, b.agent) &&
+    a.delegated === b.delegated &&
+    a.tenant === b.tenant &&
+    a.clientId === b.clientId
+  )
+}
+
+function isSameParty(a: Party, b: Party): boolean {
+  return a.iss === b.iss && a.sub === b.sub && a.id === b.id
 }
 
 type Tenant = { ok: true; id: string | undefined } | { ok: false; reason: AuthFailure }

@@ -12,7 +12,7 @@ import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
 import type { Outbox } from './outbox.ts'
-import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import { answerTo, type EndCause, hex, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
@@ -95,6 +95,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
+    if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
     const payload = this.#payload
     if (payload === undefined) return
     payload.hash?.update(this.chunk.subarray(start, end))
@@ -149,6 +150,9 @@ export class ClientToServer extends Relay {
         end = name.length
       }
     }
+    const { tokenTopic } = session.context
+    if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
+      return this.#token()
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
     const messageExpiryInterval = head.retain ? session.retainedExpiry(head.messageExpiryInterval) : undefined
@@ -168,7 +172,8 @@ export class ClientToServer extends Relay {
     let outcome: Outcome = session.acl.decidePublish(request)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !this.#isFreeFor(request)) outcome = Outcome.PACKET_ID_IN_USE
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request))
+        outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
       else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
@@ -218,24 +223,6 @@ export class ClientToServer extends Relay {
     return Disposition.REPLACE
   }
 
-  /**
-   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
-   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
-   */
-  #isFreeFor(message: PublishRequest): boolean {
-    const held = this.#session.memory.releaseOf(this.reader.publish.packetId)
-    if (held === undefined) return true
-    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
-    return (
-      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
-      (held.response === undefined
-        ? responseStart < 0
-        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
-      held.retain === message.retain &&
-      held.payloadLength === message.payloadLength
-    )
-  }
-
   #denyPublish(outcome: Outcome): Disposition {
     const session = this.#session
     const head = this.reader.publish
@@ -250,8 +237,7 @@ export class ClientToServer extends Relay {
     const disconnect = denial.publishQos0 === 'disconnect'
     session.recorder.publish(outcome, session.acl, this.#facts, disconnect ? 'disconnect 0x87' : 'dropped')
     if (!disconnect) return Disposition.DROP
-    this.#stop = { cause: 'publish_denied' }
-    return Disposition.STOP
+    return this.#end('publish_denied')
   }
 
   /** PUBREL lets the server publish a QoS 2 message: it is judged again if rights changed since. */
@@ -261,6 +247,10 @@ export class ClientToServer extends Relay {
     const release = session.memory.releaseOf(id)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
+      if (session.renewal.takeRelease(id)) {
+        session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.SUCCESS))
+        return Disposition.DROP
+      }
       if (session.context.config.sessions.unknownRelease === 'forward') return Disposition.FORWARD
       outcome = Outcome.UNKNOWN_RELEASE
     } else if (release.rights !== session.rights) {
@@ -369,13 +359,23 @@ export class ClientToServer extends Relay {
     return Disposition.STOP
   }
 
-  /** AUTH ends at Postern. Re-authentication is not offered yet: it fails as §4.12.1 says, with DISCONNECT 0x87. */
+  /** AUTH ends at Postern. */
   #auth(): Disposition {
-    const reauthentication =
-      this.#session.authenticationMethod !== undefined &&
-      this.reader.ack.reasonCode === ReasonCode.RE_AUTHENTICATE
-    if (!reauthentication) return this.#violation('unexpected_auth')
-    this.#stop = { cause: 'reauthentication_refused' }
+    const answer = this.#session.renewal.onAuth(this.reader)
+    if (answer === 'unexpected') return this.#violation('unexpected_auth')
+    return answer === 'refused' ? this.#end('renewal_refused') : Disposition.DROP
+  }
+
+  /** A PUBLISH to the token topic ends at Postern too, whatever the policy says. */
+  #token(): Disposition {
+    const { pos, tail, publish } = this.reader
+    const answer = this.#session.renewal.onPublish(publish, this.chunk.subarray(pos, pos + tail))
+    if (answer === 'refused') return this.#end('renewal_refused')
+    return answer === 'more' ? Disposition.TAKE : Disposition.DROP
+  }
+
+  #end(cause: EndCause): Disposition {
+    this.#stop = { cause }
     return Disposition.STOP
   }
 }
@@ -390,8 +390,4 @@ function textsOf(source: Buffer, list: FilterList): string[] {
 
 function effectOf(answer: number, code: number): string {
   return `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`
-}
-
-export function hex(code: number): string {
-  return `0x${code.toString(16).padStart(2, '0')}`
 }

@@ -44,6 +44,19 @@ export type Admission =
 /** Verifies the credential in a CONNECT and binds the Client Identifier. Never rejects. */
 export type Admit = (source: Buffer, connect: ConnectHead, peerAddress: string) => Promise<Admission>
 
+/** A fresh token for a connection: the principal that takes over, or why not. */
+export type Renewed =
+  | { ok: true; principal: Principal }
+  | {
+      ok: false
+      /** As for an Admission. */
+      reason: string
+      detail: string | undefined
+    }
+
+/** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
+export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
+
 export interface SessionContext {
   readonly config: Config
   readonly clock: Clock
@@ -52,6 +65,9 @@ export interface SessionContext {
   readonly slots: SessionSlots
   readonly logger: Logger
   readonly admit: Admit
+  readonly renew: Renew
+  /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
+  readonly tokenTopic: Buffer | undefined
   readonly dial: Dial
   readonly memory: SessionMemory
   /** By issuer of the token. */

@@ -13,12 +13,12 @@ import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import { hex } from './client-to-server.ts'
 import type { Admission } from './context.ts'
-import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
+import { CONNECT_REFUSALS, type ConnectRefusal, hex, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
-import { type Session, State } from './session.ts'
+import type { Session } from './session.ts'
+import { State } from './state.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -207,7 +207,12 @@ export class Handshake {
 
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
-    return this.#will === undefined ? Outcome.ALLOW : this.#session.acl.decidePublish(this.#will.request)
+    if (this.#will === undefined) return Outcome.ALLOW
+    const { request } = this.#will
+    const { acl, context } = this.#session
+    // The broker would publish it: the one way by which a token could come to the broker.
+    if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
+    return acl.decidePublish(request)
   }
 
   refuse(reason: ConnectRefusal): void {
@@ -291,7 +296,7 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
 }
 
 /** The identity part of every record of the connection. */
-function identityOf(principal: Omit<Principal, 'clientId'>): AuditIdentity {
+export function identityOf(principal: Omit<Principal, 'clientId'>): AuditIdentity {
   const { agent, human, delegated, tenant, txn, actorChain } = principal
   return {
     agent: { iss: agent.iss, sub: agent.sub, id: agent.id },

@@ -21,6 +21,8 @@ export const Outcome = {
   TOO_LARGE_FOR_RECEIVER: FIRST + 4,
   /** QoS 2: the messages that the agent has not released are more than Postern keeps in mind. */
   TOO_MANY_UNRELEASED: FIRST + 5,
+  /** A Will on the topic that takes tokens. */
+  RESERVED_TOPIC: FIRST + 6,
 } as const
 export type Outcome = number
 
@@ -32,6 +34,7 @@ export const OUTCOME_NAMES: readonly string[] = [
   'unknown_release',
   'too_large_for_receiver',
   'too_many_unreleased',
+  'reserved_topic',
 ]
 
 const REASON_CODES: readonly number[] = [
@@ -43,6 +46,7 @@ const REASON_CODES: readonly number[] = [
   ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
   ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.QUOTA_EXCEEDED,
+  ReasonCode.NOT_AUTHORIZED,
 ]
 
 /**
@@ -72,7 +76,7 @@ export const END_CAUSES = {
   server_closed: { client: -1, server: 'close' },
   server_fault: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
   client_fault: { client: ReasonCode.PROTOCOL_ERROR, server: 'close' },
-  reauthentication_refused: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  renewal_refused: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   expired: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   publish_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   delivery_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
@@ -120,3 +124,11 @@ export const CONNECT_REFUSALS = {
   shutting_down: ReasonCode.SERVER_UNAVAILABLE,
 } as const satisfies Record<string, number>
 export type ConnectRefusal = keyof typeof CONNECT_REFUSALS
+
+/** Reasons for a refused renewal that are not failures of authentication. */
+export const RENEWAL_REFUSALS = ['renewal_in_progress', 'audit_unavailable'] as const
+
+/** A Reason Code in the words of records: `0x87`. */
+export function hex(code: number): string {
+  return `0x${code.toString(16).padStart(2, '0')}`
+}

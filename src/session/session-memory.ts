@@ -3,6 +3,7 @@
 // It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
 
 import type { Clock } from '../clock.ts'
+import type { PublishRequest } from '../policy/request.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -40,6 +41,24 @@ export class SessionState {
 
   releaseOf(packetId: number): Release | undefined {
     return this.#releases.get(packetId)
+  }
+
+  /**
+   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
+   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   */
+  isFreeFor(packetId: number, message: PublishRequest): boolean {
+    const held = this.#releases.get(packetId)
+    if (held === undefined) return true
+    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
+    return (
+      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
+      (held.response === undefined
+        ? responseStart < 0
+        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.retain === message.retain &&
+      held.payloadLength === message.payloadLength
+    )
   }
 
   forwarded(packetId: number, release: Release): void {

@@ -1,8 +1,5 @@
 // One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
 // timers, and the one way to end.
-//
-//   AWAIT_CONNECT --CONNECT--> ADMITTING --verified--> DIALING --connected--> AWAIT_CONNACK --0x00--> RELAYING
-//        any state --refusal, fault, expiry, close--> CLOSED
 
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
@@ -12,34 +9,25 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { Backpressure } from './backpressure.ts'
-import { ClientToServer, hex } from './client-to-server.ts'
+import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
-import { Handshake } from './handshake.ts'
+import { Handshake, identityOf } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
-import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, Outcome, type SessionFault } from './outcome.ts'
+import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, hex, Outcome, type SessionFault } from './outcome.ts'
 import { PacketIds } from './packet-ids.ts'
 import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
 import { clientReader, serverReader } from './readers.ts'
 import { Recorder } from './recorder.ts'
+import { Renewal } from './renewal.ts'
+import { Rights } from './rights.ts'
 import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
+import { State } from './state.ts'
 import { Subscriptions } from './subscriptions.ts'
-
-export const State = {
-  AWAIT_CONNECT: 0,
-  ADMITTING: 1,
-  DIALING: 2,
-  AWAIT_CONNACK: 3,
-  RELAYING: 4,
-  CLOSED: 5,
-} as const
-export type State = (typeof State)[keyof typeof State]
 
 /** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
-/** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
-let nextRights = 1
 
 export class Session implements PeerEvents {
   readonly context: SessionContext
@@ -48,8 +36,8 @@ export class Session implements PeerEvents {
   readonly packetIds = new PacketIds()
   readonly subscriptions = new Subscriptions(this)
   readonly keepAlive = new KeepAlive()
+  readonly renewal = new Renewal(this)
   memory = new SessionState()
-  rights = 0
   /** Seconds; in force when the connection ends. */
   sessionExpiryInterval = 0
   authenticationMethod: string | undefined
@@ -63,11 +51,8 @@ export class Session implements PeerEvents {
   readonly #serverToClient: ServerToClient
   #state: State = State.AWAIT_CONNECT
   #server = new Outbox(NOWHERE)
-  #acl: Acl | undefined
-  #principal: Principal | undefined
+  readonly #rights: Rights
   #clientId = ''
-  #endsAtMs = Number.POSITIVE_INFINITY
-  #epoch = -1
   readonly #backpressure = new Backpressure()
   #expiryTimer: Timer | undefined
   /** Set when the agent sends no more, to the cause of the end that is to come. */
@@ -82,6 +67,7 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
+    this.#rights = new Rights(context)
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
     this.recorder = new Recorder(context.audit, context.tally, context.slots, {
@@ -102,11 +88,19 @@ export class Session implements PeerEvents {
   get relaying(): boolean {
     return this.#state === State.RELAYING
   }
+  /** The agent's packets are still read. */
+  get receiving(): boolean {
+    return this.#state === State.RELAYING && this.#leaving === undefined
+  }
   get acl(): Acl {
-    return this.#acl!
+    return this.#rights.acl!
   }
   get principal(): Principal | undefined {
-    return this.#principal
+    return this.#rights.principal
+  }
+  /** Number of the rights in force; see rights.ts. */
+  get rights(): number {
+    return this.#rights.serial
   }
   get clientId(): string {
     return this.#clientId
@@ -130,11 +124,10 @@ export class Session implements PeerEvents {
   }
 
   admitted(principal: Principal, clientId: string, authenticationMethod: string | undefined): void {
-    this.#principal = principal
     this.#clientId = clientId
     this.authenticationMethod = authenticationMethod
     this.#state = State.DIALING
-    this.bindRights()
+    this.#rights.use(principal)
   }
 
   dialed(server: Peer): void {
@@ -158,8 +151,7 @@ export class Session implements PeerEvents {
     this.keepAlive.start(settings.keepAliveS, now)
     this.#clientToServer.aliases.maximum = settings.aliasesToServer
     this.#serverToClient.aliases.maximum = settings.aliasesToClient
-    this.#endsAtMs = this.#principal!.endsAtMs
-    this.#expiryTimer = this.context.clock.after(Math.max(0, this.#endsAtMs - now), () => this.end('expired'))
+    this.#armExpiry(now)
     this.subscriptions.judgeAgain()
   }
 
@@ -171,35 +163,21 @@ export class Session implements PeerEvents {
 
   /** Between admission and CONNACK: the policy may have changed meanwhile. Judges the Will again if so. */
   refreshAdmitted(): Outcome {
-    if (this.#epoch === this.context.policyInForce.epoch) return Outcome.ALLOW
-    this.bindRights()
+    if (this.#rights.isCurrent) return Outcome.ALLOW
+    this.#rights.bind()
     return this.#handshake.judgeWill()
   }
 
-  bindRights(): void {
-    const { policyInForce } = this.context
-    const principal = this.#principal!
-    this.#acl = policyInForce.policy.bind(principal, this.context.bindOptionsOf(principal.issuer))
-    this.#epoch = policyInForce.epoch
-    this.rights = nextRights++
-    for (const problem of this.#acl.bindProblems) {
-      this.context.logger.warn(
-        { client_id: this.#clientId, problem },
-        'a rule does not apply to this principal',
-      )
-    }
+  /** See Rights. */
+  retainedExpiry(asked: number): number | undefined {
+    return this.#rights.retainedExpiry(asked)
   }
 
-  /**
-   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
-   *
-   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
-   * @returns the interval to set, or undefined to leave the message as it is
-   */
-  retainedExpiry(asked: number): number | undefined {
-    if (this.context.config.sessions.retainedExpiry === 'keep') return undefined
-    const leftS = Math.max(1, Math.floor((this.#endsAtMs - this.context.clock.now()) / 1000))
-    return asked >= 0 && asked <= leftS ? undefined : leftS
+  /** EXP-02: a fresh token of the same bearer; `applyRights` must follow. */
+  renewed(principal: Principal): void {
+    this.recorder.identify(identityOf(principal), this.#clientId)
+    this.#rights.use(principal)
+    this.#armExpiry(this.context.clock.now())
   }
 
   clientViolation(name: SessionFault): void {
@@ -290,11 +268,9 @@ export class Session implements PeerEvents {
 
   /** Applies the policy in force to this connection, if it is newer than the one last applied. */
   refreshRights(): void {
-    if (this.#state !== State.RELAYING || this.#epoch === this.context.policyInForce.epoch) return
-    this.bindRights()
-    const will = this.#handshake.judgeWill()
-    if (will !== Outcome.ALLOW) return this.end('will_denied')
-    this.subscriptions.judgeAgain()
+    if (this.#state !== State.RELAYING || this.#rights.isCurrent) return
+    this.#rights.bind()
+    this.applyRights()
   }
 
   /** A limit is reached: the connection ends before its first byte is read. */
@@ -370,12 +346,24 @@ export class Session implements PeerEvents {
   /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
   #current(): number {
     const now = this.context.clock.now()
-    if (now >= this.#endsAtMs) {
+    if (now >= this.#rights.endsAtMs) {
       this.end('expired')
       return -1
     }
-    if (this.#epoch !== this.context.policyInForce.epoch) this.refreshRights()
+    if (!this.#rights.isCurrent) this.refreshRights()
     return this.#state === State.RELAYING ? now : -1
+  }
+
+  /** Ends or takes away what the rights in force, which have just changed, no longer allow. */
+  applyRights(): void {
+    if (this.#handshake.judgeWill() !== Outcome.ALLOW) return this.end('will_denied')
+    this.subscriptions.judgeAgain()
+  }
+
+  #armExpiry(now: number): void {
+    this.#expiryTimer?.cancel()
+    const left = Math.max(0, this.#rights.endsAtMs - now)
+    this.#expiryTimer = this.context.clock.after(left, () => this.end('expired'))
   }
 
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {

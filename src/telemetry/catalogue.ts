@@ -17,6 +17,8 @@ export interface CatalogueSets {
   verdicts: readonly string[]
   /** Why a CONNECT is refused. */
   authFailures: readonly string[]
+  /** Why a fresh token for a connection is refused. */
+  renewalFailures: readonly string[]
   /** Faults of the wire reader. */
   faults: readonly string[]
   /** Why a session ended. */
@@ -53,7 +55,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['decision', '`allow` or `deny`'],
   [
     'reason',
-    'for an allow `allow` (`ok` for a CONNECT), else the name of the reason to deny; the same names as in the audit log',
+    'for an allow `allow` (`ok` for a CONNECT and a fresh token), else the name of the reason to deny; the same names as in the audit log',
   ],
   ['cause', 'why a session ended; the same names as in the audit log'],
   ['side', '`client` (agent) or `server` (broker): who sent it'],
@@ -86,6 +88,8 @@ export const POLICY_INFO = {
 export interface Catalogue {
   /** Row 0: accepted; row 1 + i: refused for `authFailures[i]`. */
   connects: Family
+  /** Row 0: accepted; row 1 + i: refused for `renewalFailures[i]`. */
+  renewals: Family
   /** Row i: `verdicts[i]`; so for the three below. */
   publishes: Family
   /** One count for each Topic Filter. */
@@ -128,6 +132,10 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     connects: counter('postern_connects_total', 'CONNECT packets decided.', decided, [
       ['allow', 'ok'],
       ...sets.authFailures.map((name) => ['deny', name]),
+    ]),
+    renewals: counter('postern_renewals_total', 'Fresh tokens for open connections decided.', decided, [
+      ['allow', 'ok'],
+      ...sets.renewalFailures.map((name) => ['deny', name]),
     ]),
     publishes: counter('postern_publishes_total', 'PUBLISH packets from agents decided.', decided, verdicts),
     subscribes: counter(

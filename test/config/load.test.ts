@@ -71,7 +71,7 @@ describe('defaults', () => {
           missingCeiling: 'none',
         },
       ],
-      token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'] },
+      token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'], topic: '$postern/token' },
       clientId: { binding: 'exact', separator: '-' },
       policy: { file: '/etc/postern/policy.yaml', userLayer: 'required' },
       denial: {

@@ -16,7 +16,7 @@ const TRIES = 5
 const WINDOW_MS = 60_000
 
 const SETTINGS: AuthenticatorConfig = {
-  token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'] },
+  token: { maxBytes: 8192, fromUsername: false, topic: undefined, methods: ['OAUTH2-JWT'] },
   clientId: { binding: 'exact', separator: '.' },
   limits: { failedTries: TRIES, failedTriesWindow: WINDOW_MS, failedTriesFrom: 'any' },
 }

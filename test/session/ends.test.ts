@@ -6,7 +6,7 @@ import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
 
 const WITH_WILL = { will: { topic: 'ok/will', payload: 'gone' } }
-const METHOD = [prop.authenticationMethod('OAUTH2-JWT'), prop.authenticationData('t')]
+const METHOD = [prop.authenticationMethod('OAUTH2-JWT')]
 /** DISCONNECT 0x00, as Postern says it. */
 const CLEAN = disconnect(0, [])
 
@@ -37,7 +37,7 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
     broker: disconnect(0x82, []),
   },
   client_fault: { by: (it) => it.fromClient(Buffer.of(0xf1, 0)), agent: 0x81 },
-  reauthentication_refused: {
+  renewal_refused: {
     by: (it) => it.fromClient(auth(0x19, METHOD)),
     options: { authenticationMethod: 'OAUTH2-JWT' },
     agent: 0x87,

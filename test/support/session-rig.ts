@@ -4,11 +4,18 @@ import { createHash } from 'node:crypto'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
-import type { SessionContext } from '../../src/session/context.ts'
-import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from '../../src/session/outcome.ts'
+import type { Renewed, SessionContext } from '../../src/session/context.ts'
+import {
+  CONNECT_REFUSALS,
+  END_CAUSES,
+  OUTCOME_NAMES,
+  RENEWAL_REFUSALS,
+  SESSION_FAULTS,
+} from '../../src/session/outcome.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
@@ -47,6 +54,8 @@ export interface RigOptions {
   audit?: RecordingAudit
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
+  /** What becomes of a fresh token; default: it is refused. */
+  renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -147,6 +156,9 @@ export class SessionRig {
         assigned: false,
         authenticationMethod: options.authenticationMethod,
       }),
+      renew: async (token) =>
+        options.renew?.(token.toString(), this) ?? { ok: false, reason: 'expired', detail: undefined },
+      tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
@@ -184,6 +196,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
     authFailures: Object.keys(CONNECT_REFUSALS),
+    renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
     issuers: [],
@@ -196,6 +209,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     deliveries: c.deliveries.first,
     wills: c.wills.first,
     connect: (reason) => row(c.connects, reason),
+    renewal: (reason) => row(c.renewals, reason),
     ended: (cause) => row(c.sessionsEnded, cause),
     clientFaults: c.protocolErrors.first,
     serverFaults: c.protocolErrors.first + FAULTS.length + SESSION_FAULTS.length,

@@ -10,6 +10,7 @@ import { PacketType } from '../../src/wire/control-packet.ts'
 const SETS = {
   verdicts: OUTCOME_NAMES,
   authFailures: ['expired', 'bad_signature'],
+  renewalFailures: ['expired'],
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],
   issuers: ['https://one.example', 'https://two.example'],

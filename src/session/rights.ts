@@ -1,0 +1,61 @@
+// What one connection may do at this moment: who it belongs to, the rules that follow, and until when. Replaced as a
+// whole by a new policy or a renewed token; nothing in here is a cache that could be out of date unnoticed.
+
+import type { Principal } from '../identity/principal.ts'
+import type { Acl } from '../policy/acl.ts'
+import type { SessionContext } from './context.ts'
+
+/** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
+let nextSerial = 1
+
+export class Rights {
+  principal: Principal | undefined
+  /** There once a principal is. */
+  acl: Acl | undefined
+  /** Grows with every change; 0 before the first. */
+  serial = 0
+  /** Milliseconds since the epoch: no packet passes at or after this. */
+  endsAtMs = Number.POSITIVE_INFINITY
+  readonly #context: SessionContext
+  #epoch = -1
+
+  constructor(context: SessionContext) {
+    this.#context = context
+  }
+
+  /** false: a newer policy is in force than the one that was applied. */
+  get isCurrent(): boolean {
+    return this.#epoch === this.#context.policyInForce.epoch
+  }
+
+  /** Takes the principal of a token that was just verified. */
+  use(principal: Principal): void {
+    this.principal = principal
+    this.endsAtMs = principal.endsAtMs
+    this.bind()
+  }
+
+  /** Applies the policy in force. */
+  bind(): void {
+    const { policyInForce, logger } = this.#context
+    const principal = this.principal!
+    this.acl = policyInForce.policy.bind(principal, this.#context.bindOptionsOf(principal.issuer))
+    this.#epoch = policyInForce.epoch
+    this.serial = nextSerial++
+    for (const problem of this.acl.bindProblems) {
+      logger.warn({ client_id: principal.clientId, problem }, 'a rule does not apply to this principal')
+    }
+  }
+
+  /**
+   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
+   *
+   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
+   * @returns the interval to set, or undefined to leave the message as it is
+   */
+  retainedExpiry(asked: number): number | undefined {
+    if (this.#context.config.sessions.retainedExpiry === 'keep') return undefined
+    const leftS = Math.max(1, Math.floor((this.endsAtMs - this.#context.clock.now()) / 1000))
+    return asked >= 0 && asked <= leftS ? undefined : leftS
+  }
+}
