@@ -7,6 +7,7 @@ import { auditCommand } from './audit.ts'
 import { checkCommand } from './check.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { explainCommand } from './explain.ts'
+import { revokeCommand } from './revoke.ts'
 import { runCommand } from './run.ts'
 import { tokenCommand } from './token.ts'
 import { version } from './version.ts'
@@ -21,6 +22,7 @@ const program = new Command('postern')
   .addCommand(runCommand())
   .addCommand(checkCommand())
   .addCommand(explainCommand())
+  .addCommand(revokeCommand())
   .addCommand(auditCommand())
   .addCommand(tokenCommand())
   .addHelpText(

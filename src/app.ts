@@ -15,7 +15,10 @@ import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
 import { loadPolicy } from './policy/document.ts'
-import type { BindOptions, Policy } from './policy/policy.ts'
+import type { Policy } from './policy/policy.ts'
+import { SOURCES } from './revocation/revocations.ts'
+import { RevocationService } from './revocation/service.ts'
+import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import {
   CONNECT_REFUSALS,
@@ -24,12 +27,12 @@ import {
   RENEWAL_REFUSALS,
   SESSION_FAULTS,
 } from './session/outcome.ts'
-import type { SessionSlots } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
+import { slotsIn } from './session/slots.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
 import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
-import { DecisionTimes } from './telemetry/decision-times.ts'
+import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
@@ -77,6 +80,8 @@ export class App {
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
   #audit!: AuditLog
+  #revocation: RevocationService | undefined
+  readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
@@ -96,6 +101,7 @@ export class App {
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
       authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
+      revocationSources: SOURCES,
       renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
       faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
       endCauses: Object.keys(END_CAUSES),
@@ -157,6 +163,12 @@ export class App {
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     })
     await this.#openAudit(policy.version)
+    this.#revocation = await RevocationService.open(config, {
+      clock: this.#clock,
+      audit: this.#audit,
+      count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
+      observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -182,6 +194,7 @@ export class App {
     return this.#reloadInTurn(async () => {
       await this.#reloadPolicy()
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+      if (this.config.revocation !== undefined) await this.#reloadRevocation()
     })
   }
 
@@ -206,6 +219,7 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#revocation?.close()
     await this.#audit?.close()
   }
 
@@ -219,11 +233,12 @@ export class App {
       clock: this.#clock,
       audit: this.#audit,
       tally: this.tally,
-      slots: this.#slots(),
+      slots: slotsIn(this.#catalogue),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+      revocations: this.#revocation!.revocations,
       dial: (events) =>
         dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
           this.#onPanic(error)
@@ -233,28 +248,6 @@ export class App {
       policyInForce: { policy, epoch: 1 },
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
-    }
-  }
-
-  #slots(): SessionSlots {
-    const c = this.#catalogue
-    const connects = new Map(c.connects.rows.map(([, reason], i) => [reason, c.connects.first + i]))
-    const ended = new Map(c.sessionsEnded.rows.map(([cause], i) => [cause, c.sessionsEnded.first + i]))
-    const renewals = new Map(c.renewals.rows.map(([, reason], i) => [reason, c.renewals.first + i]))
-    const faults = FAULTS.length + SESSION_FAULTS.length
-    return {
-      publishes: c.publishes.first,
-      subscribes: c.subscribes.first,
-      deliveries: c.deliveries.first,
-      wills: c.wills.first,
-      connect: (reason) => connects.get(reason)!,
-      renewal: (reason) => renewals.get(reason)!,
-      ended: (cause) => ended.get(cause)!,
-      clientFaults: c.protocolErrors.first,
-      serverFaults: c.protocolErrors.first + faults,
-      packets: c.packets.first,
-      bytes: c.bytes.first,
-      connections: c.connections.first,
     }
   }
 
@@ -290,20 +283,30 @@ export class App {
     metrics.policyInfo(() => this.#context.policyInForce.policy.version)
     metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
+    metrics.revocationTimes(this.#revocationTimes)
+    metrics.gauge(c.revocationMarks, () => this.#revocation!.revocations.size)
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
-    this.#admin = new AdminServer({ address: admin.address, metrics, checks: this.#checks })
+    this.#admin = new AdminServer({
+      address: admin.address,
+      metrics,
+      checks: this.#checks,
+      routes: this.#revocation!.routes,
+    })
     await this.#admin.listen()
     this.logger.info({ address: this.adminUrl }, 'admin endpoints')
   }
 
   async #watch(): Promise<void> {
-    const { policy, issuers } = this.config
+    const { policy, issuers, revocation } = this.config
     const watch = async (file: string, reload: () => Promise<void>): Promise<void> => {
       const stop = await watchFile(file, this.#clock, () => void this.#reloadInTurn(reload))
       this.#stopWatching.push(stop)
     }
     await watch(policy.file, () => this.#reloadPolicy())
+    for (const file of [revocation?.secretFile, revocation?.listFile]) {
+      if (file !== undefined) await watch(file, () => this.#reloadRevocation())
+    }
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
     }
@@ -340,8 +343,19 @@ export class App {
     }
   }
 
+  async #reloadRevocation(): Promise<void> {
+    const { secretFile, listFile } = this.config.revocation!
+    const source = listFile ?? secretFile ?? ''
+    try {
+      await this.#revocation!.load()
+      this.#reloaded('revocation', 'ok', source)
+    } catch (error) {
+      this.#reloaded('revocation', 'failed', source, error)
+    }
+  }
+
   #reloaded(
-    what: 'policy' | 'keys',
+    what: 'policy' | 'keys' | 'revocation',
     result: 'ok' | 'failed',
     source: string,
     error?: unknown,
@@ -373,20 +387,4 @@ export class App {
   #onPanic(error: unknown): void {
     this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
-}
-
-/** How a policy is bound to principals of each issuer. */
-export function bindOptionsOf(config: Config): ReadonlyMap<string, BindOptions> {
-  const { denial, policy, issuers } = config
-  return new Map(
-    issuers.map(({ issuer, missingCeiling }) => [
-      issuer,
-      {
-        userLayer: policy.userLayer,
-        missingCeiling,
-        qosAboveLimit: denial.qosAboveLimit,
-        overlappingDeny: denial.overlappingDeny,
-      },
-    ]),
-  )
 }

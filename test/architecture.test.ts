@@ -18,6 +18,9 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/audit/': ['src/errors.ts', 'src/clock.ts'],
   'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
+  'src/revocation/': [
+    ...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/strict-json.ts'],
+  ],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -34,7 +37,7 @@ const LAYERS: Record<string, readonly string[]> = {
   ],
   'src/app.ts': [
     ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
-    ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/session/', 'src/net/'],
+    ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/revocation/', 'src/session/', 'src/net/'],
   ],
   'src/dev/': ['src/errors.ts', 'src/clock.ts'],
   'cmd/': ['src/'],
@@ -47,6 +50,12 @@ const TYPES: Record<string, readonly string[]> = {
   'src/identity/': ['src/config/config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
+  'src/revocation/': [
+    'src/config/config.ts',
+    'src/audit/event.ts',
+    'src/identity/',
+    'src/telemetry/admin.ts',
+  ],
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
   'src/net/': ['src/config/config.ts', 'src/telemetry/logger.ts'],
 }
@@ -68,6 +77,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:crypto': [
     'src/identity/',
     'src/audit/',
+    'src/revocation/',
     'src/session/',
     'src/net/',
     'src/app.ts',
@@ -83,7 +93,15 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/dev/',
     'cmd/',
   ],
-  'node:fs/promises': ['src/file-watch.ts', 'src/identity/', 'src/audit/', 'src/app.ts', 'src/dev/', 'cmd/'],
+  'node:fs/promises': [
+    'src/file-watch.ts',
+    'src/identity/',
+    'src/audit/',
+    'src/revocation/',
+    'src/app.ts',
+    'src/dev/',
+    'cmd/',
+  ],
   'node:http': ['src/telemetry/admin.ts', 'src/dev/'],
   'node:net': [
     'src/socket-file.ts',
@@ -94,7 +112,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
-  'node:path': ['src/file-watch.ts', 'src/audit/', 'src/config/', 'src/dev/', 'cmd/'],
+  'node:path': ['src/file-watch.ts', 'src/audit/', 'src/revocation/', 'src/config/', 'src/dev/', 'cmd/'],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
   'node:url': ['cmd/'],

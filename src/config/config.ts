@@ -123,6 +123,21 @@ export interface Config {
     maxPending: number
     payloadDigest: 'sha256' | 'none'
   }
+  /** undefined: nobody can be revoked. */
+  revocation:
+    | {
+        /** Where marks and disabled identities are kept. */
+        file: string
+        /** Bearer secret of `POST /revocations` on the admin listener; undefined: no such call. */
+        secretFile: string | undefined
+        /** JSON list of subjects that are kept out while they stand in it. */
+        listFile: string | undefined
+        /** Tokens issued up to this long after a revocation are refused too. */
+        margin: number
+        /** `suppress`: the broker gets DISCONNECT 0x00 with Session Expiry 0; `publish`: it sees the connection close. */
+        will: 'suppress' | 'publish'
+      }
+    | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

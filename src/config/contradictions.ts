@@ -42,6 +42,7 @@ export function findContradictions(
     ...fileContradictions(config, file),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
+    ...revocationContradictions(config, file),
   ]
 }
 
@@ -266,6 +267,30 @@ function* limitContradictions({ limits, token }: PartialConfig): Iterable<Contra
         '`packetBytes` bounds every packet, so it is at least `connectBytes`: raise it, or lower the other.',
     }
   }
+}
+
+function* revocationContradictions(config: PartialConfig, file: string): Iterable<Contradiction> {
+  const { revocation } = config
+  if (typeof revocation !== 'object') return
+  if (revocation.secretFile !== undefined && typeof config.admin !== 'object') {
+    yield {
+      path: ['revocation', 'secretFile'],
+      others: [['admin']],
+      message: 'The call it is for needs the admin listener: write `admin`, or remove it.',
+    }
+  }
+  if (config.audit !== undefined && isSameFile(revocation.file, config.audit.file, file)) {
+    yield {
+      path: ['revocation', 'file'],
+      others: [['audit', 'file']],
+      message: 'This is `audit.file`: give the revocations a file of their own.',
+    }
+  }
+}
+
+function isSameFile(a: string, b: string, file: string): boolean {
+  const [one, other] = [a, b].map((path) => normalize(isAbsolute(path) ? path : join(file, '..', path)))
+  return one === other
 }
 
 function checkUrl(text: string): string | undefined {

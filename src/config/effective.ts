@@ -8,7 +8,7 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow'],
+  ...['flushInterval', 'failedTriesWindow', 'margin'],
 ])
 const SIZES = new Set([
   ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],
@@ -22,6 +22,7 @@ export function describeConfig(config: Config): string {
     upstream: { ...upstream, password: upstream.password === undefined ? undefined : SECRET_MARK },
     token: { ...config.token, topic: config.token.topic ?? 'off' },
     clientId: clientId(config),
+    revocation: config.revocation ?? 'off',
     admin: config.admin ?? 'off',
   }
   return stringify(shown, written, { lineWidth: 0, aliasDuplicateObjects: false })

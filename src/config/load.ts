@@ -209,7 +209,7 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
-  const { audience, upstream, admin } = file
+  const { audience, upstream, admin, revocation } = file
   return {
     instance: file.instance,
     listeners: file.listeners.map(({ name, address }) => ({ name: name ?? formatAddress(address), address })),
@@ -236,8 +236,21 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     denial: file.denial,
     sessions: file.sessions,
     audit: { ...file.audit, file: inDirectory(file.audit.file) },
+    revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function inPlace(
+  { file, secretFile, listFile, ...settings }: Exclude<FileConfig['revocation'], string | false>,
+  inDirectory: (path: string) => string,
+): Config['revocation'] {
+  return {
+    file: inDirectory(file),
+    secretFile: secretFile && inDirectory(secretFile),
+    listFile: listFile && inDirectory(listFile),
+    ...settings,
   }
 }

@@ -18,6 +18,8 @@ export interface Principal extends Subject {
   /** SHA-256 of the compact token, hex. */
   tokenDigest: string
   keyId: string | undefined
+  /** Thumbprint of the key that the token is bound to (`cnf`), base64url of SHA-256; undefined: a bearer token. */
+  boundKey?: string | undefined
   /** `client_id` of the token, when present. */
   oauthClientId: string | undefined
   issuedAtMs: number

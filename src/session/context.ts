@@ -57,6 +57,13 @@ export type Renewed =
 /** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
 export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
 
+/** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
+export interface Standing {
+  /** Takes a connection in, or its renewed principal; or says why it is barred. */
+  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | undefined
+  leave(who: { revoke(): void }): void
+}
+
 export interface SessionContext {
   readonly config: Config
   readonly clock: Clock
@@ -66,6 +73,7 @@ export interface SessionContext {
   readonly logger: Logger
   readonly admit: Admit
   readonly renew: Renew
+  readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined
   readonly dial: Dial

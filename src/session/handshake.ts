@@ -98,6 +98,8 @@ export class Handshake {
     const { principal } = admission
     recorder.identify(identityOf(principal), admission.clientId)
     if (context.draining) return this.refuse('shutting_down')
+    const bar = context.revocations.enter(session, principal)
+    if (bar !== undefined) return this.refuse(bar)
     this.#assigned = admission.assigned
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
@@ -226,6 +228,14 @@ export class Handshake {
     if (fault === Fault.PROTOCOL_VERSION_3) towardsClient.peer.write(CONNACK_V3_UNACCEPTABLE_VERSION)
     const answer = isConnect && fault !== Fault.PROTOCOL_VERSION_3 ? reasonCode : -1
     this.#refuse('malformed_connect', answer, undefined, name)
+  }
+
+  /** Nobody stays who is revoked on the way in; a Will that the broker has already is taken back. */
+  revoke(): void {
+    const { state, towardsServer } = this.#session
+    if (state === State.AWAIT_CONNACK)
+      towardsServer.send(disconnect(ReasonCode.SUCCESS, { sessionExpiryInterval: 0 }))
+    this.refuse('revoked')
   }
 
   serverFault(name: string): void {

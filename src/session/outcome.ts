@@ -66,7 +66,8 @@ export function answerTo(qos: number): number {
 
 /**
  * Why a session ended. `client` is the Reason Code of the DISCONNECT that the agent gets (-1: none), `server` what the
- * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not.
+ * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not,
+ * `discard` also ends the MQTT session.
  * design.md 3.5.
  */
 export const END_CAUSES = {
@@ -82,9 +83,11 @@ export const END_CAUSES = {
   delivery_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   /** A new policy denies the Will: only ending the session keeps the broker from publishing it. */
   will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
+  /** Cut by hand or by an event: by `revocation.will` the Will is not sent, and session and queue go. */
+  revoked: { client: ReasonCode.ADMINISTRATIVE_ACTION, server: 'discard' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
-} as const satisfies Record<string, { client: number; server: 'close' | 'clean' }>
+} as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' }>
 export type EndCause = keyof typeof END_CAUSES
 
 /** Violations that only the session can see, beside the reader's FAULTS. Indexed after those. */
@@ -116,6 +119,9 @@ export const CONNECT_REFUSALS = {
   closed_before_connack: -1,
   malformed_connect: -1,
   will_denied: ReasonCode.NOT_AUTHORIZED,
+  /** The token was issued before its bearer was revoked, or that happened while it was verified (REV-18). */
+  revoked: ReasonCode.NOT_AUTHORIZED,
+  disabled: ReasonCode.NOT_AUTHORIZED,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   refused_by_broker: -1,
   too_many_connections: ReasonCode.SERVER_BUSY,
@@ -126,7 +132,7 @@ export const CONNECT_REFUSALS = {
 export type ConnectRefusal = keyof typeof CONNECT_REFUSALS
 
 /** Reasons for a refused renewal that are not failures of authentication. */
-export const RENEWAL_REFUSALS = ['renewal_in_progress', 'audit_unavailable'] as const
+export const RENEWAL_REFUSALS = ['renewal_in_progress', 'audit_unavailable', 'revoked', 'disabled'] as const
 
 /** A Reason Code in the words of records: `0x87`. */
 export function hex(code: number): string {

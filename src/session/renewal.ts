@@ -115,6 +115,8 @@ export class Renewal {
     if (!session.receiving) return
     if (!renewed.ok) return this.#failed(renewed.reason, renewed.detail, way)
     if (!session.recorder.accepting) return this.#failed('audit_unavailable', undefined, way)
+    const bar = session.context.revocations.enter(session, renewed.principal)
+    if (bar !== undefined) return this.#failed(bar, undefined, way)
     session.renewed(renewed.principal)
     const effect = way.by === 'auth' ? `auth ${hex(0)}` : way.qos === 0 ? 'taken' : `ack ${hex(0)}`
     session.recorder.renewal('ok', effect, way.by)

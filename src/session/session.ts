@@ -98,7 +98,6 @@ export class Session implements PeerEvents {
   get principal(): Principal | undefined {
     return this.#rights.principal
   }
-  /** Number of the rights in force; see rights.ts. */
   get rights(): number {
     return this.#rights.serial
   }
@@ -168,7 +167,6 @@ export class Session implements PeerEvents {
     return this.#handshake.judgeWill()
   }
 
-  /** See Rights. */
   retainedExpiry(asked: number): number | undefined {
     return this.#rights.retainedExpiry(asked)
   }
@@ -278,6 +276,12 @@ export class Session implements PeerEvents {
     this.#handshake.refuse('too_many_connections')
   }
 
+  /** Nothing of this agent passes from here on, in either direction (REV-01). */
+  revoke(): void {
+    if (this.#state === State.RELAYING) this.end('revoked')
+    else if (this.#state !== State.CLOSED) this.#handshake.revoke()
+  }
+
   /** SIGTERM: the agent is told, the broker sees the connection close. */
   shutDown(): void {
     if (this.#state === State.RELAYING) this.end('shutdown')
@@ -309,6 +313,11 @@ export class Session implements PeerEvents {
     const row = END_CAUSES[why]
     const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
     const client = this.towardsClient
+    const server = this.#server
+    const { revocation } = this.context.config
+    const toServer = why === 'revoked' && revocation?.will === 'publish' ? 'close' : row.server
+    // What waits to be sent would reach its receiver after the cut.
+    const stuck = why === 'revoked' ? [client.peer, server.peer].filter((peer) => peer.backlog > 0) : []
     let effect = 'closed'
     this.#clientToServer.abandon()
     if (code >= 0 && client.atBoundary) {
@@ -317,9 +326,13 @@ export class Session implements PeerEvents {
     }
     // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
     client.peer.end()
-    const server = this.#server
-    if (row.server === 'clean' && server.atBoundary) server.send(disconnect(ReasonCode.SUCCESS))
+    if (toServer !== 'close' && server.atBoundary) {
+      const discard = toServer === 'discard' ? { sessionExpiryInterval: 0 } : {}
+      server.send(disconnect(ReasonCode.SUCCESS, discard))
+      if (toServer === 'discard') this.sessionExpiryInterval = 0
+    }
     server.peer.end()
+    for (const peer of stuck) peer.destroy()
     this.recorder.ended(why, effect, options.detail)
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
@@ -332,6 +345,7 @@ export class Session implements PeerEvents {
     this.#expiryTimer?.cancel()
     this.#leaveTimer?.cancel()
     this.#handshake.cancelTimers()
+    this.context.revocations.leave(this)
     const { peer } = this.towardsClient
     const server = this.#server.peer
     this.context.clock.after(LINGER_MS, () => {

@@ -23,6 +23,8 @@ export interface CatalogueSets {
   faults: readonly string[]
   /** Why a session ended. */
   endCauses: readonly string[]
+  /** Ways by which a revocation comes in. */
+  revocationSources: readonly string[]
   /** Configured issuers. */
   issuers: readonly string[]
 }
@@ -47,8 +49,9 @@ export const PACKET_TYPES = [
   'disconnect',
   'auth',
 ] as const
-export const RELOADS = ['policy', 'keys'] as const
+export const RELOADS = ['policy', 'keys', 'revocation'] as const
 export const RESULTS = ['ok', 'failed'] as const
+export const REVOCATION_RESULTS = ['done', 'refused'] as const
 
 /** What each label may hold, for docs/metrics.md. */
 export const LABELS: ReadonlyMap<string, string> = new Map([
@@ -62,8 +65,9 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['fault', 'name of the fault that the packet reader found'],
   ['direction', '`client_to_server` or `server_to_client`'],
   ['type', 'MQTT Control Packet type in lower case'],
-  ['result', '`ok` or `failed`; for audit records `written` or `lost`'],
-  ['what', '`policy` or `keys`'],
+  ['result', '`ok` or `failed`; for audit records `written` or `lost`, for revocations `done` or `refused`'],
+  ['what', '`policy`, `keys` or `revocation` (secret and list)'],
+  ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
   ['version', 'of Postern, or digest of the policy in force'],
@@ -74,6 +78,10 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
 export const HISTOGRAM = {
   name: 'postern_decision_seconds',
   help: 'Time to decide on one packet: the time for a chunk, shared by the packets decided in it.',
+} as const
+export const REVOCATION_HISTOGRAM = {
+  name: 'postern_revocation_seconds',
+  help: 'Time from what caused a revocation (the event, or the call) until the last connection was cut.',
 } as const
 export const BUILD_INFO = {
   name: 'postern_build_info',
@@ -109,6 +117,8 @@ export interface Catalogue {
   auditWriteErrors: Family
   /** Rows: ok, failed. */
   keyFetches: Family
+  /** Row 2 * source index, plus 1 when it was refused. */
+  revocations: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -117,6 +127,7 @@ export interface Catalogue {
   /** Row i: `issuers[i]`; NaN before the first set. */
   keySetAge: GaugeSpec
   policyLoaded: GaugeSpec
+  revocationMarks: GaugeSpec
   ready: GaugeSpec
 }
 
@@ -188,6 +199,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['result'],
       RESULTS.map((result) => [result]),
     ),
+    revocations: counter(
+      'postern_revocations_total',
+      'Revocations asked for.',
+      ['source', 'result'],
+      pairs(sets.revocationSources, REVOCATION_RESULTS),
+    ),
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',
@@ -215,6 +232,7 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'postern_policy_loaded_timestamp_seconds',
       'When the policy in force was loaded (Unix time).',
     ),
+    revocationMarks: gauge('postern_revocation_marks', 'Revocations that keep tokens out at the moment.'),
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }
 }

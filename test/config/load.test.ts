@@ -89,6 +89,7 @@ describe('defaults', () => {
         maxPending: 16_777_216,
         payloadDigest: 'sha256',
       },
+      revocation: undefined,
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },
       limits: {
         connections: 10_000,

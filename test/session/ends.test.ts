@@ -54,6 +54,11 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
     agent: 0x87,
   },
   will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
+  revoked: {
+    by: (it) => it.session.revoke(),
+    agent: 0x98,
+    broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
+  },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
   internal_error: { by: (it) => it.session.end('internal_error'), agent: 0x80 },
 }

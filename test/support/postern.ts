@@ -21,6 +21,8 @@ export interface PosternOptions {
   /** Whose tokens are accepted; default: an identity provider of its own. */
   idp?: TestIssuer
   clock?: TravelClock
+  /** Further files beside the configuration, by name. */
+  files?: Readonly<Record<string, string>>
 }
 
 export interface TestPostern {
@@ -48,6 +50,7 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
   const policyFile = join(directory, 'policy.yaml')
   const auditFile = join(directory, 'audit.jsonl')
   await writeFile(policyFile, options.policy)
+  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(directory, name), text)
   await writeFile(join(directory, 'jwks.json'), JSON.stringify(issuer.dev.publicJwks()))
   const file = {
     listeners: [{ name: 'agents', address: '127.0.0.1:0' }],

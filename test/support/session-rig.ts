@@ -19,6 +19,7 @@ import {
 import type { PeerEvents } from '../../src/session/ports.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
+import { slotsIn as slotsFrom } from '../../src/session/slots.ts'
 import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
 import { Tally } from '../../src/telemetry/tally.ts'
 import { FAULTS } from '../../src/wire/fault.ts'
@@ -54,6 +55,7 @@ export interface RigOptions {
   audit?: RecordingAudit
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
+  revocations?: SessionContext['revocations']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
@@ -164,6 +166,7 @@ export class SessionRig {
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },
+      revocations: options.revocations ?? { enter: () => undefined, leave: () => {} },
       memory: options.memory ?? new SessionMemory(this.clock, 100),
       bindOptionsOf: () => ({
         userLayer: config.policy.userLayer,
@@ -195,28 +198,14 @@ function configFrom(sections: Record<string, unknown> = {}): Config {
 function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
-    authFailures: Object.keys(CONNECT_REFUSALS),
+    authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    revocationSources: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
     issuers: [],
   })
-  const row = (family: { first: number; rows: readonly (readonly string[])[] }, name: string): number =>
-    family.first + family.rows.findIndex((labels) => labels.at(-1) === name)
-  return {
-    publishes: c.publishes.first,
-    subscribes: c.subscribes.first,
-    deliveries: c.deliveries.first,
-    wills: c.wills.first,
-    connect: (reason) => row(c.connects, reason),
-    renewal: (reason) => row(c.renewals, reason),
-    ended: (cause) => row(c.sessionsEnded, cause),
-    clientFaults: c.protocolErrors.first,
-    serverFaults: c.protocolErrors.first + FAULTS.length + SESSION_FAULTS.length,
-    packets: c.packets.first,
-    bytes: c.bytes.first,
-    connections: c.connections.first,
-  }
+  return slotsFrom(c)
 }
 
 function principal(endsAtMs: number, delegated: boolean): Principal {

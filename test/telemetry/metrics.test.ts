@@ -11,6 +11,7 @@ const SETS = {
   verdicts: OUTCOME_NAMES,
   authFailures: ['expired', 'bad_signature'],
   renewalFailures: ['expired'],
+  revocationSources: ['admin'],
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],
   issuers: ['https://one.example', 'https://two.example'],
