@@ -170,13 +170,6 @@ function* issuerContradictions(
       message: `Only \`mapping: self\` reads this: remove it, or the token’s own human would seem to be replaced.`,
     }
   }
-  if (issuer.mapping === 'client' && !issuer.requireClientId) {
-    yield {
-      path: at('requireClientId'),
-      others: [at('mapping')],
-      message: 'Under `mapping: client` the agent is `client_id`: write `true`, or remove the key.',
-    }
-  }
   if (issuer.maxLifetime < issuer.leeway) {
     yield {
       path: at('maxLifetime'),

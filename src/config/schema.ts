@@ -81,7 +81,9 @@ const issuer = section({
     userId: text('a claim name')
       .optional()
       .describe('Claim with the human’s short name. Absent: by `mapping`.'),
-    tenant: text('a claim name').optional().describe('Claim with the tenant. Absent: no tenants.'),
+    tenant: text('a claim name')
+      .optional()
+      .describe('Claim with the tenant. Absent: `org_id`, if the token has it.'),
     attributes: textMap('attribute names with the claims they come from', (key) => {
       if (BUILT_IN_ATTRIBUTES.has(key))
         return `\`${key}\` is set by Postern itself: choose another attribute name.`
@@ -245,7 +247,7 @@ export const configSchema = section({
     userProperties: count(256, 0, 65_535).describe('User Properties in one packet.'),
     topicAliases: count(64, 0, 65_535).describe('Topic Aliases per direction of one connection.'),
     failedTries: count(20, 1, 1_000_000).describe(
-      'Refused CONNECTs per peer address, and per `sub`, in the window.',
+      'Refused CONNECTs per remote address, and per bearer of a token whose signature held, in the window.',
     ),
     failedTriesWindow: duration('60s', '1s', '24h').describe('The window of `failedTries`.'),
     failedTriesFrom: choice(['remote', 'any'])

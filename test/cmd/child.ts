@@ -16,6 +16,8 @@ export interface ChildOptions {
   cwd?: string
   /** Standard input. */
   input?: string
+  /** Close standard output at its first bytes, as `head -1` does. */
+  readsLittle?: boolean
 }
 
 export interface Ended {
@@ -31,6 +33,7 @@ export async function postern(args: readonly string[], options: ChildOptions = {
   let stderr = ''
   child.stdout!.setEncoding('utf8').on('data', (text) => {
     stdout += text
+    if (options.readsLittle) child.stdout!.destroy()
   })
   child.stderr!.setEncoding('utf8').on('data', (text) => {
     stderr += text

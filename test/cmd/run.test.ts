@@ -96,6 +96,14 @@ function records(): AuditRecord[] {
   return lines.map((line) => JSON.parse(line) as AuditRecord)
 }
 
+it('takes the tokens that `postern token sign` makes', async () => {
+  const args = ['token', 'sign', '--keys', workspace.path('keys'), '--agent', 'scout', '--user', 'alice']
+  const { stdout } = await postern(args)
+  const [code, client] = await tryConnect('scout', stdout.trimEnd())
+  expect(code).toBe(0)
+  client.destroy()
+})
+
 describe('a changed policy', () => {
   it.each([
     ['written in place', (text: string) => workspace.write('policy.yaml', text)],

@@ -1,5 +1,5 @@
 // A directory as a newcomer makes it: development keys, a policy, a configuration.
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
@@ -28,8 +28,7 @@ export class Workspace {
   /** @param changes keys over the defaults, as in a configuration file */
   static async create(changes: Record<string, unknown> = {}, policy = POLICY): Promise<Workspace> {
     const workspace = new Workspace(await DevIssuer.generate(systemClock))
-    mkdirSync(workspace.path('keys'))
-    workspace.write('keys/jwks.json', JSON.stringify(workspace.issuer.publicJwks()))
+    await workspace.issuer.save(workspace.path('keys'))
     workspace.write('policy.yaml', policy)
     workspace.configure(changes)
     return workspace
