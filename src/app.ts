@@ -1,21 +1,20 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
-import { hash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { AuditLog } from './audit/audit-log.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
-import { PosternError, type Problem } from './errors.ts'
+import type { Problem } from './errors.ts'
 import { watchFile } from './file-watch.ts'
 import { AUTH_FAILURES } from './identity/auth-failure.ts'
 import { Authenticator } from './identity/authenticator.ts'
-import { openIssuers } from './identity/issuers.ts'
+import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
-import { loadPolicy } from './policy/document.ts'
 import type { Policy } from './policy/policy.ts'
+import { PolicyError, readPolicy } from './policy-file.ts'
+import { EVENT_NAMES } from './revocation/event-mapping.ts'
 import { SOURCES } from './revocation/revocations.ts'
 import { RevocationService } from './revocation/service.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
@@ -40,27 +39,6 @@ import { FAULTS } from './wire/fault.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
-
-/** A policy file that cannot be used: `problems` says all that is wrong with it. */
-export class PolicyError extends PosternError {
-  readonly problems: readonly Problem[]
-  constructor(file: string, problems: readonly Problem[]) {
-    super('ERR_POLICY', 'internal', `${file} is not a usable policy`)
-    this.problems = problems
-  }
-}
-
-/** @throws PolicyError; PosternError ERR_POLICY_FILE when it cannot be read */
-export async function readPolicy(file: string): Promise<Policy> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new PosternError('ERR_POLICY_FILE', 'internal', `cannot read the policy: ${cause.message}`, {
-      cause,
-    })
-  })
-  const loaded = loadPolicy(text, file, (canonical) => hash('sha256', canonical))
-  if ('problems' in loaded) throw new PolicyError(file, loaded.problems)
-  return loaded.policy
-}
 
 export interface AppOptions {
   clock?: Clock
@@ -102,6 +80,8 @@ export class App {
       verdicts: OUTCOME_NAMES,
       authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
       revocationSources: SOURCES,
+      securityEvents: EVENT_NAMES,
+      eventStreams: (config.revocation?.events ?? []).map(({ name }) => name),
       renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
       faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
       endCauses: Object.keys(END_CAUSES),
@@ -115,6 +95,7 @@ export class App {
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
+      { name: 'events', ok: () => this.#eventsHeard() },
       { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
@@ -158,16 +139,21 @@ export class App {
     // Before anything is read, so that no change is missed while key servers are waited for.
     await this.#watch()
     const policy = await readPolicy(config.policy.file)
-    this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
+    const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
-    })
+    }
+    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
     await this.#openAudit(policy.version)
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
+      countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
+      onKeysLoaded,
+      onPollFailure: (stream, reason) =>
+        logger.warn({ stream, reason }, 'security events could not be polled'),
     })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
@@ -181,6 +167,7 @@ export class App {
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
     }
     this.#upstream.start()
+    this.#revocation.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
@@ -285,6 +272,10 @@ export class App {
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
     metrics.revocationTimes(this.#revocationTimes)
     metrics.gauge(c.revocationMarks, () => this.#revocation!.revocations.size)
+    const ageOf = (at = Number.NaN): number => (this.#clock.now() - at) / 1000
+    const { streams } = this.#revocation!
+    metrics.gauge(c.eventContactAge, (row) => ageOf(streams[row]!.lastContactMs))
+    metrics.gauge(c.eventVerificationAge, (row) => ageOf(streams[row]!.lastVerificationMs))
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
     this.#admin = new AdminServer({
@@ -304,7 +295,8 @@ export class App {
       this.#stopWatching.push(stop)
     }
     await watch(policy.file, () => this.#reloadPolicy())
-    for (const file of [revocation?.secretFile, revocation?.listFile]) {
+    const secrets = revocation?.events.map((stream) => stream.secretFile) ?? []
+    for (const file of [revocation?.secretFile, revocation?.listFile, ...secrets]) {
       if (file !== undefined) await watch(file, () => this.#reloadRevocation())
     }
     for (const [i, { jwks }] of issuers.entries()) {
@@ -376,6 +368,11 @@ export class App {
         { what, source, err: error, problems },
         'reload failed; the former one stays in force',
       )
+  }
+
+  #eventsHeard(): true | string {
+    const silent = this.#revocation?.silent ?? []
+    return silent.length === 0 || `Nothing was heard of the event streams ${silent.join(', ')} for too long.`
   }
 
   #keysReady(): true | string {

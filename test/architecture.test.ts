@@ -12,15 +12,14 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/clock.ts': [],
   'src/file-watch.ts': ['src/clock.ts'],
   'src/socket-file.ts': [],
+  'src/policy-file.ts': ['src/errors.ts', 'src/policy/'],
   'src/wire/': [],
   'src/policy/': ['src/errors.ts'],
   'src/identity/': ['src/errors.ts', 'src/clock.ts', 'src/policy/', 'src/wire/'],
   'src/audit/': ['src/errors.ts', 'src/clock.ts'],
   'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
-  'src/revocation/': [
-    ...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/strict-json.ts'],
-  ],
+  'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/']],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -36,6 +35,7 @@ const LAYERS: Record<string, readonly string[]> = {
     'src/telemetry/catalogue.ts',
   ],
   'src/app.ts': [
+    'src/policy-file.ts',
     ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
     ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/revocation/', 'src/session/', 'src/net/'],
   ],
@@ -80,7 +80,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/revocation/',
     'src/session/',
     'src/net/',
-    'src/app.ts',
+    'src/policy-file.ts',
     'src/dev/',
     'cmd/',
   ],
@@ -98,7 +98,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/identity/',
     'src/audit/',
     'src/revocation/',
-    'src/app.ts',
+    'src/policy-file.ts',
     'src/dev/',
     'cmd/',
   ],

@@ -68,6 +68,33 @@ export interface IssuerConfig {
   missingCeiling: 'none' | 'deny'
 }
 
+/** A stream of security events: SSF 1.0, SETs (RFC 8417) by push (RFC 8935) or poll (RFC 8936). */
+export interface EventStreamConfig {
+  /** Names it in paths, metrics and messages. */
+  name: string
+  /** `iss` of its SETs. */
+  issuer: string
+  audience: readonly string[]
+  jwks: IssuerConfig['jwks']
+  algorithms: readonly string[]
+  maxBytes: number
+  /** Bearer secret: of the pushing transmitter, or shown to the polled one. */
+  secretFile: string
+  /** undefined: it pushes to `/events/{name}` of the admin listener. */
+  poll: { url: string; interval: number; timeout: number } | undefined
+  /** Silent for longer than this: not ready. */
+  silence: number
+  onSilence: 'continue' | 'deny'
+  /** `opaque` identifiers are the `sub` of `issuer`. */
+  opaque: boolean
+  /** `email` identifiers are compared with the attribute `email`. */
+  email: boolean
+  /** Members of complex subjects that must be understood. */
+  criticalMembers: readonly string[]
+  /** CAEP events on risk, device compliance and assurance. */
+  onRisk: 'ignore' | 'revoke'
+}
+
 export interface Config {
   /** Names this process in audit records. */
   instance: string
@@ -136,6 +163,7 @@ export interface Config {
         margin: number
         /** `suppress`: the broker gets DISCONNECT 0x00 with Session Expiry 0; `publish`: it sees the connection close. */
         will: 'suppress' | 'publish'
+        events: readonly EventStreamConfig[]
       }
     | undefined
   admin: { address: Address } | undefined

@@ -244,7 +244,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
 }
 
 function inPlace(
-  { file, secretFile, listFile, ...settings }: Exclude<FileConfig['revocation'], string | false>,
+  { file, secretFile, listFile, events, ...settings }: Exclude<FileConfig['revocation'], string | false>,
   inDirectory: (path: string) => string,
 ): Config['revocation'] {
   return {
@@ -252,5 +252,11 @@ function inPlace(
     secretFile: secretFile && inDirectory(secretFile),
     listFile: listFile && inDirectory(listFile),
     ...settings,
+    events: events.map((stream) => ({
+      ...stream,
+      jwks: { ...stream.jwks, url: stream.jwks.url, file: stream.jwks.file && inDirectory(stream.jwks.file) },
+      secretFile: inDirectory(stream.secretFile),
+      poll: stream.poll,
+    })),
   }
 }

@@ -2,6 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import type { Parsed } from './fields.ts'
+import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
@@ -22,11 +23,6 @@ import {
 const LARGEST_PACKET_BYTES = 268_435_460
 /** Names that the principal itself sets (policy/subject.ts). */
 const BUILT_IN_ATTRIBUTES = new Set(['agent_id', 'user_id', 'org_id', 'client_id'])
-/** RFC 7518, RFC 8037, RFC 9864: asymmetric signatures only; a JWKS is public, so a MAC under it proves nothing. */
-export const ALGORITHMS = [
-  ...['ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'],
-  ...['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'],
-] as const
 
 const listener = section({
   name: text('a name').optional().describe('Name in audit records. Absent: the address as written.'),
@@ -40,34 +36,8 @@ const issuer = section({
   audience: texts('the audience of this proxy')
     .optional()
     .describe('The token’s `aud` must contain one of these. Absent: the `audience` at the top level.'),
-  jwks: section({
-    url: text('the address of the key set')
-      .optional()
-      .describe('Key set by HTTPS; plain HTTP only on loopback.'),
-    file: text('the path of the key set')
-      .optional()
-      .describe('Key set in a file, read again when it changes.'),
-    timeout: duration('5s', '10ms', '5m').describe('One fetch of `url`, redirects refused.'),
-    maxBytes: size('1MiB', '256B', '64MiB').describe('Largest key set that is read from `url`.'),
-    cooldown: duration('30s').describe('An unknown `kid` causes at most one fetch in this time.'),
-    cacheAge: duration('10m').describe('A set older than this is fetched again.'),
-    staleAge: duration('1h').describe('While fetches fail, the last good set is used up to this age.'),
-  })
-    .prefault({})
-    .describe('Where the keys of this issuer are: `url` or `file`.'),
-  algorithms: z
-    .array(
-      z.enum(ALGORITHMS, {
-        error: (issue) =>
-          /^(none|hs\d+)$/i.test(String(issue.input))
-            ? 'Remove it: unsigned tokens and shared-secret signatures are never accepted. Write `ES256` or `Ed25519`.'
-            : `Write an asymmetric algorithm: ${ALGORITHMS.map((a) => `\`${a}\``).join(', ')}.`,
-      }),
-      { error: 'Write a list of algorithms, such as `[ES256, Ed25519]`.' },
-    )
-    .min(1, { error: 'Write at least one algorithm, such as `[ES256]`.' })
-    .prefault(['ES256', 'Ed25519'])
-    .describe('Accepted `alg` values.'),
+  jwks: jwksSchema('this issuer'),
+  algorithms: algorithmsSchema(['ES256', 'Ed25519']),
   mapping: choice(['act', 'client', 'claims', 'self'])
     .prefault('act')
     .describe(

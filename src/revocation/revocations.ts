@@ -33,6 +33,8 @@ export interface RevocationPorts {
   journal: Journal | undefined
   /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
   marginMs: number
+  /** true: revocations may be missed at the moment, and by configuration nobody is let in then (REV-16). */
+  isBlind(): boolean
   /** One order was carried out; `seconds` from its cause to the last connection cut. */
   observe(source: Source, seconds: number): void
 }
@@ -62,7 +64,8 @@ export class Revocations {
    * Takes a connection in, or its renewed principal, unless it is barred. From here on a revocation finds it: there is
    * no moment between the two (REV-18).
    */
-  enter(who: Revocable, principal: Principal): Bar | undefined {
+  enter(who: Revocable, principal: Principal): Bar | 'events_silent' | undefined {
+    if (this.#ports.isBlind()) return 'events_silent'
     const facets = facetsOfPrincipal(principal)
     const bar = this.#barOf(facets, principal.issuedAtMs)
     if (bar === undefined) this.#live.put(who, facets, principal.issuedAtMs)
@@ -93,9 +96,9 @@ export class Revocations {
   /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
   useList(selectors: readonly Selector[]): number {
     const { clock, audit } = this.#ports
-    const before = new Set(this.#listed.entries().map(({ selector }) => facetsOf(selector).join('\n')))
+    const before = new Set(this.#listed.entries().map(({ selector }) => wordOf(selector)))
     for (const { selector } of this.#listed.entries()) this.#listed.enable(selector)
-    const fresh = selectors.filter((selector) => !before.has(facetsOf(selector).join('\n')))
+    const fresh = selectors.filter((selector) => !before.has(wordOf(selector)))
     for (const selector of selectors) this.#listed.disable(selector)
     let total = 0
     for (const selector of fresh) {
@@ -107,6 +110,13 @@ export class Revocations {
       total += cut
     }
     return total
+  }
+
+  /** An event that asks for nothing here; resolves when that is audited. */
+  async ignored(source: Source, reason: string, event: NonNullable<Order['event']>): Promise<void> {
+    const { audit } = this.#ports
+    audit.append({ action: 'revoke', decision: 'allow', reason, effect: 'nothing', cause: { source, event } })
+    await audit.flush()
   }
 
   /** A refused order, for the audit trail. */
@@ -148,6 +158,11 @@ export class Revocations {
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
     return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
   }
+}
+
+/** Equal selectors have one word. */
+export function wordOf(selector: Selector): string {
+  return facetsOf(selector).join('\n')
 }
 
 function recordOf(order: Order, cut: number): AuditEvent {

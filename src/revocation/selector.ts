@@ -19,6 +19,8 @@ export interface Selector {
   /** OAuth client. */
   client?: { iss: string; client_id: string }
   tenant?: string
+  /** Value of the attribute `email`. */
+  email?: string
   /** Signing key of the issuer. */
   key?: { iss: string; kid: string }
   /** Key that the token is bound to: base64url of SHA-256 (`jkt` or `x5t#S256`). */
@@ -26,7 +28,17 @@ export interface Selector {
 }
 
 /** From the one that fits fewest connections to the one that fits most: marks are found by their first facet. */
-const KINDS = ['token', 'thumbprint', 'human', 'agent', 'subject', 'client', 'key', 'tenant'] as const
+const KINDS = [
+  'token',
+  'thumbprint',
+  'human',
+  'agent',
+  'subject',
+  'email',
+  'client',
+  'key',
+  'tenant',
+] as const
 
 /** One text for each member, the most selective first. Equal selectors give equal lists. */
 export function facetsOf(selector: Selector): string[] {
@@ -49,6 +61,8 @@ export function facetsOfPrincipal(principal: Principal): string[] {
   if (oauthClientId !== undefined) named.push(facet('client', { iss: issuer, client_id: oauthClientId }))
   if (tenant !== undefined) named.push(facet('tenant', tenant))
   if (keyId !== undefined) named.push(facet('key', { iss: issuer, kid: keyId }))
+  const email = principal.attributes.get('email')
+  if (email?.length === 1) named.push(facet('email', email[0]))
   if (boundKey !== undefined) named.push(facet('thumbprint', boundKey))
   return named
 }

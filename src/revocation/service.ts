@@ -6,11 +6,18 @@ import type { AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
+import { EventPoller } from '../identity/event-poll.ts'
+import type { OnKeysLoaded } from '../identity/issuers.ts'
+import { openKeys } from '../identity/issuers.ts'
+import type { KeySource } from '../identity/key-source.ts'
 import type { Route } from '../telemetry/admin.ts'
 import { adminRoute } from './admin-route.ts'
+import { EventStream } from './event-stream.ts'
 import { Journal } from './journal.ts'
 import { Marks } from './marks.ts'
 import { readOrderOf } from './order.ts'
+import { PollLoop } from './poll-loop.ts'
+import { pushRoute } from './push-route.ts'
 import { Revocations, type Source } from './revocations.ts'
 import type { Selector } from './selector.ts'
 
@@ -18,11 +25,17 @@ export interface ServicePorts {
   clock: Clock
   audit: AuditSink & { flush(): Promise<void> }
   count(source: Source, result: 'done' | 'refused'): void
+  countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
   observe(seconds: number): void
+  onKeysLoaded: OnKeysLoaded
+  /** A poll failed. */
+  onPollFailure(stream: string, reason: string): void
 }
 
 /** Shortest secret of the admin endpoint, characters. */
 const SHORTEST_SECRET = 16
+/** Largest answer to a poll. */
+const POLL_BYTES = 16 * 1024 * 1024
 
 export class RevocationService {
   readonly revocations: Revocations
@@ -32,6 +45,11 @@ export class RevocationService {
   readonly #ports: ServicePorts
   readonly #journal: Journal | undefined
   #secret = ''
+  /** Of each stream, in order. */
+  #streamSecrets: string[] = []
+  readonly streams: EventStream[] = []
+  readonly #keys: KeySource[] = []
+  readonly #polls: PollLoop[] = []
 
   private constructor(config: Config, ports: ServicePorts, revocations: Revocations, journal?: Journal) {
     this.#config = config
@@ -52,16 +70,18 @@ export class RevocationService {
       audit,
       journal,
       marginMs: settings?.margin ?? 0,
+      isBlind: () => service.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent),
       observe: (source, seconds) => {
         if (source === 'list') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })
-    const service = new RevocationService(config, ports, revocations, journal)
+    const service: RevocationService = new RevocationService(config, ports, revocations, journal)
     try {
       await service.load()
+      await service.#openStreams()
     } catch (error) {
-      await journal?.close()
+      await service.close()
       throw error
     }
     if (settings?.secretFile !== undefined) {
@@ -80,18 +100,58 @@ export class RevocationService {
   async load(): Promise<void> {
     const { secretFile, listFile } = this.#config.revocation ?? {}
     if (secretFile !== undefined) {
-      const secret = (await readText(secretFile)).trim()
-      if (secret.length < SHORTEST_SECRET || /\s/.test(secret)) {
-        throw bad(secretFile, `a secret has at least ${SHORTEST_SECRET} characters, without blanks`)
-      }
-      this.#secret = secret
+      this.#secret = await readSecret(secretFile)
     }
+    const { events = [] } = this.#config.revocation ?? {}
+    this.#streamSecrets = await Promise.all(events.map((stream) => readSecret(stream.secretFile)))
     if (listFile !== undefined)
       this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
   }
 
+  /** Streams that have been silent for longer than they may be. */
+  get silent(): string[] {
+    return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
+  }
+
+  /** Begins to poll; once the agents' listeners are there or about to be. */
+  start(): void {
+    for (const poll of this.#polls) poll.start()
+  }
+
   async close(): Promise<void> {
+    await Promise.all(this.#polls.map((poll) => poll.stop()))
+    await Promise.all(this.#keys.map((keys) => keys.close()))
     await this.#journal?.close()
+  }
+
+  async #openStreams(): Promise<void> {
+    const { clock, onKeysLoaded, onPollFailure, count, countEvent } = this.#ports
+    const { revocations } = this
+    for (const [i, config] of (this.#config.revocation?.events ?? []).entries()) {
+      const keys = openKeys(config, clock, onKeysLoaded)
+      this.#keys.push(keys)
+      const stream = new EventStream(config, {
+        clock,
+        revocations,
+        keys,
+        issuers: this.#issuers,
+        count: (source, event, result) => {
+          countEvent(event, result)
+          if (result !== 'ignored') count(source, result)
+        },
+      })
+      this.streams.push(stream)
+      const secret = (): string => this.#streamSecrets[i]!
+      if (config.poll === undefined) {
+        this.routes.set(`/events/${config.name}`, pushRoute(stream, secret, revocations))
+        continue
+      }
+      const { url, timeout, interval } = config.poll
+      const poller = new EventPoller({ url, timeout, secret, maxBytes: POLL_BYTES }, clock)
+      const failed = (reason: string): void => onPollFailure(config.name, reason)
+      this.#polls.push(new PollLoop(stream, poller, clock, interval, failed))
+    }
+    await Promise.all(this.#keys.map((keys) => keys.load()))
   }
 
   get #issuers(): ReadonlySet<string> {
@@ -116,6 +176,12 @@ export class RevocationService {
       return read.order.selector
     })
   }
+}
+
+async function readSecret(file: string): Promise<string> {
+  const secret = (await readText(file)).trim()
+  if (secret.length >= SHORTEST_SECRET && !/\s/.test(secret)) return secret
+  throw bad(file, `a secret has at least ${SHORTEST_SECRET} characters, without blanks`)
 }
 
 async function readText(file: string): Promise<string> {

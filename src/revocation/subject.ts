@@ -13,10 +13,20 @@ export interface SubjectOptions {
   issuers: ReadonlySet<string>
   /** Whose `sub` an `opaque` identifier is; undefined: it names nobody. */
   opaqueIssuer?: string | undefined
+  /** An attribute `email` is mapped from a claim that the issuer has verified. */
+  email?: boolean
+  /**
+   * For events: members of a complex subject that are not understood are passed over, but for these (SSF 1.0,
+   * `critical_subject_members`). undefined: none is passed over.
+   */
+  critical?: ReadonlySet<string>
 }
 
 type Members = ReadonlyMap<string, unknown>
 type Row = { members: readonly string[]; read: (m: Record<string, string>) => Selector; ofIssuer?: boolean }
+
+/** Members of a complex subject. */
+const UNDERSTOOD: readonly string[] = ['user', 'application', 'session', 'tenant']
 
 /** RFC 9278. */
 const THUMBPRINT_URI = /^urn:ietf:params:oauth:jwk-thumbprint:sha-256:([A-Za-z0-9_-]{43})$/
@@ -73,6 +83,11 @@ export function readSubject(value: unknown, options: SubjectOptions): ReadSubjec
   if (format === 'complex') return readComplex(members, options)
   if (format === 'opaque') return readOpaque(members, options)
   if (format === 'uri') return readUri(members)
+  if (format === 'email' && options.email === true) {
+    const email = textsOf(members, ['email'])?.['email']
+    if (email === undefined) return refuse('malformed', 'This format has the member email, as text.')
+    return { ok: true, selector: { email } }
+  }
   const row = FORMATS.get(format)
   if (row === undefined) return refuse('unsupported', 'This subject format is not supported.')
   const texts = textsOf(members, row.members)
@@ -89,6 +104,7 @@ function readComplex(members: Members, options: SubjectOptions): ReadSubject {
   let selector: Selector = {}
   for (const [name, value] of members) {
     if (name === 'format') continue
+    if (!UNDERSTOOD.includes(name) && options.critical?.has(name) === false) continue
     const part = readPart(name, value, options)
     if (!part.ok) return part
     const twice = Object.keys(part.selector).some((kind) => Object.hasOwn(selector, kind))
@@ -106,7 +122,7 @@ function readPart(name: string, value: unknown, options: SubjectOptions): ReadSu
     const id = members?.get('format') === 'opaque' ? textsOf(members, ['id'])?.['id'] : undefined
     if (id !== undefined) return { ok: true, selector: { tenant: id } }
   }
-  if (name !== 'user' && name !== 'application' && name !== 'session' && name !== 'tenant') {
+  if (!UNDERSTOOD.includes(name)) {
     return refuse('unsupported', 'A complex subject may have user, application, session and tenant.')
   }
   const part = readSubject(value, options)

@@ -60,7 +60,7 @@ export type Renew = (token: Buffer, current: Principal, peerAddress: string) => 
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
-  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | undefined
+  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | 'events_silent' | undefined
   leave(who: { revoke(): void }): void
 }
 

@@ -122,6 +122,8 @@ export const CONNECT_REFUSALS = {
   /** The token was issued before its bearer was revoked, or that happened while it was verified (REV-18). */
   revoked: ReasonCode.NOT_AUTHORIZED,
   disabled: ReasonCode.NOT_AUTHORIZED,
+  /** Security events may be missed at the moment (REV-16). */
+  events_silent: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   refused_by_broker: -1,
   too_many_connections: ReasonCode.SERVER_BUSY,
@@ -132,7 +134,13 @@ export const CONNECT_REFUSALS = {
 export type ConnectRefusal = keyof typeof CONNECT_REFUSALS
 
 /** Reasons for a refused renewal that are not failures of authentication. */
-export const RENEWAL_REFUSALS = ['renewal_in_progress', 'audit_unavailable', 'revoked', 'disabled'] as const
+export const RENEWAL_REFUSALS = [
+  'renewal_in_progress',
+  'audit_unavailable',
+  'revoked',
+  'disabled',
+  'events_silent',
+] as const
 
 /** A Reason Code in the words of records: `0x87`. */
 export function hex(code: number): string {

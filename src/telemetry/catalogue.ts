@@ -25,6 +25,10 @@ export interface CatalogueSets {
   endCauses: readonly string[]
   /** Ways by which a revocation comes in. */
   revocationSources: readonly string[]
+  /** Kinds of security events. */
+  securityEvents: readonly string[]
+  /** Configured streams of security events. */
+  eventStreams: readonly string[]
   /** Configured issuers. */
   issuers: readonly string[]
 }
@@ -51,6 +55,7 @@ export const PACKET_TYPES = [
 ] as const
 export const RELOADS = ['policy', 'keys', 'revocation'] as const
 export const RESULTS = ['ok', 'failed'] as const
+export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
 
 /** What each label may hold, for docs/metrics.md. */
@@ -65,8 +70,16 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['fault', 'name of the fault that the packet reader found'],
   ['direction', '`client_to_server` or `server_to_client`'],
   ['type', 'MQTT Control Packet type in lower case'],
-  ['result', '`ok` or `failed`; for audit records `written` or `lost`, for revocations `done` or `refused`'],
+  [
+    'result',
+    '`ok` or `failed`; for audit records `written` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
+  ],
   ['what', '`policy`, `keys` or `revocation` (secret and list)'],
+  [
+    'event',
+    'last part of the type of a security event; `unknown` for others, and for what could not be read',
+  ],
+  ['stream', 'a configured stream of security events'],
   ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
@@ -119,6 +132,8 @@ export interface Catalogue {
   keyFetches: Family
   /** Row 2 * source index, plus 1 when it was refused. */
   revocations: Family
+  /** By event, then done, ignored, refused. */
+  securityEvents: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -128,6 +143,10 @@ export interface Catalogue {
   keySetAge: GaugeSpec
   policyLoaded: GaugeSpec
   revocationMarks: GaugeSpec
+  /** Row i: `eventStreams[i]`. */
+  eventContactAge: GaugeSpec
+  /** Row i: `eventStreams[i]`; NaN before the first. */
+  eventVerificationAge: GaugeSpec
   ready: GaugeSpec
 }
 
@@ -205,6 +224,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['source', 'result'],
       pairs(sets.revocationSources, REVOCATION_RESULTS),
     ),
+    securityEvents: counter(
+      'postern_security_events_total',
+      'Security events (SSF) received.',
+      ['event', 'result'],
+      pairs(sets.securityEvents, EVENT_RESULTS),
+    ),
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',
@@ -233,6 +258,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'When the policy in force was loaded (Unix time).',
     ),
     revocationMarks: gauge('postern_revocation_marks', 'Revocations that keep tokens out at the moment.'),
+    eventContactAge: {
+      name: 'postern_event_source_age_seconds',
+      help: 'Time since the last sign of life of a stream of security events.',
+      labelNames: ['stream'],
+      rows: sets.eventStreams.map((stream) => [stream]),
+    },
+    eventVerificationAge: {
+      name: 'postern_event_verification_age_seconds',
+      help: 'Time since the last verification event of a stream; NaN before the first.',
+      labelNames: ['stream'],
+      rows: sets.eventStreams.map((stream) => [stream]),
+    },
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }
 }

@@ -201,6 +201,8 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
     revocationSources: [],
+    securityEvents: [],
+    eventStreams: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
     issuers: [],

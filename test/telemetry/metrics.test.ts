@@ -12,6 +12,8 @@ const SETS = {
   authFailures: ['expired', 'bad_signature'],
   renewalFailures: ['expired'],
   revocationSources: ['admin'],
+  securityEvents: ['verification'],
+  eventStreams: ['idp'],
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],
   issuers: ['https://one.example', 'https://two.example'],
