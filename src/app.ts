@@ -161,7 +161,9 @@ export class App {
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
+      const bound = new Listener(listener, this.#registry, (error) => {
+        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      })
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
@@ -226,10 +228,7 @@ export class App {
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations,
-      dial: (events) =>
-        dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
-          this.#onPanic(error)
-        }),
+      dial: (events) => dial(config.upstream.address, config.upstream.connectTimeout, events),
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
       policyInForce: { policy, epoch: 1 },
@@ -379,9 +378,5 @@ export class App {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-
-  #onPanic(error: unknown): void {
-    this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
 }

@@ -60,24 +60,21 @@ export class SocketPeer implements Peer {
     this.#socket.destroy()
   }
 
-  /**
-   * Sends the socket's events to the session. An exception in there is a mistake of ours: `onPanic` is told, and
-   * only this connection ends.
-   */
-  attach(events: PeerEvents, onPanic: (error: unknown) => void): void {
+  /** Sends the socket's events to the session. */
+  attach(events: PeerEvents): void {
     const socket = this.#socket
-    socket.on('data', (chunk) => guard(() => events.onBytes(chunk), onPanic))
-    socket.on('drain', () => guard(() => events.onDrain(), onPanic))
-    socket.on('end', () => guard(() => events.onFin(), onPanic))
-    socket.on('close', () => guard(() => events.onClose(), onPanic))
+    socket.on('data', (chunk) => guard(events, () => events.onBytes(chunk)))
+    socket.on('drain', () => guard(events, () => events.onDrain()))
+    socket.on('end', () => guard(events, () => events.onFin()))
+    socket.on('close', () => guard(events, () => events.onClose()))
   }
 }
 
-function guard(call: () => void, onPanic: (error: unknown) => void): void {
+function guard(events: PeerEvents, call: () => void): void {
   try {
     call()
   } catch (error) {
-    onPanic(error)
+    events.onPanic(error)
   }
 }
 

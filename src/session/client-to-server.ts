@@ -57,7 +57,7 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
-    session.countPacket(0, type)
+    session.recorder.countPacket(0, type)
     if (!session.relaying) {
       if (type !== PacketType.CONNECT) return this.#violation('first_packet_not_connect')
       this.#stop = { connect: true }

@@ -72,13 +72,7 @@ export class Handshake {
     session.context
       .admit(this.#source, this.#connect, session.towardsClient.peer.host)
       .then((admission) => this.#onAdmission(admission))
-      .catch((error: unknown) => this.#fail(error))
-  }
-
-  /** A mistake of ours: it ends this connection and no other. */
-  #fail(error: unknown): void {
-    this.#session.context.logger.error({ err: error }, 'a mistake of ours ended one connection')
-    this.refuse('internal_error')
+      .catch((error: unknown) => session.onPanic(error))
   }
 
   #onAdmission(admission: Admission): void {
@@ -117,6 +111,7 @@ export class Handshake {
         onDrain: () => session.onServerDrain(),
         onFin: () => session.onServerClose(),
         onClose: () => session.onServerClose(),
+        onPanic: (error) => session.onPanic(error),
       })
       .then(
         (peer) => this.#onDialed(peer),
@@ -125,7 +120,7 @@ export class Handshake {
           if (session.state === State.DIALING) this.refuse('upstream_unavailable')
         },
       )
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => session.onPanic(error))
   }
 
   #onDialed(peer: Peer): void {

@@ -4,6 +4,7 @@ import { hash } from 'node:crypto'
 import type { AuditEvent, AuditIdentity, AuditSink } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { Tally } from '../telemetry/tally.ts'
+import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { EndCause } from './outcome.ts'
 import { OUTCOME_NAMES, type Outcome } from './outcome.ts'
@@ -102,6 +103,10 @@ export class Recorder {
     })
   }
 
+  countPacket(direction: Direction, type: number): void {
+    this.#tally.add(this.#slots.packets + direction * 15 + type - 1)
+  }
+
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
   countDelivery(outcome: Outcome): void {
     this.#tally.add(this.#slots.deliveries + outcome)
@@ -141,7 +146,7 @@ export class Recorder {
   payload(packetId: number, length: number, sha256: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
       payload: sha256 === undefined ? { length } : { length, sha256 },
-      packet_id: packetId,
+      packet_id: packetId > 0 ? packetId : undefined,
     })
   }
 

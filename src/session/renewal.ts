@@ -102,10 +102,7 @@ export class Renewal {
     context
       .renew(token, principal!, towardsClient.peer.host)
       .then((renewed) => this.#finish(renewed, way))
-      .catch((error: unknown) => {
-        context.logger.error({ err: error }, 'a mistake of ours ended one connection')
-        this.#session.end('internal_error')
-      })
+      .catch((error: unknown) => this.#session.onPanic(error))
   }
 
   #finish(renewed: Renewed, way: Way): void {

@@ -48,7 +48,7 @@ export class ServerToClient extends Relay {
     const session = this.#session
     const { reader } = this
     const type = reader.packetType
-    session.countPacket(1, type)
+    session.recorder.countPacket(1, type)
     if (!session.relaying) {
       if (type !== PacketType.CONNACK) return this.#violation('first_packet_not_connack')
       const connack = session.onConnack(reader)

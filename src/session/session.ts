@@ -4,7 +4,6 @@
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
-import type { Direction } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
@@ -109,10 +108,6 @@ export class Session implements PeerEvents {
   }
   get clientReader(): PacketReader {
     return this.#clientToServer.reader
-  }
-
-  countPacket(direction: Direction, type: number): void {
-    this.context.tally.add(this.context.slots.packets + direction * 15 + type - 1)
   }
 
   /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
@@ -257,6 +252,11 @@ export class Session implements PeerEvents {
   onClose(): void {
     if (this.#state === State.RELAYING) this.end('client_closed')
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
+  }
+
+  onPanic(error: unknown): void {
+    this.context.logger.error({ err: error }, 'a mistake of ours ended one connection')
+    this.end('internal_error')
   }
 
   onServerClose(): void {

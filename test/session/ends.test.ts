@@ -1,7 +1,18 @@
 // Every way a session can end: what the agent is told, what the broker sees, what is recorded. design.md 3.5.
+import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { END_CAUSES } from '../../src/session/outcome.ts'
-import { auth, connect, connectV3, disconnect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
+import {
+  auth,
+  connect,
+  connectV3,
+  disconnect,
+  PINGREQ,
+  prop,
+  publish,
+  suback,
+  subscribe,
+} from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
 
@@ -60,7 +71,7 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
     broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
   },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
-  internal_error: { by: (it) => it.session.end('internal_error'), agent: 0x80 },
+  internal_error: { by: (it) => it.session.onPanic(new Error('a mistake of ours')), agent: 0x80 },
 }
 
 test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, broker = Buffer.alloc(0) }) => {
@@ -128,6 +139,19 @@ describe('EXP-01, R1, O5, peers.E3 expiry of the token', () => {
   })
 })
 
+test('the rest of a payload is a record of its own; at QoS 0 it names no identifier', async () => {
+  const it = await new SessionRig().connect()
+  for (const qos of [1, 0]) {
+    const message = publish({ topic: 'ok/a', qos, packetId: 7, payload: Buffer.alloc(100) })
+    it.fromClient(message.subarray(0, 50))
+    it.fromClient(message.subarray(50))
+  }
+  const records = it.audit.events.filter((event) => event.action === 'payload')
+  expect(records.map((event) => event.packet_id)).toEqual([7, undefined])
+  expect(records[0]?.payload).toEqual(records[1]?.payload)
+  expect(records[0]?.payload?.sha256).toBe(createHash('sha256').update(Buffer.alloc(100)).digest('hex'))
+})
+
 describe('peers.D2 a Will that a new policy denies', () => {
   test('is suppressed at the broker by DISCONNECT 0x00', async () => {
     const it = await new SessionRig().connect({
@@ -143,6 +167,25 @@ describe('peers.D2 a Will that a new policy denies', () => {
     it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
     expect(it.session.relaying).toBe(true)
   })
+})
+
+test('peers.E4 a policy that comes in force between SUBSCRIBE and SUBACK takes away what the broker then grants', async () => {
+  const it = await new SessionRig().connect()
+  it.fromClient(
+    subscribe({
+      packetId: 1,
+      filters: [
+        ['ok/a', 1],
+        ['no/a', 1],
+        ['ok/notes/a', 1],
+      ],
+    }),
+  )
+  it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
+  it.forget()
+  it.fromServer(suback([1, 1], 1))
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'suback', granted: [0x87, 0x87, 1] }])
+  expect(packetsIn(it.toServer)).toMatchObject([{ cmd: 'unsubscribe', unsubscriptions: ['ok/a'] }])
 })
 
 test('a policy that narrows the rights takes effect on the next packet, without waiting for the sweep', async () => {
