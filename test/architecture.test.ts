@@ -89,6 +89,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/file-watch.ts',
     'src/socket-file.ts',
     'src/audit/',
+    'src/telemetry/logger.ts',
     'src/config/load.ts',
     'src/dev/',
     'cmd/',
