@@ -224,7 +224,7 @@ export class App {
       tally: this.tally,
       slots: slotsIn(this.#catalogue),
       logger: this.logger,
-      admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
+      admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations,

@@ -39,6 +39,7 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
     ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/revocation/', 'src/session/', 'src/net/'],
   ],
+  'src/agent/': ['src/clock.ts'],
   'src/dev/': ['src/errors.ts', 'src/clock.ts'],
   'cmd/': ['src/'],
   'bench/': ['src/', 'test/support/'],
@@ -75,6 +76,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:buffer': ['src/', 'cmd/'],
   'node:child_process': ['src/dev/', 'cmd/'],
   'node:crypto': [
+    'src/agent/',
     'src/identity/',
     'src/audit/',
     'src/revocation/',

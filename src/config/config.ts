@@ -58,6 +58,8 @@ export interface IssuerConfig {
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
   requireClientId: boolean
+  /** Tokens that are bound to no key (`cnf`) are refused. */
+  requireProof?: boolean
   requireSubProfile: boolean
   maxLifetime: number
   leeway: number
@@ -109,6 +111,17 @@ export interface Config {
     methods: readonly string[]
     /** Topic Name that takes fresh tokens of clients that connected with a password; undefined: none. */
     topic: string | undefined
+  }
+  proof: {
+    /** The draft whose proofs are taken; undefined: none. */
+    dpop: 'draft-nandakumar-moq-generic-dpop-proof-00' | undefined
+    /** Authentication Method by which tokens are challenged. */
+    method: string
+    /** For the answer to a challenge. */
+    timeout: number
+    /** How far `iat` of a proof may be from now. */
+    window: number
+    algorithms: readonly string[]
   }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */

@@ -8,7 +8,7 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow', 'margin', 'interval', 'silence'],
+  ...['flushInterval', 'failedTriesWindow', 'margin', 'interval', 'silence', 'window'],
 ])
 const SIZES = new Set([
   ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],
@@ -21,6 +21,7 @@ export function describeConfig(config: Config): string {
     ...config,
     upstream: { ...upstream, password: upstream.password === undefined ? undefined : SECRET_MARK },
     token: { ...config.token, topic: config.token.topic ?? 'off' },
+    proof: { ...config.proof, dpop: config.proof.dpop ?? 'off' },
     clientId: clientId(config),
     revocation: config.revocation ?? 'off',
     admin: config.admin ?? 'off',

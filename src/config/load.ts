@@ -231,6 +231,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       }
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
+    proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,

@@ -71,6 +71,7 @@ const issuer = section({
   ),
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
+  requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
   requireSubProfile: flag(false).describe(
     'Refuse a token whose `sub_profile` is not `user`, or its actor’s not `ai_agent`.',
   ),
@@ -125,6 +126,17 @@ export const configSchema = section({
       .prefault('$postern/token')
       .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
+  proof: requiredSection({
+    dpop: choice(['off', 'draft-nandakumar-moq-generic-dpop-proof-00'])
+      .prefault('off')
+      .describe('Challenge for tokens with `cnf.jkt`: the draft that proofs follow, or `off`.'),
+    method: text('a method name')
+      .prefault('POSTERN-DPOP')
+      .describe('Authentication Method with which tokens with `cnf.jkt` are taken.'),
+    timeout: duration('5s', '10ms', '5m').describe('For the answer to the challenge.'),
+    window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
+    algorithms: algorithmsSchema(['ES256', 'Ed25519']),
+  }).describe('Proof that a client holds the key of its token.'),
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
       .prefault('exact')

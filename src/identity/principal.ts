@@ -6,6 +6,7 @@ import type { Party, Subject } from '../policy/subject.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { bindCeilings, readCeilings } from './ceiling.ts'
 import type { RegisteredClaims } from './claim-rules.ts'
+import type { Confirmation } from './confirmation.ts'
 import { isIdentity, isTopicLevel } from './identifier.ts'
 import { mapParties } from './mapping.ts'
 
@@ -18,8 +19,8 @@ export interface Principal extends Subject {
   /** SHA-256 of the compact token, hex. */
   tokenDigest: string
   keyId: string | undefined
-  /** Thumbprint of the key that the token is bound to (`cnf`), base64url of SHA-256; undefined: a bearer token. */
-  boundKey?: string | undefined
+  /** The key that the token is bound to, and that its bearer has proved to hold; undefined: a bearer token. */
+  confirmation?: Confirmation | undefined
   /** `client_id` of the token, when present. */
   oauthClientId: string | undefined
   issuedAtMs: number
@@ -40,6 +41,7 @@ export interface TokenEvidence {
   /** SHA-256 of the compact form, hex. */
   digest: string
   keyId: string | undefined
+  confirmation?: Confirmation | undefined
 }
 
 type Claims = ReadonlyMap<string, unknown>
@@ -81,6 +83,7 @@ export function buildPrincipal(
       tokenId: registered.jti,
       tokenDigest: evidence.digest,
       keyId: evidence.keyId,
+      confirmation: evidence.confirmation,
       oauthClientId: registered.clientId,
       issuedAtMs: registered.issuedAtMs,
       expiresAtMs: registered.expiresAtMs,

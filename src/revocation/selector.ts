@@ -51,7 +51,7 @@ export function facetsOf(selector: Selector): string[] {
 
 /** Every facet by which a connection of this principal can be named. */
 export function facetsOfPrincipal(principal: Principal): string[] {
-  const { human, agent, issuer, tokenId, oauthClientId, tenant, keyId, boundKey } = principal
+  const { human, agent, issuer, tokenId, oauthClientId, tenant, keyId, confirmation } = principal
   const named = [
     facet('token', { iss: issuer, jti: tokenId }),
     ...[human, agent].map((party) => facet('subject', party)),
@@ -63,7 +63,7 @@ export function facetsOfPrincipal(principal: Principal): string[] {
   if (keyId !== undefined) named.push(facet('key', { iss: issuer, kid: keyId }))
   const email = principal.attributes.get('email')
   if (email?.length === 1) named.push(facet('email', email[0]))
-  if (boundKey !== undefined) named.push(facet('thumbprint', boundKey))
+  for (const thumbprint of Object.values(confirmation ?? {})) named.push(facet('thumbprint', thumbprint))
   return named
 }
 

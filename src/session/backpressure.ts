@@ -18,6 +18,11 @@ export class Backpressure {
     client.peer.pause()
   }
 
+  releaseClient(client: Outbox): void {
+    this.#clientPaused = false
+    client.peer.resume()
+  }
+
   apply(client: Outbox, server: Outbox): void {
     // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
     const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES

@@ -5,7 +5,6 @@
 import { createHash, type Hash, hash } from 'node:crypto'
 import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
-import type { FilterList } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
@@ -16,6 +15,8 @@ import { answerTo, type EndCause, hex, Outcome, reasonCodeOf, type SessionFault 
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
+import { fillRequest } from './session-memory.ts'
+import { State } from './state.ts'
 import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
@@ -33,7 +34,13 @@ export class ClientToServer extends Relay {
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
   /** What `afterStop` does. */
-  #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | { connect: true } | undefined
+  #stop:
+    | { cause: EndCause }
+    | { fault: SessionFault }
+    | { farewell: Buffer }
+    | { opening: number }
+    | { gone: true }
+    | undefined
   /** Digest of a payload that arrives over several chunks. */
   #payload: { hash: Hash | undefined; packetId: number; length: number } | undefined
 
@@ -59,9 +66,7 @@ export class ClientToServer extends Relay {
     const type = this.reader.packetType
     session.recorder.countPacket(0, type)
     if (!session.relaying) {
-      if (type !== PacketType.CONNECT) return this.#violation('first_packet_not_connect')
-      this.#stop = { connect: true }
-      return Disposition.STOP
+      return this.#beforeConnack(type)
     }
     switch (type) {
       case PacketType.PUBLISH:
@@ -84,6 +89,17 @@ export class ClientToServer extends Relay {
       default:
         return this.#violation('second_connect')
     }
+  }
+
+  /** A CONNECT, and then, if it is challenged, an AUTH. MQTT 5.0 §4.12 */
+  #beforeConnack(type: number): Disposition {
+    const { state } = this.#session
+    const isChallenged = state === State.CHALLENGED
+    if (isChallenged && type === PacketType.DISCONNECT) this.#stop = { gone: true }
+    else if (type !== (isChallenged ? PacketType.AUTH : PacketType.CONNECT)) {
+      return this.#violation(isChallenged ? 'not_auth' : 'first_packet_not_connect')
+    } else this.#stop = { opening: type }
+    return Disposition.STOP
   }
 
   protected onFault(): void {
@@ -117,7 +133,8 @@ export class ClientToServer extends Relay {
     const stop = this.#stop!
     this.#stop = undefined
     const session = this.#session
-    if ('connect' in stop) session.onConnect(this.chunk)
+    if ('opening' in stop) session.onOpening(stop.opening, this.chunk)
+    else if ('gone' in stop) session.onClose()
     else if ('fault' in stop) session.clientViolation(stop.fault)
     else if ('cause' in stop) session.end(stop.cause)
     else {
@@ -155,7 +172,9 @@ export class ClientToServer extends Relay {
       return this.#token()
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
-    const messageExpiryInterval = head.retain ? session.retainedExpiry(head.messageExpiryInterval) : undefined
+    const messageExpiryInterval = head.retain
+      ? session.standing.retainedExpiry(head.messageExpiryInterval)
+      : undefined
     const growth =
       (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
 
@@ -230,7 +249,12 @@ export class ClientToServer extends Relay {
     const answer = answerTo(head.qos)
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
-      session.recorder.publish(outcome, session.acl, this.#facts, effectOf(answer, code))
+      session.recorder.publish(
+        outcome,
+        session.acl,
+        this.#facts,
+        `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`,
+      )
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
@@ -255,15 +279,7 @@ export class ClientToServer extends Relay {
       outcome = Outcome.UNKNOWN_RELEASE
     } else if (release.rights !== session.rights) {
       const request = this.#request
-      request.topic = release.topic
-      request.topicStart = 0
-      request.topicEnd = release.topic.length
-      request.qos = 2
-      request.retain = release.retain
-      request.payloadLength = release.payloadLength
-      request.response = release.response ?? EMPTY
-      request.responseStart = release.response === undefined ? -1 : 0
-      request.responseEnd = release.response === undefined ? -1 : release.response.length
+      fillRequest(request, release)
       outcome = session.acl.decidePublish(request)
     }
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
@@ -333,7 +349,9 @@ export class ClientToServer extends Relay {
   #unsubscribe(): Disposition {
     const { source, filters: list } = this.reader
     const session = this.#session
-    const filters = textsOf(source, list)
+    const filters = Array.from({ length: list.count }, (_, i) =>
+      source.toString('utf8', list.filterStart[i]!, list.filterEnd[i]!),
+    )
     const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
     const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
     for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
@@ -378,16 +396,4 @@ export class ClientToServer extends Relay {
     this.#stop = { cause }
     return Disposition.STOP
   }
-}
-
-function textsOf(source: Buffer, list: FilterList): string[] {
-  const texts: string[] = []
-  for (let i = 0; i < list.count; i++) {
-    texts.push(source.toString('utf8', list.filterStart[i]!, list.filterEnd[i]!))
-  }
-  return texts
-}
-
-function effectOf(answer: number, code: number): string {
-  return `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`
 }

@@ -3,6 +3,7 @@
 import type { AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { TlsEvidence } from '../identity/confirmation.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -41,8 +42,21 @@ export type Admission =
       token?: Omit<Principal, 'clientId'> | undefined
     }
 
+/** The token is good; its key is to be proved by the answer to `data`, which goes out in AUTH 0x18. */
+export interface AdmissionChallenge {
+  ok: 'challenge'
+  authenticationMethod: string
+  data: Buffer
+  answer(proof: Buffer): Promise<Admission>
+}
+
 /** Verifies the credential in a CONNECT and binds the Client Identifier. Never rejects. */
-export type Admit = (source: Buffer, connect: ConnectHead, peerAddress: string) => Promise<Admission>
+export type Admit = (
+  source: Buffer,
+  connect: ConnectHead,
+  peerAddress: string,
+  tls: TlsEvidence | undefined,
+) => Promise<Admission | AdmissionChallenge>
 
 /** A fresh token for a connection: the principal that takes over, or why not. */
 export type Renewed =

@@ -12,8 +12,8 @@ import { Fault } from '../wire/fault.ts'
 import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import type { Admission } from './context.ts'
+import { auth, CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
+import type { Admission, AdmissionChallenge } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, hex, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
@@ -34,6 +34,7 @@ export class Handshake {
   #connect: ConnectHead | undefined
   #source: Buffer = EMPTY
   #assigned = false
+  #challenge: AdmissionChallenge | undefined
   #forcedFresh = false
   #will: { request: PublishRequest; topic: string } | undefined
 
@@ -58,6 +59,7 @@ export class Handshake {
   takeHeld(): Buffer {
     const held = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
     this.#held = []
+    this.#heldBytes = 0
     return held
   }
 
@@ -70,15 +72,51 @@ export class Handshake {
     this.#source = reader.fromSeam ? reader.takeSeam() : reader.source
     if (session.context.draining) return this.refuse('shutting_down')
     session.context
-      .admit(this.#source, this.#connect, session.towardsClient.peer.host)
+      .admit(this.#source, this.#connect, session.towardsClient.peer.host, session.towardsClient.peer.tls)
       .then((admission) => this.#onAdmission(admission))
       .catch((error: unknown) => session.onPanic(error))
   }
 
-  #onAdmission(admission: Admission): void {
+  /** The client's AUTH with its proof; `held` is what came behind it. */
+  onProof(held: Buffer): void {
+    const { clientReader } = this.#session
+    const { source, ack: head } = clientReader
+    const challenge = this.#challenge!
+    this.#challenge = undefined
+    this.#timer.cancel()
+    this.hold(held)
+    const [start, end] = [head.authenticationMethodStart, head.authenticationMethodEnd]
+    const isExpected =
+      head.reasonCode === ReasonCode.CONTINUE_AUTHENTICATION &&
+      source.toString('utf8', start, end) === challenge.authenticationMethod
+    if (!isExpected) return this.#session.clientViolation('unexpected_auth')
+    const proof = source.subarray(head.authenticationDataStart, Math.max(0, head.authenticationDataEnd))
+    challenge
+      .answer(Buffer.from(head.authenticationDataStart < 0 ? EMPTY : proof))
+      .then((admission) => this.#onAdmission(admission))
+      .catch((error: unknown) => this.#session.onPanic(error))
+  }
+
+  /** POP-03: what the client sends next is its proof, within a time. */
+  #onChallenge(challenge: AdmissionChallenge): void {
+    const session = this.#session
+    const { clock, config } = session.context
+    this.#challenge = challenge
+    this.#timer = clock.after(config.proof.timeout, () => this.refuse('connect_timeout'))
+    const { authenticationMethod, data } = challenge
+    const packet = auth(ReasonCode.CONTINUE_AUTHENTICATION, {
+      authenticationMethod,
+      authenticationData: data,
+    })
+    session.towardsClient.peer.write(packet)
+    session.challenged(this.takeHeld())
+  }
+
+  #onAdmission(admission: Admission | AdmissionChallenge): void {
     const session = this.#session
     const { context, recorder } = session
     if (session.state !== State.ADMITTING) return
+    if (admission.ok === 'challenge') return this.#onChallenge(admission)
     if (!admission.ok) {
       // A good token under a foreign Client Identifier: the record says whose token it was.
       if (admission.token !== undefined) {
@@ -108,7 +146,7 @@ export class Handshake {
     context
       .dial({
         onBytes: (chunk) => session.onServerBytes(chunk),
-        onDrain: () => session.onServerDrain(),
+        onDrain: () => session.onDrain(),
         onFin: () => session.onServerClose(),
         onClose: () => session.onServerClose(),
         onPanic: (error) => session.onPanic(error),

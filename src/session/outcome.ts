@@ -96,6 +96,7 @@ export const SESSION_FAULTS = [
   { name: 'second_connect', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.0-2]' },
   { name: 'topic_alias_above_maximum', reasonCode: ReasonCode.TOPIC_ALIAS_INVALID, spec: '[MQTT-3.3.2-9]' },
   { name: 'unknown_topic_alias', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.3.2.3.4' },
+  { name: 'not_auth', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.2-30]' },
   { name: 'unexpected_auth', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.15, §4.12' },
   { name: 'first_packet_not_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-1]' },
   { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },

@@ -88,6 +88,19 @@ export class SessionState {
   }
 }
 
+/** The message as it was when it was judged. */
+export function fillRequest(request: PublishRequest, { topic, response, ...rest }: Release): void {
+  request.topic = topic
+  request.topicStart = 0
+  request.topicEnd = topic.length
+  request.qos = 2
+  request.retain = rest.retain
+  request.payloadLength = rest.payloadLength
+  request.response = response ?? topic
+  request.responseStart = response === undefined ? -1 : 0
+  request.responseEnd = response === undefined ? -1 : response.length
+}
+
 function sizeOf(release: Release): number {
   return release.topic.length + (release.response?.length ?? 0)
 }

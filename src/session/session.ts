@@ -4,6 +4,7 @@
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
+import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
@@ -36,6 +37,7 @@ export class Session implements PeerEvents {
   readonly subscriptions = new Subscriptions(this)
   readonly keepAlive = new KeepAlive()
   readonly renewal = new Renewal(this)
+  readonly standing: Rights
   memory = new SessionState()
   /** Seconds; in force when the connection ends. */
   sessionExpiryInterval = 0
@@ -50,7 +52,6 @@ export class Session implements PeerEvents {
   readonly #serverToClient: ServerToClient
   #state: State = State.AWAIT_CONNECT
   #server = new Outbox(NOWHERE)
-  readonly #rights: Rights
   #clientId = ''
   readonly #backpressure = new Backpressure()
   #expiryTimer: Timer | undefined
@@ -66,7 +67,7 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
-    this.#rights = new Rights(context)
+    this.standing = new Rights(context)
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
     this.recorder = new Recorder(context.audit, context.tally, context.slots, {
@@ -92,13 +93,13 @@ export class Session implements PeerEvents {
     return this.#state === State.RELAYING && this.#leaving === undefined
   }
   get acl(): Acl {
-    return this.#rights.acl!
+    return this.standing.acl!
   }
   get principal(): Principal | undefined {
-    return this.#rights.principal
+    return this.standing.principal
   }
   get rights(): number {
-    return this.#rights.serial
+    return this.standing.serial
   }
   get clientId(): string {
     return this.#clientId
@@ -110,18 +111,27 @@ export class Session implements PeerEvents {
     return this.#clientToServer.reader
   }
 
-  /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
-  onConnect(chunk: Buffer): void {
+  /** A CONNECT, or the AUTH that answers its challenge; what follows it in the chunk waits. */
+  onOpening(type: number, chunk: Buffer): void {
     this.#state = State.ADMITTING
     this.#backpressure.holdClient(this.towardsClient)
-    this.#handshake.begin(chunk.subarray(this.#clientToServer.reader.pos))
+    const held = chunk.subarray(this.#clientToServer.reader.pos)
+    if (type === PacketType.CONNECT) this.#handshake.begin(held)
+    else this.#handshake.onProof(held)
+  }
+
+  /** The client is read again, for its AUTH. */
+  challenged(held: Buffer): void {
+    this.#state = State.CHALLENGED
+    this.#backpressure.releaseClient(this.towardsClient)
+    if (held.length > 0) this.onBytes(held)
   }
 
   admitted(principal: Principal, clientId: string, authenticationMethod: string | undefined): void {
     this.#clientId = clientId
     this.authenticationMethod = authenticationMethod
     this.#state = State.DIALING
-    this.#rights.use(principal)
+    this.standing.use(principal)
   }
 
   dialed(server: Peer): void {
@@ -157,19 +167,15 @@ export class Session implements PeerEvents {
 
   /** Between admission and CONNACK: the policy may have changed meanwhile. Judges the Will again if so. */
   refreshAdmitted(): Outcome {
-    if (this.#rights.isCurrent) return Outcome.ALLOW
-    this.#rights.bind()
+    if (this.standing.isCurrent) return Outcome.ALLOW
+    this.standing.bind()
     return this.#handshake.judgeWill()
-  }
-
-  retainedExpiry(asked: number): number | undefined {
-    return this.#rights.retainedExpiry(asked)
   }
 
   /** EXP-02: a fresh token of the same bearer; `applyRights` must follow. */
   renewed(principal: Principal): void {
     this.recorder.identify(identityOf(principal), this.#clientId)
-    this.#rights.use(principal)
+    this.standing.use(principal)
     this.#armExpiry(this.context.clock.now())
   }
 
@@ -199,18 +205,15 @@ export class Session implements PeerEvents {
     this.end('server_fault', { detail: name })
   }
 
-  // --- events
-
   /** Bytes from the agent. */
   onBytes(chunk: Buffer): void {
     if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
-    if (this.#state !== State.AWAIT_CONNECT && this.#state !== State.RELAYING) {
-      if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
-      return
+    if (this.#state === State.AWAIT_CONNECT || this.#state === State.CHALLENGED) {
+      return this.#clientToServer.relay(chunk)
     }
-    if (this.#state === State.AWAIT_CONNECT) {
-      this.#clientToServer.relay(chunk)
+    if (this.#state !== State.RELAYING) {
+      if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
       return
     }
     const now = this.#current()
@@ -240,10 +243,6 @@ export class Session implements PeerEvents {
     this.#applyBackpressure()
   }
 
-  onServerDrain(): void {
-    this.#applyBackpressure()
-  }
-
   onFin(): void {
     if (this.#state === State.RELAYING) this.leave('client_closed')
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
@@ -266,8 +265,8 @@ export class Session implements PeerEvents {
 
   /** Applies the policy in force to this connection, if it is newer than the one last applied. */
   refreshRights(): void {
-    if (this.#state !== State.RELAYING || this.#rights.isCurrent) return
-    this.#rights.bind()
+    if (this.#state !== State.RELAYING || this.standing.isCurrent) return
+    this.standing.bind()
     this.applyRights()
   }
 
@@ -360,11 +359,11 @@ export class Session implements PeerEvents {
   /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
   #current(): number {
     const now = this.context.clock.now()
-    if (now >= this.#rights.endsAtMs) {
+    if (now >= this.standing.endsAtMs) {
       this.end('expired')
       return -1
     }
-    if (!this.#rights.isCurrent) this.refreshRights()
+    if (!this.standing.isCurrent) this.refreshRights()
     return this.#state === State.RELAYING ? now : -1
   }
 
@@ -376,8 +375,9 @@ export class Session implements PeerEvents {
 
   #armExpiry(now: number): void {
     this.#expiryTimer?.cancel()
-    const left = Math.max(0, this.#rights.endsAtMs - now)
-    this.#expiryTimer = this.context.clock.after(left, () => this.end('expired'))
+    this.#expiryTimer = this.context.clock.after(Math.max(0, this.standing.endsAtMs - now), () =>
+      this.end('expired'),
+    )
   }
 
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {

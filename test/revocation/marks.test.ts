@@ -33,12 +33,12 @@ describe('REV-02 a selector bars those of whom all of it is true', () => {
     ['tenant', { tenant: 'org_a' }, { tenant: 'org_b' }],
     ['tenant', { tenant: 'org_a' }, { tenant: undefined }],
     ['key', { key: { iss: IDP, kid: 'k1' } }, { keyId: 'k2' }],
-    ['thumbprint', { thumbprint: 'x' }, { boundKey: 'y' }],
+    ['thumbprint', { thumbprint: 'x' }, { confirmation: { jkt: 'y' } }],
     ['human of another issuer', alice, { issuer: 'https://other.test' }],
   ])('%s', (_, selector, neighbour) => {
     const marks = marksAt()
     marks.disable(selector)
-    const named = { oauthClientId: 'c1', keyId: 'k1', boundKey: 'x' }
+    const named = { oauthClientId: 'c1', keyId: 'k1', confirmation: { x5t: 'x' } }
     expect(bar(marks, named)).toBe('disabled')
     expect(bar(marks, { ...named, ...neighbour })).toBeUndefined()
   })

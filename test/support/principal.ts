@@ -4,7 +4,10 @@ import { TEST_ISSUER } from './tokens.ts'
 
 export interface PrincipalChanges
   extends Partial<
-    Pick<Principal, 'issuer' | 'tokenId' | 'tenant' | 'keyId' | 'boundKey' | 'oauthClientId' | 'issuedAtMs'>
+    Pick<
+      Principal,
+      'issuer' | 'tokenId' | 'tenant' | 'keyId' | 'confirmation' | 'oauthClientId' | 'issuedAtMs'
+    >
   > {
   human?: string
   agent?: string
