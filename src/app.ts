@@ -30,7 +30,7 @@ import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { slotsIn } from './session/slots.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
+import { type Catalogue, declareCatalogue, type RELOADS } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -184,6 +184,9 @@ export class App {
       await this.#reloadPolicy()
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
       if (this.config.revocation !== undefined) await this.#reloadRevocation()
+      for (const [i, { tls }] of this.config.listeners.entries()) {
+        if (tls !== undefined) await this.#reloadTls(i, tls.certFile)
+      }
     })
   }
 
@@ -298,6 +301,11 @@ export class App {
     for (const file of [revocation?.secretFile, revocation?.listFile, ...secrets]) {
       if (file !== undefined) await watch(file, () => this.#reloadRevocation())
     }
+    for (const [i, { tls }] of this.config.listeners.entries()) {
+      for (const file of [tls?.certFile, tls?.keyFile, tls?.clientCaFile]) {
+        if (file !== undefined) await watch(file, () => this.#reloadTls(i, file))
+      }
+    }
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
     }
@@ -334,6 +342,15 @@ export class App {
     }
   }
 
+  async #reloadTls(listener: number, source: string): Promise<void> {
+    try {
+      await this.listeners[listener]!.reloadTls()
+      this.#reloaded('tls', 'ok', source)
+    } catch (error) {
+      this.#reloaded('tls', 'failed', source, error)
+    }
+  }
+
   async #reloadRevocation(): Promise<void> {
     const { secretFile, listFile } = this.config.revocation!
     const source = listFile ?? secretFile ?? ''
@@ -346,7 +363,7 @@ export class App {
   }
 
   #reloaded(
-    what: 'policy' | 'keys' | 'revocation',
+    what: (typeof RELOADS)[number],
     result: 'ok' | 'failed',
     source: string,
     error?: unknown,

@@ -58,7 +58,7 @@ const TYPES: Record<string, readonly string[]> = {
     'src/telemetry/admin.ts',
   ],
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
-  'src/net/': ['src/config/config.ts', 'src/telemetry/logger.ts'],
+  'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
 }
 
 /** Package or node: module -> where in src and cmd it may be imported. What is not listed belongs nowhere. */
@@ -100,6 +100,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/file-watch.ts',
     'src/identity/',
     'src/audit/',
+    'src/net/',
     'src/revocation/',
     'src/policy-file.ts',
     'src/dev/',
@@ -118,6 +119,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:path': ['src/file-watch.ts', 'src/audit/', 'src/revocation/', 'src/config/', 'src/dev/', 'cmd/'],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
+  'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
   'node:util': ['src/dev/', 'cmd/'],
 }

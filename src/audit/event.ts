@@ -16,6 +16,7 @@ export type AuditAction =
   | 'policy'
   | 'keys'
   | 'revocation'
+  | 'tls'
   | 'start'
   | 'stop'
   | 'gap'

@@ -12,6 +12,17 @@ export interface Address {
 export interface ListenerConfig {
   name: string
   address: Address
+  /** undefined: plain TCP. */
+  tls?: TlsConfig | undefined
+}
+
+export interface TlsConfig {
+  certFile: string
+  keyFile: string
+  minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** `request`: any certificate is taken, for the token says which; `verify`: one of `clientCaFile` is needed. */
+  clientCertificates: 'none' | 'request' | 'verify'
+  clientCaFile: string | undefined
 }
 
 export interface UpstreamConfig {

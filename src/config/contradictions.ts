@@ -58,6 +58,14 @@ function* addressContradictions(config: PartialConfig): Iterable<Contradiction> 
   for (const [i, listener] of config.listeners.entries()) {
     if (listener === undefined) continue
     const path: Path = ['listeners', i, 'address']
+    const { tls } = listener
+    if (tls !== undefined && (tls.clientCertificates === 'verify') !== (tls.clientCaFile !== undefined)) {
+      yield {
+        path: ['listeners', i, 'tls', 'clientCaFile'],
+        others: [['listeners', i, 'tls', 'clientCertificates']],
+        message: '`clientCertificates: verify` and `clientCaFile` go together: write both, or neither.',
+      }
+    }
     if (upstream !== undefined && isSame(listener.address, upstream)) {
       yield {
         path,

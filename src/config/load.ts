@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig } from './config.ts'
+import type { Config, IssuerConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -212,7 +212,11 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin, revocation } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address }) => ({ name: name ?? formatAddress(address), address })),
+    listeners: file.listeners.map(({ name, address, tls }) => ({
+      name: name ?? formatAddress(address),
+      address,
+      ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
+    })),
     upstream: {
       address: upstream.address,
       connectTimeout: upstream.connectTimeout,
@@ -259,5 +263,17 @@ function inPlace(
       secretFile: inDirectory(stream.secretFile),
       poll: stream.poll,
     })),
+  }
+}
+
+function tlsInPlace(
+  { certFile, keyFile, clientCaFile, ...settings }: NonNullable<FileConfig['listeners'][number]['tls']>,
+  inDirectory: (path: string) => string,
+): TlsConfig {
+  return {
+    certFile: inDirectory(certFile),
+    keyFile: inDirectory(keyFile),
+    clientCaFile: clientCaFile && inDirectory(clientCaFile),
+    ...settings,
   }
 }

@@ -29,6 +29,19 @@ const listener = section({
   address: address('127.0.0.1:1883').describe(
     'Where agents connect. Port 0 is any free port. A `unix:` path is a Unix socket.',
   ),
+  tls: section({
+    certFile: text('a path').describe('Certificate chain, PEM; read again when it changes.'),
+    keyFile: text('a path').describe('Its private key, PEM.'),
+    minVersion: choice(['TLSv1.2', 'TLSv1.3']).prefault('TLSv1.2').describe('Oldest version that is spoken.'),
+    clientCertificates: choice(['none', 'request', 'verify'])
+      .prefault('none')
+      .describe(
+        'Ask for a certificate: `request` takes any, for a token with `x5t#S256` says which; `verify` needs one of `clientCaFile`.',
+      ),
+    clientCaFile: text('a path').optional().describe('Authorities of client certificates, PEM.'),
+  })
+    .optional()
+    .describe('TLS on this listener. Absent: plain TCP.'),
 })
 
 const issuer = section({

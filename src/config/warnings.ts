@@ -16,8 +16,8 @@ export function findWarnings(config: Config, file: FileConfig): Warning[] {
 }
 
 function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
-  for (const [i, { address }] of config.listeners.entries()) {
-    if (isLoopback(address)) continue
+  for (const [i, { address, tls }] of config.listeners.entries()) {
+    if (isLoopback(address) || tls !== undefined) continue
     yield {
       path: ['listeners', i, 'address'],
       message:

@@ -12,7 +12,7 @@ import type { CompactJws, JwsFault } from './compact-jws.ts'
 import type { TlsEvidence } from './confirmation.ts'
 import { type CredentialOptions, findCredential, tokenText } from './credential.ts'
 import { bindPrincipal, isSameBearer, type Principal, type VerifiedToken } from './principal.ts'
-import { type ProofRules, verifyProof } from './proof.ts'
+import { EXPORTER_LABEL, type ProofRules, verifyProof } from './proof.ts'
 import type { TokenClass } from './token-type.ts'
 import type { Shown, TokenVerifier, VerifyResult } from './token-verifier.ts'
 
@@ -134,7 +134,7 @@ export class Authenticator {
       token: found.token,
       audience: this.#verifier.audienceOf(principal.issuer),
       clientId: requestedId,
-      exporter: tls?.exporter(),
+      exporter: tls?.exporter(EXPORTER_LABEL),
       algorithms: proof!.algorithms,
     }
     const answer = async (given: Buffer): Promise<Authentication> => {

@@ -1,16 +1,21 @@
 // A TCP or Unix socket as the session's Peer.
 
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { TlsEvidence } from '../identity/confirmation.ts'
 import type { Peer, PeerEvents } from '../session/ports.ts'
+import { evidenceOf } from './tls-evidence.ts'
 
 export class SocketPeer implements Peer {
   readonly name: string
   readonly host: string
+  readonly tls: TlsEvidence | undefined
   readonly #socket: Socket
   #ended = false
 
   constructor(socket: Socket) {
     this.#socket = socket
+    this.tls = socket instanceof TLSSocket ? evidenceOf(socket) : undefined
     this.host = socket.remoteAddress ?? 'unix'
     this.name =
       socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)

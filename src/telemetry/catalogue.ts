@@ -53,7 +53,7 @@ export const PACKET_TYPES = [
   'disconnect',
   'auth',
 ] as const
-export const RELOADS = ['policy', 'keys', 'revocation'] as const
+export const RELOADS = ['policy', 'keys', 'revocation', 'tls'] as const
 export const RESULTS = ['ok', 'failed'] as const
 export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
@@ -74,7 +74,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
     'result',
     '`ok` or `failed`; for audit records `written` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
   ],
-  ['what', '`policy`, `keys` or `revocation` (secret and list)'],
+  ['what', '`policy`, `keys` or `revocation` (secrets and list), `tls` (certificates)'],
   [
     'event',
     'last part of the type of a security event; `unknown` for others, and for what could not be read',
