@@ -1,6 +1,7 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
-import { AuditLog } from './audit/audit-log.ts'
+import type { Writable } from 'node:stream'
+import { AuditTrail } from './audit-trail.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import type { Problem } from './errors.ts'
@@ -43,6 +44,8 @@ const REMEMBERED_SESSIONS = 10_000
 export interface AppOptions {
   clock?: Clock
   logger?: Logger
+  /** For audit records and checkpoints that go to standard output; default that of the process. */
+  output?: Writable
   /** Version of Postern, for `postern_build_info`. */
   version: string
 }
@@ -54,10 +57,11 @@ export class App {
   readonly listeners: Listener[] = []
   readonly #clock: Clock
   readonly #version: string
+  readonly #output: Writable
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
-  #audit!: AuditLog
+  #audit!: AuditTrail
   #revocation: RevocationService | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
@@ -75,6 +79,7 @@ export class App {
     this.config = config
     this.#clock = options.clock ?? systemClock
     this.#version = options.version
+    this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
@@ -144,7 +149,9 @@ export class App {
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     }
     this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
-    await this.#openAudit(policy.version)
+    this.#audit = await AuditTrail.open(config, policy.version, {
+      ...{ clock: this.#clock, logger, tally: this.tally, catalogue: this.#catalogue, output: this.#output },
+    })
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
@@ -224,6 +231,8 @@ export class App {
       config,
       clock: this.#clock,
       audit: this.#audit,
+      digest: this.#audit.digest,
+      pseudonym: this.#audit.pseudonym,
       tally: this.tally,
       slots: slotsIn(this.#catalogue),
       logger: this.logger,
@@ -238,28 +247,6 @@ export class App {
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
     }
-  }
-
-  async #openAudit(policyVersion: string): Promise<void> {
-    const { config, logger, tally } = this
-    const { auditRecords, auditWriteErrors } = this.#catalogue
-    this.#audit = await AuditLog.open(config.audit.file, {
-      clock: this.#clock,
-      instance: config.instance,
-      policy: policyVersion,
-      onFailure: config.audit.onFailure,
-      flushInterval: config.audit.flushInterval,
-      maxPending: config.audit.maxPending,
-      observer: {
-        written: (records) => tally.add(slotOf(auditRecords, 'written'), records),
-        lost: (records) => tally.add(slotOf(auditRecords, 'lost'), records),
-        failed: (error) => {
-          tally.add(auditWriteErrors.first)
-          logger.error({ err: error }, 'the audit log cannot be written')
-        },
-        recovered: () => logger.info({}, 'the audit log can be written again'),
-      },
-    })
   }
 
   async #openAdmin(times: DecisionTimes): Promise<void> {

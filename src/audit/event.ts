@@ -20,6 +20,10 @@ export type AuditAction =
   | 'start'
   | 'stop'
   | 'gap'
+  /** First record of a file that continues another one. */
+  | 'segment'
+  /** From here on another key signs the checkpoints. */
+  | 'signer'
 
 /** Identity part of a record, made once per connection and not changed after (its bytes are kept). */
 export interface AuditIdentity {
@@ -47,11 +51,13 @@ export interface AuditEvent {
         qos?: number
         retain?: boolean
         response_topic?: string
-        /** Hex of the first 32 bytes of SHA-256 of Correlation Data. */
+        /** Hex digest of Correlation Data; keyed or plain as `payload`. */
         correlation_sha256?: string
+        correlation_hmac_sha256?: string
       }
     | undefined
-  payload?: { length: number; sha256?: string } | undefined
+  /** Hex digest: SHA-256, or HMAC-SHA-256 under the digest key. */
+  payload?: { length: number; sha256?: string; hmac_sha256?: string } | undefined
   /** Deciding rule id per layer, such as { agent: 'own-card', user: 'may-post' }; for a denial the layer that denied. */
   rules?: Readonly<Record<string, string>> | undefined
   /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed` … */
@@ -71,6 +77,18 @@ export interface AuditEvent {
         torn_sha256?: string
       }
     | undefined
+  /** This record stands for `count` identical actions (repeat-counter.ts); times are UTC, `bytes` their payloads together. */
+  repeated?: { count: number; first: string; last: string; bytes: number } | undefined
+  /**
+   * Only with action `segment`: number of this file in the chain from 1, the oldest number that retention keeps, and,
+   * where checkpoints are made, the Merkle tree over all records before this one, as hex hashes of its perfect
+   * subtrees, the largest first.
+   */
+  segment?: { number: number; oldest: number; tree?: readonly string[] } | undefined
+  /** With `signer` and `segment`: the verification key of the checkpoints, in the form of C2SP signed notes. */
+  signer?: string | undefined
+  /** W3C Trace Context of the PUBLISH, from its User Property. */
+  traceparent?: string | undefined
 }
 
 /** The session's port to the audit log. */
@@ -81,4 +99,23 @@ export interface AuditSink {
    */
   readonly accepting: boolean
   append(event: AuditEvent): void
+  /**
+   * Called before what was allowed leaves. With `write-ahead`: returns when every record so far is on disk.
+   *
+   * @returns false: they are not, and the failure mode is `deny`; nothing that was just allowed may leave
+   */
+  commit(): boolean
+}
+
+/** How payloads and Correlation Data are digested; `name` is the member of the record. All results are hex. */
+export interface DigestPort {
+  readonly name: 'sha256' | 'hmac_sha256'
+  of(bytes: Buffer): string
+  begin(): RunningDigest
+}
+
+/** Of a payload that arrives in pieces. */
+export interface RunningDigest {
+  update(bytes: Buffer): unknown
+  digest(encoding: 'hex'): string
 }

@@ -95,9 +95,15 @@ export class RecordEncoder {
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
     after += `,"policy":${this.#policy},"prev":"${this.#hash}","reason":${quote(event.reason)}`
+    if (event.repeated !== undefined) after += `,"repeated":${canonicalize(event.repeated)}`
     if (event.resource !== undefined) after += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) after += `,"rules":${rulesJson(event.rules)}`
-    after += `,"seq":${seq},"time":"${this.#now()}","v":1}`
+    if (event.segment !== undefined) after += `,"segment":${canonicalize(event.segment)}`
+    after += `,"seq":${seq}`
+    if (event.signer !== undefined) after += `,"signer":${quote(event.signer)}`
+    after += `,"time":"${this.#now()}"`
+    if (event.traceparent !== undefined) after += `,"traceparent":${quote(event.traceparent)}`
+    after += ',"v":1}'
 
     const hashed = before + after
     this.#hash = hash('sha256', hashed)
@@ -142,12 +148,18 @@ function wellFormed(value: unknown): unknown {
 }
 
 function payloadJson(payload: NonNullable<AuditEvent['payload']>): string {
+  if (payload.hmac_sha256 !== undefined) {
+    return `{"hmac_sha256":${quote(payload.hmac_sha256)},"length":${payload.length}}`
+  }
   if (payload.sha256 === undefined) return `{"length":${payload.length}}`
   return `{"length":${payload.length},"sha256":${quote(payload.sha256)}}`
 }
 
 function resourceJson(resource: NonNullable<AuditEvent['resource']>): string {
   let json = ''
+  if (resource.correlation_hmac_sha256 !== undefined) {
+    json += `,"correlation_hmac_sha256":${quote(resource.correlation_hmac_sha256)}`
+  }
   if (resource.correlation_sha256 !== undefined) {
     json += `,"correlation_sha256":${quote(resource.correlation_sha256)}`
   }

@@ -8,7 +8,7 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow', 'margin', 'interval', 'silence', 'window'],
+  ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'margin', 'interval', 'silence', 'window'],
 ])
 const SIZES = new Set([
   ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],

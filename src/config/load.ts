@@ -240,7 +240,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,
     sessions: file.sessions,
-    audit: { ...file.audit, file: inDirectory(file.audit.file) },
+    audit: auditSettings(file.audit, inDirectory),
     revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
@@ -275,5 +275,18 @@ function tlsInPlace(
     keyFile: inDirectory(keyFile),
     clientCaFile: clientCaFile && inDirectory(clientCaFile),
     ...settings,
+  }
+}
+
+function auditSettings(audit: FileConfig['audit'], inDirectory: (path: string) => string): Config['audit'] {
+  const { file, digestKeyFile, checkpoints, copies } = audit
+  const optional = (path: string | undefined) => (path === undefined ? undefined : inDirectory(path))
+  const { keyFile, url, topic } = checkpoints
+  return {
+    ...audit,
+    file: file === '-' ? file : inDirectory(file),
+    digestKeyFile: optional(digestKeyFile),
+    checkpoints: { ...checkpoints, keyFile: optional(keyFile), url, topic },
+    copies: { stdout: copies.stdout, otlp: copies.otlp, topic: copies.topic },
   }
 }

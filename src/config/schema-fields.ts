@@ -1,4 +1,4 @@
-// The kinds of values that the configuration file has: each a zod type whose message says what to write.
+// How the fields of the configuration file are read: each with a parser whose message says what to write. Pure.
 import { z } from 'zod'
 import { type Parsed, parseAddress, parseDuration, parseSize } from './fields.ts'
 
@@ -122,3 +122,5 @@ export const section = <T extends z.core.$ZodShape>(shape: T) =>
     error: (issue) =>
       issue.code === 'invalid_type' ? 'Write a section of keys, indented below this one.' : undefined,
   })
+
+export const requiredSection = <T extends z.core.$ZodShape>(shape: T) => section(shape).prefault({} as never)

@@ -1,6 +1,7 @@
 // The form of the configuration file: keys, types, defaults and what each key is for. One source for the parser, for
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
+import { auditSection } from './audit-schema.ts'
 import type { Parsed } from './fields.ts'
 import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
@@ -11,6 +12,7 @@ import {
   duration,
   field,
   flag,
+  requiredSection,
   section,
   size,
   text,
@@ -101,8 +103,6 @@ const issuer = section({
     .prefault('none')
     .describe('A token with no such format: `none` no ceiling applies, `deny` nothing is allowed.'),
 })
-
-const requiredSection = <T extends z.core.$ZodShape>(shape: T) => section(shape).prefault({} as never)
 
 export const configSchema = section({
   instance: text('a name').prefault('postern').describe('Names this process in audit records.'),
@@ -200,15 +200,7 @@ export const configSchema = section({
       .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
-  audit: requiredSection({
-    file: text('the path of the audit log').describe('The hash-chained audit log; appended to.'),
-    onFailure: choice(['deny', 'continue'])
-      .prefault('deny')
-      .describe('While a record cannot be written: deny everything, or go on and count.'),
-    flushInterval: duration('100ms', '1ms', '1m').describe('Records are on disk at the latest after this.'),
-    maxPending: size('16MiB', '64KiB').describe('Unwritten bytes above which the log counts as failed.'),
-    payloadDigest: choice(['sha256', 'none']).prefault('sha256').describe('Digest of payloads in records.'),
-  }).describe('The audit trail.'),
+  audit: auditSection,
   revocation: revocationSchema,
   admin: z
     .union(

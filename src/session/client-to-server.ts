@@ -2,7 +2,7 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import { createHash, type Hash, hash } from 'node:crypto'
+import type { RunningDigest } from '../audit/event.ts'
 import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
@@ -14,6 +14,7 @@ import type { Outbox } from './outbox.ts'
 import { answerTo, type EndCause, hex, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
+import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
 import { fillRequest } from './session-memory.ts'
 import { State } from './state.ts'
@@ -42,7 +43,7 @@ export class ClientToServer extends Relay {
     | { gone: true }
     | undefined
   /** Digest of a payload that arrives over several chunks. */
-  #payload: { hash: Hash | undefined; packetId: number; length: number } | undefined
+  #payload: { digest: RunningDigest | undefined; packetId: number; length: number } | undefined
 
   constructor(session: Session, reader: PacketReader) {
     super(reader)
@@ -53,7 +54,7 @@ export class ClientToServer extends Relay {
       topic: EMPTY,
       topicStart: 0,
       topicEnd: 0,
-      payloadSha256: undefined,
+      payloadDigest: undefined,
     }
   }
 
@@ -114,10 +115,10 @@ export class ClientToServer extends Relay {
     if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
     const payload = this.#payload
     if (payload === undefined) return
-    payload.hash?.update(this.chunk.subarray(start, end))
+    payload.digest?.update(this.chunk.subarray(start, end))
     if (!last) return
     this.#payload = undefined
-    this.#session.recorder.payload(payload.packetId, payload.length, payload.hash?.digest('hex'), true)
+    this.#session.recorder.payload(payload.packetId, payload.length, payload.digest?.digest('hex'), true)
   }
 
   /** The connection ended; a payload that was on its way is recorded as incomplete. */
@@ -173,7 +174,7 @@ export class ClientToServer extends Relay {
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
     const messageExpiryInterval = head.retain
-      ? session.standing.retainedExpiry(head.messageExpiryInterval)
+      ? retainedExpiry(session, head.messageExpiryInterval)
       : undefined
     const growth =
       (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
@@ -206,20 +207,20 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const digest = session.context.config.audit.payloadDigest === 'sha256'
-    facts.payloadSha256 =
-      digest && whole
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    const { digest } = session.context
+    facts.payloadDigest = whole
+      ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
     if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome)
 
     session.recorder.publish(outcome, session.acl, facts, 'forwarded')
     if (!whole) {
       this.#payload = {
-        hash: digest ? createHash('sha256').update(this.chunk.subarray(reader.pos)) : undefined,
+        digest: digest?.begin(),
         packetId: head.packetId,
         length: head.payloadLength,
       }
+      this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
     if (head.qos === 2) {
       session.memory.forwarded(head.packetId, {

@@ -13,7 +13,7 @@ import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { auth, CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import type { Admission, AdmissionChallenge } from './context.ts'
+import type { Admission, AdmissionChallenge, SessionContext } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, hex, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
@@ -122,13 +122,13 @@ export class Handshake {
       if (admission.token !== undefined) {
         const { clientIdStart, clientIdEnd } = this.#connect!
         const asked = this.#source.toString('utf8', clientIdStart, clientIdEnd)
-        recorder.identify(identityOf(admission.token), asked)
+        recorder.identify(identityOf(admission.token, context.pseudonym), asked)
       }
       this.#refuse(admission.reason, admission.reasonCode, admission.reasonString, admission.detail)
       return
     }
     const { principal } = admission
-    recorder.identify(identityOf(principal), admission.clientId)
+    recorder.identify(identityOf(principal, context.pseudonym), admission.clientId)
     if (context.draining) return this.refuse('shutting_down')
     const bar = context.revocations.enter(session, principal)
     if (bar !== undefined) return this.refuse(bar)
@@ -177,6 +177,7 @@ export class Handshake {
     session.sessionExpiryInterval = this.#forcedFresh ? 0 : connect.sessionExpiryInterval
     const { username, password } = config.upstream
     session.recorder.connect(true, 'ok', 'forwarded')
+    if (!session.recorder.commit()) return this.refuse('audit_unavailable')
     this.#timer = clock.after(config.upstream.connectTimeout, () => this.refuse('upstream_unavailable'))
     session.towardsServer.send(
       rewriteConnect(this.#source, connect, {
@@ -339,11 +340,19 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
 }
 
 /** The identity part of every record of the connection. */
-export function identityOf(principal: Omit<Principal, 'clientId'>): AuditIdentity {
+export function identityOf(
+  principal: Omit<Principal, 'clientId'>,
+  pseudonym: SessionContext['pseudonym'] = (_, name) => name,
+): AuditIdentity {
   const { agent, human, delegated, tenant, txn, actorChain } = principal
   return {
     agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
-    human: { iss: human.iss, sub: human.sub, id: human.id, via: delegated ? 'delegation' : 'owner' },
+    human: {
+      iss: human.iss,
+      sub: pseudonym(human.iss, human.sub),
+      id: pseudonym(human.iss, human.id),
+      via: delegated ? 'delegation' : 'owner',
+    },
     ...(tenant === undefined ? {} : { tenant }),
     token: {
       iss: principal.issuer,

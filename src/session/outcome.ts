@@ -86,6 +86,8 @@ export const END_CAUSES = {
   /** Cut by hand or by an event: by `revocation.will` the Will is not sent, and session and queue go. */
   revoked: { client: ReasonCode.ADMINISTRATIVE_ACTION, server: 'discard' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
+  /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
+  audit_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
 } as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' }>
 export type EndCause = keyof typeof END_CAUSES

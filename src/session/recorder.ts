@@ -1,7 +1,6 @@
 // Counts and audits every decision of one connection. The one place where outcomes become records and numbers.
 
-import { hash } from 'node:crypto'
-import type { AuditEvent, AuditIdentity, AuditSink } from '../audit/event.ts'
+import type { AuditEvent, AuditIdentity, AuditSink, DigestPort } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { Direction } from '../wire/control-packet.ts'
@@ -39,23 +38,28 @@ export interface PublishFacts {
   topic: Buffer
   topicStart: number
   topicEnd: number
-  /** Hex SHA-256 of the payload, when all of it was at hand. */
-  payloadSha256: string | undefined
+  /** Hex digest of the payload, when all of it was at hand. */
+  payloadDigest: string | undefined
 }
 
 export class Recorder {
   readonly #audit: AuditSink
   readonly #tally: Tally
   readonly #slots: SessionSlots
+  readonly #digest: DigestPort | undefined
   #connection: NonNullable<AuditEvent['connection']>
   #identity: AuditIdentity | undefined
+  /** Something was allowed since the last `commit`. */
+  #uncommitted = false
 
   constructor(
     audit: AuditSink,
     tally: Tally,
     slots: SessionSlots,
+    digest: DigestPort | undefined,
     connection: { id: string; peer: string; listener: string },
   ) {
+    this.#digest = digest
     this.#audit = audit
     this.#tally = tally
     this.#slots = slots
@@ -69,6 +73,13 @@ export class Recorder {
   /** false: a record could not be written and the failure mode is `deny`. */
   get accepting(): boolean {
     return this.#audit.accepting
+  }
+
+  /** Called before what was allowed leaves. false: its record could not be written, so nothing of it may leave. */
+  commit(): boolean {
+    if (!this.#uncommitted) return true
+    this.#uncommitted = false
+    return this.#audit.commit()
   }
 
   identify(identity: AuditIdentity | undefined, clientId: string): void {
@@ -143,9 +154,9 @@ export class Recorder {
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */
-  payload(packetId: number, length: number, sha256: string | undefined, complete: boolean): void {
+  payload(packetId: number, length: number, digest: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
-      payload: sha256 === undefined ? { length } : { length, sha256 },
+      payload: this.#payloadOf(length, digest),
       packet_id: packetId > 0 ? packetId : undefined,
     })
   }
@@ -181,17 +192,19 @@ export class Recorder {
     }
     if (head.correlationDataStart >= 0) {
       const data = source.subarray(head.correlationDataStart, head.correlationDataEnd)
-      resource.correlation_sha256 = hash('sha256', data, 'hex')
+      if (this.#digest !== undefined) resource[`correlation_${this.#digest.name}`] = this.#digest.of(data)
     }
     this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
       resource,
-      payload:
-        facts.payloadSha256 === undefined
-          ? { length: head.payloadLength }
-          : { length: head.payloadLength, sha256: facts.payloadSha256 },
+      payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
       rules: acl.decidedRules(),
       packet_id: head.qos > 0 ? head.packetId : undefined,
+      traceparent: traceparentOf(source, head),
     })
+  }
+
+  #payloadOf(length: number, digest: string | undefined): NonNullable<AuditEvent['payload']> {
+    return digest === undefined ? { length } : { length, [this.#digest!.name]: digest }
   }
 
   #append(
@@ -201,6 +214,7 @@ export class Recorder {
     effect: string,
     rest: Partial<AuditEvent>,
   ): void {
+    if (allowed) this.#uncommitted = true
     this.#audit.append({
       action,
       decision: allowed ? 'allow' : 'deny',
@@ -211,4 +225,17 @@ export class Recorder {
       ...rest,
     })
   }
+}
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header: nothing but hex digits gets into a record. */
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const TRACEPARENT_BYTES = 55
+
+function traceparentOf(
+  source: Buffer,
+  { traceparentStart, traceparentEnd }: PublishHead,
+): string | undefined {
+  if (traceparentStart < 0 || traceparentEnd - traceparentStart !== TRACEPARENT_BYTES) return undefined
+  const text = source.toString('latin1', traceparentStart, traceparentEnd)
+  return TRACEPARENT.test(text) ? text : undefined
 }

@@ -117,6 +117,7 @@ export class Renewal {
     session.renewed(renewed.principal)
     const effect = way.by === 'auth' ? `auth ${hex(0)}` : way.qos === 0 ? 'taken' : `ack ${hex(0)}`
     session.recorder.renewal('ok', effect, way.by)
+    if (!session.recorder.commit()) return session.end('audit_unavailable')
     session.applyRights()
     if (!session.receiving) return
     if (way.by === 'auth') {

@@ -46,16 +46,4 @@ export class Rights {
       logger.warn({ client_id: principal.clientId, problem }, 'a rule does not apply to this principal')
     }
   }
-
-  /**
-   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
-   *
-   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
-   * @returns the interval to set, or undefined to leave the message as it is
-   */
-  retainedExpiry(asked: number): number | undefined {
-    if (this.#context.config.sessions.retainedExpiry === 'keep') return undefined
-    const leftS = Math.max(1, Math.floor((this.endsAtMs - this.#context.clock.now()) / 1000))
-    return asked >= 0 && asked <= leftS ? undefined : leftS
-  }
 }

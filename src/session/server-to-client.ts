@@ -3,7 +3,6 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import { hash } from 'node:crypto'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
@@ -36,7 +35,7 @@ export class ServerToClient extends Relay {
       topic: EMPTY,
       topicStart: 0,
       topicEnd: 0,
-      payloadSha256: undefined,
+      payloadDigest: undefined,
     }
   }
 
@@ -163,10 +162,9 @@ export class ServerToClient extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    facts.payloadSha256 =
-      whole && session.context.config.audit.payloadDigest === 'sha256'
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    facts.payloadDigest = whole
+      ? session.context.digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
     if (session.context.config.denial.delivery === 'disconnect') {
       session.recorder.deliveryRefused(outcome, session.acl, facts, 'disconnect 0x87')
       this.#stop = { cause: 'delivery_denied' }

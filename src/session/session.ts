@@ -11,6 +11,7 @@ import { disconnect } from '../wire/reply.ts'
 import { Backpressure } from './backpressure.ts'
 import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
+import { endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake, identityOf } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -70,7 +71,7 @@ export class Session implements PeerEvents {
     this.standing = new Rights(context)
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
-    this.recorder = new Recorder(context.audit, context.tally, context.slots, {
+    this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
       ...connection,
       peer: client.name,
     })
@@ -174,7 +175,7 @@ export class Session implements PeerEvents {
 
   /** EXP-02: a fresh token of the same bearer; `applyRights` must follow. */
   renewed(principal: Principal): void {
-    this.recorder.identify(identityOf(principal), this.#clientId)
+    this.recorder.identify(identityOf(principal, this.context.pseudonym), this.#clientId)
     this.standing.use(principal)
     this.#armExpiry(this.context.clock.now())
   }
@@ -287,14 +288,12 @@ export class Session implements PeerEvents {
     else if (this.#state !== State.CLOSED) this.#handshake.refuse('shutting_down')
   }
 
-  /**
-   * The agent sends no more. The broker may still have answers to what it sent before: they are relayed until the
-   * broker closes. Idempotent.
-   */
+  /** The agent sends no more; answers to what it sent before are relayed until the broker closes. Idempotent. */
   leave(cause: 'client_disconnected' | 'client_closed'): void {
     if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
     this.#leaving = cause
     this.#clientToServer.abandon()
+    if (!this.recorder.commit()) return this.#discard()
     this.#server.peer.finish()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
@@ -313,24 +312,20 @@ export class Session implements PeerEvents {
     const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
     const client = this.towardsClient
     const server = this.#server
-    const { revocation } = this.context.config
-    const toServer = why === 'revoked' && revocation?.will === 'publish' ? 'close' : row.server
-    // What waits to be sent would reach its receiver after the cut.
-    const stuck = why === 'revoked' ? [client.peer, server.peer].filter((peer) => peer.backlog > 0) : []
+    const farewell = farewellOf(why, this.context.config)
+    const stuck = stuckPeers(why, [client, server])
     let effect = 'closed'
     this.#clientToServer.abandon()
+    // Within a chunk: closing would let go what is still held back.
+    if (!this.recorder.commit()) return this.#discard()
     if (code >= 0 && client.atBoundary) {
       client.send(disconnect(code))
       effect = `disconnect ${hex(code)}`
     }
     // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
     client.peer.end()
-    if (toServer !== 'close' && server.atBoundary) {
-      const discard = toServer === 'discard' ? { sessionExpiryInterval: 0 } : {}
-      server.send(disconnect(ReasonCode.SUCCESS, discard))
-      if (toServer === 'discard') this.sessionExpiryInterval = 0
-    }
-    server.peer.end()
+    endServer(server, farewell)
+    if (farewell === 'discard') this.sessionExpiryInterval = 0
     for (const peer of stuck) peer.destroy()
     this.recorder.ended(why, effect, options.detail)
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
@@ -345,16 +340,12 @@ export class Session implements PeerEvents {
     this.#leaveTimer?.cancel()
     this.#handshake.cancelTimers()
     this.context.revocations.leave(this)
-    const { peer } = this.towardsClient
-    const server = this.#server.peer
+    const sides = [this.towardsClient.peer, this.#server.peer]
     this.context.clock.after(LINGER_MS, () => {
-      peer.destroy()
-      server.destroy()
+      for (const peer of sides) peer.destroy()
     })
     this.#onEnd(this)
   }
-
-  // --- inside
 
   /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
   #current(): number {
@@ -375,9 +366,8 @@ export class Session implements PeerEvents {
 
   #armExpiry(now: number): void {
     this.#expiryTimer?.cancel()
-    this.#expiryTimer = this.context.clock.after(Math.max(0, this.standing.endsAtMs - now), () =>
-      this.end('expired'),
-    )
+    const leftMs = Math.max(0, this.standing.endsAtMs - now)
+    this.#expiryTimer = this.context.clock.after(leftMs, () => this.end('expired'))
   }
 
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
@@ -390,8 +380,17 @@ export class Session implements PeerEvents {
     relay.relay(chunk)
     const decided = relay.takeDecided()
     if (decided > 0) this.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
+    if (this.#state === State.RELAYING && !this.recorder.commit()) return this.#discard()
     client.uncork()
     server.uncork()
+  }
+
+  /** What was just allowed has no record on disk: neither it nor anything else held back may leave. */
+  #discard(): void {
+    for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
+    this.recorder.ended('audit_unavailable', 'closed')
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
+    this.close()
   }
 
   #applyBackpressure(): void {

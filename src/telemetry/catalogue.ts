@@ -57,6 +57,9 @@ export const RELOADS = ['policy', 'keys', 'revocation', 'tls'] as const
 export const RESULTS = ['ok', 'failed'] as const
 export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
+/** Where copies of audit records go, and checkpoints. */
+export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
+export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
 
 /** What each label may hold, for docs/metrics.md. */
 export const LABELS: ReadonlyMap<string, string> = new Map([
@@ -72,7 +75,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['type', 'MQTT Control Packet type in lower case'],
   [
     'result',
-    '`ok` or `failed`; for audit records `written` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
+    '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
   ],
   ['what', '`policy`, `keys` or `revocation` (secrets and list), `tls` (certificates)'],
   [
@@ -81,6 +84,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ],
   ['stream', 'a configured stream of security events'],
   ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
+  ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
   ['version', 'of Postern, or digest of the policy in force'],
@@ -128,6 +132,10 @@ export interface Catalogue {
   /** Rows: written, lost. */
   auditRecords: Family
   auditWriteErrors: Family
+  /** By place, then sent and lost. */
+  auditCopies: Family
+  /** By place, then ok and failed. */
+  auditCheckpoints: Family
   /** Rows: ok, failed. */
   keyFetches: Family
   /** Row 2 * source index, plus 1 when it was refused. */
@@ -211,6 +219,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'Failed writes of the audit log.',
       [],
       [[]],
+    ),
+    auditCopies: counter(
+      'postern_audit_copies_total',
+      'Audit records copied to other places.',
+      ['place', 'result'],
+      pairs(COPY_PLACES, ['sent', 'lost']),
+    ),
+    auditCheckpoints: counter(
+      'postern_audit_checkpoints_total',
+      'Checkpoints of the audit log handed to a place.',
+      ['place', 'result'],
+      pairs(CHECKPOINT_PLACES, RESULTS),
     ),
     keyFetches: counter(
       'postern_key_fetches_total',

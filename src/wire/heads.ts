@@ -20,6 +20,9 @@ export class PublishHead {
   responseTopicEnd = -1
   correlationDataStart = -1
   correlationDataEnd = -1
+  /** Value of the User Property `traceparent`, the last if there are several; W3C Trace Context. */
+  traceparentStart = -1
+  traceparentEnd = -1
   /** Seconds; -1 when absent: the message does not expire. */
   messageExpiryInterval = -1
   /** Bytes of Application Message after the head. */

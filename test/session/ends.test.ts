@@ -71,6 +71,12 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
     broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
   },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
+  audit_unavailable: {
+    by: (it) => {
+      it.audit.commits = false
+      it.fromClient(publish({ topic: 'ok/a' }))
+    },
+  },
   internal_error: { by: (it) => it.session.onPanic(new Error('a mistake of ours')), agent: 0x80 },
 }
 
@@ -80,7 +86,8 @@ test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, brok
   const told = packetsIn(it.toClient)
   expect(told).toMatchObject(agent === undefined ? [] : [{ cmd: 'disconnect', reasonCode: agent }])
   expect(it.toServer).toEqual(broker)
-  expect([it.client.ended, it.server!.ended, it.ended]).toEqual([true, true, true])
+  const gone = ({ ended, destroyed }: { ended: boolean; destroyed: boolean }) => ended || destroyed
+  expect([gone(it.client), gone(it.server!), it.ended]).toEqual([true, true, true])
   const records = it.audit.events.filter((event) => event.action === 'disconnect')
   expect(records).toHaveLength(1)
   expect(records[0]!.reason).toBe(cause)

@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { App } from '../../src/app.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -23,6 +24,8 @@ export interface PosternOptions {
   clock?: TravelClock
   /** Further files beside the configuration, by name. */
   files?: Readonly<Record<string, string>>
+  /** In place of standard output. */
+  output?: Writable
 }
 
 export interface TestPostern {
@@ -66,7 +69,12 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
   const loaded = loadConfig(JSON.stringify(file), join(directory, 'postern.json'), {})
   if ('problems' in loaded) throw new Error(loaded.problems.map((p) => `${p.path}: ${p.message}`).join('\n'))
   const log: TestPostern['log'] = []
-  const app = new App(loaded.config, { clock, logger: recordingLogger(log), version: 'test' })
+  const app = new App(loaded.config, {
+    clock,
+    logger: recordingLogger(log),
+    version: 'test',
+    ...(options.output === undefined ? {} : { output: options.output }),
+  })
   await app.start()
   const port = Number(app.listeners[0]!.address.split(':').at(-1))
   return {

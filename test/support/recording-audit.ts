@@ -3,9 +3,15 @@ import type { AuditEvent, AuditSink } from '../../src/audit/event.ts'
 
 export class RecordingAudit implements AuditSink {
   accepting = true
+  /** What `commit` answers. */
+  commits = true
   readonly events: AuditEvent[] = []
 
   append(event: AuditEvent): void {
     this.events.push(event)
+  }
+
+  commit(): boolean {
+    return this.commits
   }
 }

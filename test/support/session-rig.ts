@@ -1,6 +1,7 @@
 // One Session with everything around it in memory: two peers, a fake clock, a recording audit log, a real policy. The
 // token check alone is a stub.
 import { hash } from 'node:crypto'
+import { payloadDigest } from '../../src/audit/digest.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -155,6 +156,8 @@ export class SessionRig {
       config,
       clock: this.clock,
       audit: this.audit,
+      digest: payloadDigest(undefined),
+      pseudonym: undefined,
       tally,
       slots: slotsIn(tally),
       logger,
