@@ -69,6 +69,14 @@ export class AuditTrail implements AuditSink {
     return this.#log.accepting
   }
 
+  get congested(): boolean {
+    return this.#log.congested
+  }
+
+  whenRoom(call: () => void): void {
+    this.#log.whenRoom(call)
+  }
+
   get pendingBytes(): number {
     return this.#log.pendingBytes
   }

@@ -5,6 +5,7 @@ import { closeSync, fstatSync, openSync, readSync, statSync, unwatchFile, watchF
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
 import { readRecord } from '../../src/audit/record-reader.ts'
+import { systemClock } from '../../src/clock.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
 import { csvHeader, csvRow, table } from '../../src/evidence/listing.ts'
 import { linesOf, looseRecord, withSegments } from '../../src/evidence/log-files.ts'
@@ -202,8 +203,14 @@ async function tail(file: string, selection: Selection, last: number): Promise<v
     rest = Buffer.alloc(0)
     readOn()
   }
+  const again = (): void => {
+    poll()
+    systemClock.after(POLL_MS, again)
+  }
+  again()
   await new Promise<void>((resolve) => {
-    watchFile(file, { interval: POLL_MS }, poll)
+    // Keeps the process alive; what changed before it looked for the first time it would miss.
+    watchFile(file, { interval: POLL_MS }, () => {})
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
     process.stdout.once('error', resolve)
   })

@@ -73,6 +73,8 @@ export class AuditLog implements AuditSink {
   #closed = false
   /** Also a plain field, because it is read for each allowed action. */
   accepting = true
+  congested = false
+  #waiting: (() => void)[] = []
 
   /** Opens or creates the file and continues its chain; a torn last line is sealed. Throws as openAuditFile does. */
   static async open(path: string, options: AuditLogOptions): Promise<AuditLog> {
@@ -137,6 +139,10 @@ export class AuditLog implements AuditSink {
   /** Version that the following records carry. */
   set policy(version: string) {
     this.#encoder.policy = version
+  }
+
+  whenRoom(call: () => void): void {
+    this.#waiting.push(call)
   }
 
   append(event: AuditEvent): void {
@@ -234,6 +240,11 @@ export class AuditLog implements AuditSink {
       !this.#closed &&
       (this.#options.onFailure === 'continue' ||
         (this.#failure === undefined && this.pendingBytes <= this.#options.maxPending))
+    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides.
+    this.congested =
+      !this.#closed && this.#failure === undefined && this.pendingBytes > this.#options.maxPending / 2
+    if (this.congested || this.#waiting.length === 0) return
+    for (const call of this.#waiting.splice(0)) call()
   }
 
   #schedule(): void {

@@ -144,7 +144,9 @@ function wellFormed(value: unknown): unknown {
   if (typeof value === 'string') return value.toWellFormed()
   if (Array.isArray(value)) return value.map(wellFormed)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, wellFormed(member)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]),
+  )
 }
 
 function payloadJson(payload: NonNullable<AuditEvent['payload']>): string {
@@ -172,7 +174,10 @@ function resourceJson(resource: NonNullable<AuditEvent['resource']>): string {
 }
 
 function rulesJson(rules: Readonly<Record<string, string>>): string {
+  const layers = Object.keys(rules)
+  // Mended names could be equal, or sort elsewhere.
+  if (!layers.every((layer) => layer.isWellFormed())) return canonicalize(wellFormed(rules))!
   let json = ''
-  for (const layer of Object.keys(rules).sort()) json += `,${quote(layer)}:${quote(rules[layer]!)}`
+  for (const layer of layers.sort()) json += `,${quote(layer)}:${quote(rules[layer]!)}`
   return `{${json.slice(1)}}`
 }

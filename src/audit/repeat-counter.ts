@@ -49,6 +49,14 @@ export class RepeatCounter implements AuditSink {
     return this.#next.accepting
   }
 
+  get congested(): boolean {
+    return this.#next.congested
+  }
+
+  whenRoom(call: () => void): void {
+    this.#next.whenRoom(call)
+  }
+
   append(event: AuditEvent): void {
     const { connection } = event
     if (connection === undefined || !COUNTED.has(event.action)) {

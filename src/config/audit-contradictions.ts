@@ -75,5 +75,8 @@ function urlProblem(text: string): string | undefined {
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
     return 'Whoever sits on the way could read and change it: write `https://`. Plain HTTP is for loopback only.'
   }
+  if (url.username !== '' || url.password !== '') {
+    return 'Leave out the user name and password: a configuration is easily copied.'
+  }
   return undefined
 }

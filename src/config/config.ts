@@ -55,9 +55,9 @@ export interface IssuerConfig {
   }
   algorithms: readonly string[]
   mapping: MappingMode
-  /** Claim names, by mode; see docs. `agentId` and `userId` name the claims whose value is used in topics. */
+  /** Claim names whose values are used in topics. Undefined: by mode, see docs; a claim that is not named is not read. */
   claims: {
-    /** Short agent name for topics. Default: `agent_id` if present, else the actor's `sub`. */
+    /** Short agent name. Default: the agent's `sub`; mode `claims`: `agent_id`. */
     agentId: string | undefined
     userId: string | undefined
     tenant: string | undefined

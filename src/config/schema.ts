@@ -62,13 +62,17 @@ const issuer = section({
   claims: section({
     agentId: text('a claim name')
       .optional()
-      .describe('Claim with the agent’s short name. Absent: by `mapping`.'),
+      .describe(
+        'Claim with the agent’s short name. Absent: `agent_id` under mapping `claims`, else the agent’s `sub`.',
+      ),
     userId: text('a claim name')
       .optional()
-      .describe('Claim with the human’s short name. Absent: by `mapping`.'),
+      .describe(
+        'Claim with the human’s short name. Absent: `user_id` under mapping `claims`, else the human’s `sub`.',
+      ),
     tenant: text('a claim name')
       .optional()
-      .describe('Claim with the tenant. Absent: `org_id`, if the token has it.'),
+      .describe('Claim with the tenant. Absent: `org_id`, if there, under mapping `claims`, else no tenant.'),
     attributes: textMap('attribute names with the claims they come from', (key) => {
       if (BUILT_IN_ATTRIBUTES.has(key))
         return `\`${key}\` is set by Postern itself: choose another attribute name.`

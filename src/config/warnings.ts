@@ -79,6 +79,13 @@ function* issuerWarnings(config: Config): Iterable<Warning> {
         message: 'A stolen token works for more than an hour: have it issued for less.',
       }
     }
+    if (issuer.claims.tenant !== undefined && config.clientId.binding === 'exact') {
+      yield {
+        path: at('claims', 'tenant'),
+        message:
+          'Agents of two tenants with the same id have one Client Identifier and end each other’s connections: write `clientId.binding: prefix`, or have ids issued that differ.',
+      }
+    }
     if (issuer.ceilings.length === 0) {
       yield {
         path: at('ceilings'),
@@ -132,7 +139,7 @@ function* settingWarnings(config: Config): Iterable<Warning> {
     yield {
       path: ['sessions', 'delegated'],
       message:
-        'A session outlives its token: messages queue up in the broker for an agent that may have lost its mandate.',
+        'A session outlives its token: messages queue up in the broker for an agent that may have lost its mandate. Two humans of one agent share its name, and who had it before is not known after a restart.',
     }
   }
   if (config.sessions.unknownRelease === 'forward') {

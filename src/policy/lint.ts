@@ -74,7 +74,8 @@ function namesIn(rule: Rule): string[] {
 
 function unfilled(rule: Rule, { mapped }: LintOptions): string[] {
   if (mapped === undefined) return []
-  const known = new Set<string>([...BUILT_IN_ATTRIBUTES, ...mapped])
+  // A tenant is only known where an issuer's configuration names its claim.
+  const known = new Set<string>([...BUILT_IN_ATTRIBUTES.filter((name) => name !== 'org_id'), ...mapped])
   const missing = [...new Set(namesIn(rule))].filter((name) => !known.has(name))
   return missing.map((name) =>
     rule.effect === 'allow'
@@ -175,7 +176,8 @@ function hasWiderLimits(outer: Limits, inner: Limits): boolean {
     allowsAll &&
     isWider(outer.retain, inner.retain) &&
     isWider(outer.responseTopic, inner.responseTopic) &&
-    outer.maxPayload >= inner.maxPayload
+    outer.maxPayload >= inner.maxPayload &&
+    (!outer.sharedOnly || inner.sharedOnly === true)
   )
 }
 

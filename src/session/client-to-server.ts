@@ -8,23 +8,31 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack, suback, unsuback } from '../wire/reply.ts'
+import { ack, disconnect, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
+import { answered, hex } from './effect.ts'
 import type { Outbox } from './outbox.ts'
-import { answerTo, type EndCause, hex, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import {
+  answerTo,
+  type EndCause,
+  LENGTH_GROWTH,
+  Outcome,
+  reasonCodeOf,
+  type SessionFault,
+} from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
-import { fillRequest } from './session-memory.ts'
+import { fillRequest, releaseOf } from './session-memory.ts'
 import { State } from './state.ts'
 import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
 
-/** Message Expiry Interval as a property, and what two lengths may grow by. */
-const EXPIRY_PROPERTY_BYTES = 7
+/** Message Expiry Interval as a property, and what Property Length may grow by. */
+const EXPIRY_PROPERTY_BYTES = 6
 
 /** Low two bits of the Subscription Options: maximum QoS. MQTT 5.0 §3.8.3.1. */
 const QOS_BITS = 0b11
@@ -106,9 +114,8 @@ export class ClientToServer extends Relay {
   protected onFault(): void {
     const session = this.#session
     // A second CONNECT is wrong whatever is in it, and DISCONNECT has no Reason Code for its version.
-    if (session.relaying && this.reader.packetType === PacketType.CONNECT) {
-      session.clientViolation('second_connect')
-    } else session.clientFault(this.reader.fault)
+    const isConnect = session.relaying && this.reader.packetType === PacketType.CONNECT
+    session.clientFault(isConnect ? 'second_connect' : this.reader.fault)
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
@@ -136,7 +143,7 @@ export class ClientToServer extends Relay {
     const session = this.#session
     if ('opening' in stop) session.onOpening(stop.opening, this.chunk)
     else if ('gone' in stop) session.onClose()
-    else if ('fault' in stop) session.clientViolation(stop.fault)
+    else if ('fault' in stop) session.clientFault(stop.fault)
     else if ('cause' in stop) session.end(stop.cause)
     else {
       session.towardsServer.forward(stop.farewell)
@@ -177,7 +184,8 @@ export class ClientToServer extends Relay {
       ? retainedExpiry(session, head.messageExpiryInterval)
       : undefined
     const growth =
-      (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
+      (nameMissing ? end - start + LENGTH_GROWTH : 0) +
+      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH)
 
     const request = this.#request
     request.topic = topic
@@ -222,18 +230,7 @@ export class ClientToServer extends Relay {
       }
       this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) {
-      session.memory.forwarded(head.packetId, {
-        topic: Buffer.from(topic.subarray(start, end)),
-        response:
-          head.responseTopicStart < 0
-            ? undefined
-            : Buffer.from(reader.source.subarray(head.responseTopicStart, head.responseTopicEnd)),
-        retain: head.retain,
-        payloadLength: head.payloadLength,
-        rights: session.rights,
-      })
-    }
+    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
     if (alias > 0) this.aliases.markRelayed(alias)
     if (!nameMissing && messageExpiryInterval === undefined) return Disposition.FORWARD
     this.replacement = rewritePublish(reader.source, reader, head, {
@@ -250,12 +247,7 @@ export class ClientToServer extends Relay {
     const answer = answerTo(head.qos)
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
-      session.recorder.publish(
-        outcome,
-        session.acl,
-        this.#facts,
-        `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`,
-      )
+      session.recorder.publish(outcome, session.acl, this.#facts, answered(answer, code))
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
@@ -296,11 +288,10 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const codes: number[] = []
+    const pending = subscriptions.begin(list.count)
+    const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
-    const filters: string[] = []
-    const requested: number[] = []
     let changed = false
     for (let i = 0; i < list.count; i++) {
       const start = list.filterStart[i]!
@@ -312,7 +303,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
+        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -322,7 +313,7 @@ export class ClientToServer extends Relay {
       if (!allowed || granted !== qos) changed = true
       if (allowed) {
         filters.push(text)
-        requested.push(granted)
+        pending.qos.push(granted)
       }
       const effect = allowed
         ? granted === qos
@@ -336,12 +327,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    subscriptions.subscribeForwarded(list.packetId, {
-      codes,
-      filters,
-      qos: requested,
-      rights: session.rights,
-    })
+    subscriptions.subscribeForwarded(list.packetId, pending)
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -350,26 +336,40 @@ export class ClientToServer extends Relay {
   #unsubscribe(): Disposition {
     const { source, filters: list } = this.reader
     const session = this.#session
-    const filters = Array.from({ length: list.count }, (_, i) =>
-      source.toString('utf8', list.filterStart[i]!, list.filterEnd[i]!),
-    )
-    const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
-    const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
-    for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (!fresh) {
-      const codes = filters.map(() => ReasonCode.PACKET_IDENTIFIER_IN_USE)
-      session.towardsClient.send(unsuback(list.packetId, codes))
-      return Disposition.DROP
+    const filters = list.texts(source)
+    const refusal = this.#unsubscribeRefusal(list.packetId, filters)
+    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
+    const allowed = refusal === ReasonCode.SUCCESS
+    const reason = allowed ? 'ok' : 'unsubscribe_refused'
+    for (const filter of filters) {
+      session.recorder.unsubscribe(filter, list.packetId, effect, reason, allowed)
     }
-    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
-    return Disposition.FORWARD
+    if (allowed) return Disposition.FORWARD
+    const codes = filters.map(() => refusal)
+    session.towardsClient.send(unsuback(list.packetId, codes))
+    return Disposition.DROP
+  }
+
+  /** SUCCESS, or the Reason Code for every filter. UNSUBACK has no 0x97. MQTT 5.0 §3.11.3 */
+  #unsubscribeRefusal(packetId: number, filters: string[]): number {
+    const { packetIds, subscriptions, recorder } = this.#session
+    if (!recorder.accepting) return reasonCodeOf(Outcome.AUDIT_UNAVAILABLE, false)
+    if (!packetIds.take(packetId) || subscriptions.isPending(packetId))
+      return ReasonCode.PACKET_IDENTIFIER_IN_USE
+    if (subscriptions.unsubscribeAdmitted(packetId, filters)) return ReasonCode.SUCCESS
+    packetIds.release(packetId)
+    return ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
   }
 
   #disconnect(): Disposition {
     const { reader } = this
-    if (reader.ack.sessionExpiryInterval >= 0) {
-      this.#session.sessionExpiryInterval = reader.ack.sessionExpiryInterval
+    const { reasonCode, sessionExpiryInterval } = reader.ack
+    if (sessionExpiryInterval > 0 && this.#session.forcedFresh) {
+      // The agent was told 0 in its CONNACK; more would be a Protocol Error at the broker (§3.14.2.2.2).
+      this.#stop = { farewell: disconnect(reasonCode) }
+      return Disposition.STOP
     }
+    if (sessionExpiryInterval >= 0) this.#session.sessionExpiryInterval = sessionExpiryInterval
     this.#stop = {
       farewell: reader.fromSeam
         ? reader.takeSeam()

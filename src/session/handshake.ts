@@ -1,7 +1,6 @@
 // From CONNECT to CONNACK: admission, client identifier, Will, the connection to the broker, and every way to refuse.
 // MQTT 5.0 §3.1, §3.2. Nothing reaches the broker before admission.
 
-import type { AuditIdentity } from '../audit/event.ts'
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { PublishRequest } from '../policy/request.ts'
@@ -13,8 +12,10 @@ import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { auth, CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import type { Admission, AdmissionChallenge, SessionContext } from './context.ts'
-import { CONNECT_REFUSALS, type ConnectRefusal, hex, Outcome } from './outcome.ts'
+import { identityOf, ownerOf } from './audit-identity.ts'
+import type { Admission, AdmissionChallenge } from './context.ts'
+import { hex } from './effect.ts'
+import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
 import type { Session } from './session.ts'
@@ -35,7 +36,7 @@ export class Handshake {
   #source: Buffer = EMPTY
   #assigned = false
   #challenge: AdmissionChallenge | undefined
-  #forcedFresh = false
+  #forwarded = false
   #will: { request: PublishRequest; topic: string } | undefined
 
   constructor(session: Session) {
@@ -89,7 +90,7 @@ export class Handshake {
     const isExpected =
       head.reasonCode === ReasonCode.CONTINUE_AUTHENTICATION &&
       source.toString('utf8', start, end) === challenge.authenticationMethod
-    if (!isExpected) return this.#session.clientViolation('unexpected_auth')
+    if (!isExpected) return this.#session.clientFault('unexpected_auth')
     const proof = source.subarray(head.authenticationDataStart, Math.max(0, head.authenticationDataEnd))
     challenge
       .answer(Buffer.from(head.authenticationDataStart < 0 ? EMPTY : proof))
@@ -138,10 +139,10 @@ export class Handshake {
     if (this.#connect!.hasWill) {
       this.#will = this.#readWill()
       const outcome = this.judgeWill()
-      const { topic, request } = this.#will
-      const effect = outcome === Outcome.ALLOW ? 'forwarded' : 'connack 0x87'
-      recorder.will(outcome, session.acl, { topic, qos: request.qos, retain: request.retain }, effect)
-      if (outcome !== Outcome.ALLOW) return this.refuse('will_denied')
+      if (outcome !== Outcome.ALLOW) {
+        this.#recordWill(outcome)
+        return this.refuse('will_denied')
+      }
     }
     context
       .dial({
@@ -163,21 +164,24 @@ export class Handshake {
 
   #onDialed(peer: Peer): void {
     const session = this.#session
-    const { config, clock } = session.context
+    const { config, clock, memory } = session.context
     if (session.state !== State.DIALING) return peer.destroy()
     // The policy may have changed while the connection was made.
-    if (session.refreshAdmitted() !== Outcome.ALLOW) {
+    const will = session.refreshAdmitted()
+    if (this.#will !== undefined) this.#recordWill(will)
+    if (will !== Outcome.ALLOW) {
       peer.destroy()
       return this.refuse('will_denied')
     }
     session.dialed(peer)
     const connect = this.#connect!
     const principal = session.principal!
-    this.#forcedFresh = principal.delegated && config.sessions.delegated === 'fresh'
-    session.sessionExpiryInterval = this.#forcedFresh ? 0 : connect.sessionExpiryInterval
+    session.forcedFresh = principal.delegated && config.sessions.delegated === 'fresh'
+    session.sessionExpiryInterval = session.forcedFresh ? 0 : connect.sessionExpiryInterval
     const { username, password } = config.upstream
     session.recorder.connect(true, 'ok', 'forwarded')
     if (!session.recorder.commit()) return this.refuse('audit_unavailable')
+    this.#forwarded = true
     this.#timer = clock.after(config.upstream.connectTimeout, () => this.refuse('upstream_unavailable'))
     session.towardsServer.send(
       rewriteConnect(this.#source, connect, {
@@ -185,7 +189,9 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
-        ...(this.#forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
+        // What the broker holds for another human or tenant of the same agent is not for this one.
+        ...(memory.isForeign(session.clientId, ownerOf(principal)) ? { cleanStart: true } : {}),
+        ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
   }
@@ -200,33 +206,38 @@ export class Handshake {
       : reader.source.subarray(reader.frameStart, reader.headEnd)
     this.#timer.cancel()
     if (head.reasonCode !== 0) {
-      session.recorder.connect(false, 'refused_by_broker', `connack ${hex(head.reasonCode)}`)
       session.towardsClient.peer.write(original)
+      this.#recordRefusal('refused_by_broker', `connack ${hex(head.reasonCode)}`)
       this.#closeBoth()
       return undefined
     }
     // The policy may have changed while the broker was asked: a Will that it denies is taken back.
-    if (session.refreshAdmitted() !== Outcome.ALLOW) {
-      session.towardsServer.send(disconnect(ReasonCode.SUCCESS))
+    const will = session.refreshAdmitted()
+    if (will !== Outcome.ALLOW) {
+      this.#recordWill(will)
       this.refuse('will_denied')
       return undefined
     }
     const connect = this.#connect!
     const { limits } = config
     if (head.sessionExpiryInterval >= 0) session.sessionExpiryInterval = head.sessionExpiryInterval
-    if (head.maximumPacketSize > 0) session.serverMaximumPacketSize = head.maximumPacketSize
-    if (connect.maximumPacketSize > 0) session.clientMaximumPacketSize = connect.maximumPacketSize
+    session.serverMaximumPacketSize = Math.min(
+      head.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
+      PROTOCOL_MAXIMUM_BYTES,
+    )
+    session.clientMaximumPacketSize = Math.min(
+      connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
+      PROTOCOL_MAXIMUM_BYTES,
+    )
     const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
     session.clientReader.limits.packetBytes = packetBytes
-    session.memory = memory.open(session.clientId, head.sessionPresent)
+    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
     const aliasesToServer = Math.min(head.topicAliasMaximum, limits.topicAliases)
     const changes = {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
       ...(aliasesToServer === head.topicAliasMaximum ? {} : { topicAliasMaximum: aliasesToServer }),
-      ...(this.#forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
-      ...(packetBytes < session.serverMaximumPacketSize && packetBytes < PROTOCOL_MAXIMUM_BYTES
-        ? { maximumPacketSize: packetBytes }
-        : {}),
+      ...(session.forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
+      ...(packetBytes < session.serverMaximumPacketSize ? { maximumPacketSize: packetBytes } : {}),
       ...(session.authenticationMethod === undefined
         ? {}
         : { authenticationMethod: session.authenticationMethod }),
@@ -249,6 +260,13 @@ export class Handshake {
     // The broker would publish it: the one way by which a token could come to the broker.
     if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
     return acl.decidePublish(request)
+  }
+
+  #recordWill(outcome: Outcome): void {
+    const { recorder, acl } = this.#session
+    const { topic, request } = this.#will!
+    const effect = outcome === Outcome.ALLOW ? 'forwarded' : 'connack 0x87'
+    recorder.will(outcome, acl, { topic, qos: request.qos, retain: request.retain }, effect)
   }
 
   refuse(reason: ConnectRefusal): void {
@@ -282,7 +300,10 @@ export class Handshake {
   }
 
   clientClosed(): void {
-    this.#refuse('closed_before_connack', -1, undefined)
+    const { recorder, state } = this.#session
+    if (state !== State.AWAIT_CONNECT) return this.#refuse('closed_before_connack', -1)
+    recorder.probed()
+    this.#closeBoth()
   }
 
   #refuse(reason: string, reasonCode: number, reasonString?: string, detail?: string): void {
@@ -290,8 +311,15 @@ export class Handshake {
     if (session.state === State.CLOSED || session.state === State.RELAYING) return
     const answer = reasonCode < 0 ? undefined : this.#refusal(reasonCode, reasonString)
     if (answer !== undefined) session.towardsClient.peer.write(answer)
-    session.recorder.connect(false, reason, answer ? `connack ${hex(reasonCode)}` : 'closed', detail)
+    this.#recordRefusal(reason, answer ? `connack ${hex(reasonCode)}` : 'closed', detail)
     this.#closeBoth()
+  }
+
+  /** A CONNECT has one record: what comes after it was forwarded is the end of what was allowed (AUD-01). */
+  #recordRefusal(reason: string, effect: string, detail?: string): void {
+    const { recorder } = this.#session
+    if (this.#forwarded) recorder.ended(ENDED_AS[reason] ?? 'internal_error', effect, detail)
+    else recorder.connect(false, reason, effect, detail)
   }
 
   /** As much as the client takes, by its Maximum Packet Size [MQTT-3.1.2-24], [MQTT-3.2.2-19]. */
@@ -307,7 +335,11 @@ export class Handshake {
   #closeBoth(): void {
     const session = this.#session
     session.towardsClient.peer.end()
-    if (session.state === State.AWAIT_CONNACK) session.towardsServer.peer.end()
+    if (session.state === State.AWAIT_CONNACK) {
+      // The agent was told that it is not connected, or left before it was: its Will is not to be published.
+      if (this.#forwarded) session.towardsServer.send(disconnect(ReasonCode.SUCCESS))
+      session.towardsServer.peer.end()
+    }
     session.close()
   }
 
@@ -337,33 +369,6 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
   135: 'not authorized',
   136: 'server unavailable',
   137: 'server busy',
-}
-
-/** The identity part of every record of the connection. */
-export function identityOf(
-  principal: Omit<Principal, 'clientId'>,
-  pseudonym: SessionContext['pseudonym'] = (_, name) => name,
-): AuditIdentity {
-  const { agent, human, delegated, tenant, txn, actorChain } = principal
-  return {
-    agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
-    human: {
-      iss: human.iss,
-      sub: pseudonym(human.iss, human.sub),
-      id: pseudonym(human.iss, human.id),
-      via: delegated ? 'delegation' : 'owner',
-    },
-    ...(tenant === undefined ? {} : { tenant }),
-    token: {
-      iss: principal.issuer,
-      jti: principal.tokenId,
-      sha256: principal.tokenDigest,
-      ...(principal.keyId === undefined ? {} : { kid: principal.keyId }),
-      exp: new Date(principal.expiresAtMs).toISOString(),
-    },
-    ...(actorChain.length > 1 ? { actors: actorChain } : {}),
-    ...(txn === undefined ? {} : { txn }),
-  }
 }
 
 /** Fills `{agent_id}`, `{user_id}`, `{org_id}`, `{client_id}`; the configuration admits no other name. */

@@ -59,6 +59,9 @@ export function reasonCodeOf(outcome: Outcome, hideTopics: boolean): number {
   return hideTopics && code === ReasonCode.NOT_AUTHORIZED ? ReasonCode.UNSPECIFIED_ERROR : code
 }
 
+/** Bytes that a Remaining Length may grow by when a head is rewritten. */
+export const LENGTH_GROWTH = 3
+
 /** The packet that answers a PUBLISH of this QoS; 0 for QoS 0, which has no answer. */
 export function answerTo(qos: number): number {
   return qos === 1 ? PacketType.PUBACK : qos === 2 ? PacketType.PUBREC : 0
@@ -88,6 +91,9 @@ export const END_CAUSES = {
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
   /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
   audit_unavailable: { client: -1, server: 'close' },
+  /** After the CONNECT was allowed and forwarded: the broker said no, or nothing. The agent is told by CONNACK. */
+  refused_by_broker: { client: -1, server: 'close' },
+  upstream_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
 } as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' }>
 export type EndCause = keyof typeof END_CAUSES
@@ -104,6 +110,7 @@ export const SESSION_FAULTS = [
   { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },
   { name: 'suback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-6]' },
   { name: 'unknown_suback', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-2]' },
+  { name: 'unsuback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.11.3-1]' },
   { name: 'too_much_before_connack', reasonCode: ReasonCode.QUOTA_EXCEEDED, spec: '§3.1.4' },
 ] as const satisfies readonly { name: string; reasonCode: number; spec: string }[]
 export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
@@ -111,9 +118,11 @@ export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
 /** FAULTS of the reader, then SESSION_FAULTS. Metrics and recorder count by index. */
 export const ALL_FAULTS: readonly FaultRow[] = [...FAULTS, ...SESSION_FAULTS]
 
-/** Index into ALL_FAULTS. */
-export function faultOf(name: SessionFault): number {
-  return FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === name)
+/** Index into ALL_FAULTS, of a name or of such an index. */
+export function faultOf(what: SessionFault | number): number {
+  return typeof what === 'number'
+    ? what
+    : FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === what)
 }
 
 /** Reasons for a refused CONNECT that are not failures of authentication. */
@@ -128,7 +137,6 @@ export const CONNECT_REFUSALS = {
   /** Security events may be missed at the moment (REV-16). */
   events_silent: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
-  refused_by_broker: -1,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   internal_error: ReasonCode.UNSPECIFIED_ERROR,
@@ -145,7 +153,14 @@ export const RENEWAL_REFUSALS = [
   'events_silent',
 ] as const
 
-/** A Reason Code in the words of records: `0x87`. */
-export function hex(code: number): string {
-  return `0x${code.toString(16).padStart(2, '0')}`
+/** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
+export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
+  upstream_unavailable: 'upstream_unavailable',
+  refused_by_broker: 'refused_by_broker',
+  closed_before_connack: 'client_closed',
+  malformed_connect: 'client_fault',
+  will_denied: 'will_denied',
+  shutting_down: 'shutdown',
+  /** Cut on the way in. */
+  revoked: 'revoked',
 }

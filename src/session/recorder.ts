@@ -87,10 +87,13 @@ export class Recorder {
     this.#connection = { ...this.#connection, client_id: clientId }
   }
 
+  /** A port probe says nothing and is nobody: it is counted, but no record is made of it. */
+  probed(): void {
+    this.#tally.add(this.#slots.connect('closed_before_connack'))
+  }
+
   connect(allowed: boolean, reason: string, effect: string, detail?: string): void {
     this.#tally.add(this.#slots.connect(reason))
-    // A port probe says nothing and is nobody: it is counted, but no record is made of it.
-    if (reason === 'closed_before_connack' && this.#identity === undefined) return
     this.#append('connect', allowed, reason, effect, { detail })
   }
 
@@ -149,8 +152,8 @@ export class Recorder {
     })
   }
 
-  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok'): void {
-    this.#append('unsubscribe', true, reason, effect, { resource: { filter }, packet_id: packetId })
+  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok', allowed = true): void {
+    this.#append('unsubscribe', allowed, reason, effect, { resource: { filter }, packet_id: packetId })
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */

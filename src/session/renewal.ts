@@ -7,7 +7,8 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, auth } from '../wire/reply.ts'
 import type { Renewed } from './context.ts'
-import { answerTo, hex } from './outcome.ts'
+import { hex } from './effect.ts'
+import { answerTo } from './outcome.ts'
 import type { Session } from './session.ts'
 
 /** How a token came in, and how it is answered. */

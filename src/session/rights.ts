@@ -1,6 +1,7 @@
 // What one connection may do at this moment: who it belongs to, the rules that follow, and until when. Replaced as a
 // whole by a new policy or a renewed token; nothing in here is a cache that could be out of date unnoticed.
 
+import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { SessionContext } from './context.ts'
@@ -17,10 +18,13 @@ export class Rights {
   /** Milliseconds since the epoch: no packet passes at or after this. */
   endsAtMs = Number.POSITIVE_INFINITY
   readonly #context: SessionContext
+  readonly #onExpiry: () => void
+  #timer: Timer | undefined
   #epoch = -1
 
-  constructor(context: SessionContext) {
+  constructor(context: SessionContext, onExpiry: () => void) {
     this.#context = context
+    this.#onExpiry = onExpiry
   }
 
   /** false: a newer policy is in force than the one that was applied. */
@@ -33,6 +37,17 @@ export class Rights {
     this.principal = principal
     this.endsAtMs = principal.endsAtMs
     this.bind()
+  }
+
+  /** Sets the timer for the end of the token, in place of an earlier one. */
+  arm(): void {
+    const { clock } = this.#context
+    this.disarm()
+    this.#timer = clock.after(Math.max(0, this.endsAtMs - clock.now()), this.#onExpiry)
+  }
+
+  disarm(): void {
+    this.#timer?.cancel()
   }
 
   /** Applies the policy in force. */

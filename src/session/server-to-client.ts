@@ -10,7 +10,7 @@ import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import type { Outbox } from './outbox.ts'
-import { type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
@@ -102,7 +102,7 @@ export class ServerToClient extends Relay {
     this.#stop = undefined
     const session = this.#session
     if (stop === undefined) return
-    if ('fault' in stop) session.serverViolation(stop.fault)
+    if ('fault' in stop) session.serverFault(stop.fault)
     else if ('cause' in stop) session.end(stop.cause)
     else {
       session.towardsClient.forward(stop.farewell)
@@ -144,7 +144,7 @@ export class ServerToClient extends Relay {
     if (
       outcome === Outcome.ALLOW &&
       nameMissing &&
-      reader.frameLength + end - start + 2 > session.clientMaximumPacketSize
+      reader.frameLength + end - start + LENGTH_GROWTH > session.clientMaximumPacketSize
     ) {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
@@ -205,7 +205,8 @@ export class ServerToClient extends Relay {
   #unsuback(): Disposition {
     const { source, codes } = this.reader
     const session = this.#session
-    session.subscriptions.unsubscribed(source, codes)
+    const fault = session.subscriptions.unsubscribed(source, codes)
+    if (fault !== undefined) return this.#violation(fault)
     if (session.packetIds.releaseOwn(codes.packetId)) return Disposition.DROP
     session.packetIds.release(codes.packetId)
     return Disposition.FORWARD

@@ -15,7 +15,22 @@ export interface Release {
   rights: number
 }
 
-/** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
+/** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
+export function releaseOf(request: PublishRequest, rights: number): Release {
+  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  return {
+    topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
+    response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
+    retain,
+    payloadLength,
+    rights,
+  }
+}
+
+/**
+ * Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep; requests that
+ * the server has not answered count too.
+ */
 const MAXIMUM_BYTES = 1024 * 1024
 
 export class SessionState {
@@ -24,6 +39,8 @@ export class SessionState {
   /** Packet Identifier -> message. */
   readonly #releases = new Map<number, Release>()
   #bytes = 0
+  /** Of this connection's requests without an answer; the next connection of the session starts without any. */
+  #pendingBytes = 0
 
   /** Topic Filter and requested QoS. */
   get subscriptions(): ReadonlyMap<string, number> {
@@ -82,9 +99,23 @@ export class SessionState {
     return next
   }
 
+  /** Takes `bytes` for a request that is on its way to the server, until `answered`. */
+  requested(bytes: number): void {
+    this.#pendingBytes += bytes
+  }
+
+  answered(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
   /** Whether `bytes` more may be kept. */
   hasRoomFor(bytes: number): boolean {
-    return this.#bytes + bytes <= MAXIMUM_BYTES
+    return this.#bytes + this.#pendingBytes + bytes <= MAXIMUM_BYTES
+  }
+
+  /** Whether an UNSUBSCRIBE of `bytes` may wait: beside other requests only, since a full session must be able to shrink. */
+  hasRoomToUnsubscribe(bytes: number): boolean {
+    return this.#pendingBytes + bytes <= MAXIMUM_BYTES
   }
 }
 
@@ -109,6 +140,8 @@ function sizeOf(release: Release): number {
 const NEVER = 0xffff_ffff
 
 interface Entry {
+  /** For whom the session was opened, as one text that no other bearer has. */
+  owner: string
   state: SessionState
   /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
   endsAtMs: number
@@ -126,14 +159,25 @@ export class SessionMemory {
     this.#maximum = maximum
   }
 
-  /** The state of a session at CONNACK: the remembered one if the broker resumed it, else a new one. */
-  open(clientId: string, resumed: boolean): SessionState {
+  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
+  isForeign(clientId: string, owner: string): boolean {
     const known = this.#entries.get(clientId)
-    const alive = resumed && known !== undefined && known.endsAtMs > this.#clock.now()
+    return known !== undefined && known.owner !== owner
+  }
+
+  /**
+   * The state of a session at CONNACK: the remembered one if the broker resumed it, else a new one.
+   *
+   * @param owner for whom; what is remembered of another owner is never handed over
+   */
+  open(clientId: string, owner: string, resumed: boolean): SessionState {
+    const known = this.#entries.get(clientId)
+    const isOwn = resumed && known !== undefined && known.owner === owner
+    const alive = isOwn && known.endsAtMs > this.#clock.now()
     // A state of its own, so that the late close of a connection that was taken over does not end this one.
     const state = alive ? known.state.handOver() : new SessionState()
     this.#entries.delete(clientId)
-    this.#entries.set(clientId, { state, endsAtMs: Number.POSITIVE_INFINITY })
+    this.#entries.set(clientId, { owner, state, endsAtMs: Number.POSITIVE_INFINITY })
     if (this.#entries.size > this.#maximum) {
       for (const oldest of this.#entries.keys()) {
         this.#entries.delete(oldest)

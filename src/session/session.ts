@@ -8,14 +8,17 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
+import { AgentInput } from './agent-input.ts'
+import { identityOf } from './audit-identity.ts'
 import { Backpressure } from './backpressure.ts'
 import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
+import { hex } from './effect.ts'
 import { endServer, farewellOf, stuckPeers } from './farewell.ts'
-import { Handshake, identityOf } from './handshake.ts'
+import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
-import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, hex, Outcome, type SessionFault } from './outcome.ts'
+import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, Outcome, type SessionFault } from './outcome.ts'
 import { PacketIds } from './packet-ids.ts'
 import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
 import { clientReader, serverReader } from './readers.ts'
@@ -44,6 +47,7 @@ export class Session implements PeerEvents {
   sessionExpiryInterval = 0
   authenticationMethod: string | undefined
   wasEstablished = false
+  forcedFresh = false
   clientMaximumPacketSize = Number.POSITIVE_INFINITY
   serverMaximumPacketSize = Number.POSITIVE_INFINITY
 
@@ -54,8 +58,8 @@ export class Session implements PeerEvents {
   #state: State = State.AWAIT_CONNECT
   #server = new Outbox(NOWHERE)
   #clientId = ''
+  readonly #input: AgentInput
   readonly #backpressure = new Backpressure()
-  #expiryTimer: Timer | undefined
   /** Set when the agent sends no more, to the cause of the end that is to come. */
   #leaving: 'client_disconnected' | 'client_closed' | undefined
   #leaveTimer: Timer | undefined
@@ -68,7 +72,7 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
-    this.standing = new Rights(context)
+    this.standing = new Rights(context, () => this.end('expired'))
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
     this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
@@ -79,9 +83,13 @@ export class Session implements PeerEvents {
     this.#clientToServer = new ClientToServer(this, clientReader(limits))
     this.#serverToClient = new ServerToClient(this, serverReader(limits))
     this.#handshake = new Handshake(this)
+    this.#input = new AgentInput(
+      context,
+      (slice) => this.#judge(slice),
+      () => this.leave('client_closed'),
+      () => this.#applyBackpressure(),
+    )
   }
-
-  // --- what the relays and the handshake use
 
   get state(): State {
     return this.#state
@@ -156,7 +164,7 @@ export class Session implements PeerEvents {
     this.keepAlive.start(settings.keepAliveS, now)
     this.#clientToServer.aliases.maximum = settings.aliasesToServer
     this.#serverToClient.aliases.maximum = settings.aliasesToClient
-    this.#armExpiry(now)
+    this.standing.arm()
     this.subscriptions.judgeAgain()
   }
 
@@ -177,27 +185,19 @@ export class Session implements PeerEvents {
   renewed(principal: Principal): void {
     this.recorder.identify(identityOf(principal, this.context.pseudonym), this.#clientId)
     this.standing.use(principal)
-    this.#armExpiry(this.context.clock.now())
+    this.standing.arm()
   }
 
-  clientViolation(name: SessionFault): void {
-    this.clientFault(faultOf(name))
-  }
-
-  serverViolation(name: SessionFault): void {
-    this.serverFault(faultOf(name))
-  }
-
-  /** @param fault index into ALL_FAULTS */
-  clientFault(fault: number): void {
+  clientFault(what: SessionFault | number): void {
+    const fault = faultOf(what)
     const { name, reasonCode } = ALL_FAULTS[fault]!
     this.recorder.clientFault(fault)
     if (this.#state === State.RELAYING) this.end('client_fault', { detail: name, reasonCode })
     else this.#handshake.clientFault(name, reasonCode, fault)
   }
 
-  /** @param fault index into ALL_FAULTS */
-  serverFault(fault: number): void {
+  serverFault(what: SessionFault | number): void {
+    const fault = faultOf(what)
     const { name } = ALL_FAULTS[fault]!
     this.recorder.serverFault(fault)
     if (this.#state !== State.RELAYING) return this.#handshake.serverFault(name)
@@ -214,17 +214,10 @@ export class Session implements PeerEvents {
       return this.#clientToServer.relay(chunk)
     }
     if (this.#state !== State.RELAYING) {
-      if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
+      if (!this.#handshake.hold(chunk)) this.clientFault('too_much_before_connack')
       return
     }
-    const now = this.#current()
-    if (now < 0) return
-    const server = this.towardsServer
-    const before = server.forwardedBytes
-    this.#run(this.#clientToServer, chunk)
-    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
-    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
-    else this.keepAlive.dropped(now, server)
+    this.#input.take(chunk)
     this.#applyBackpressure()
   }
 
@@ -245,7 +238,7 @@ export class Session implements PeerEvents {
   }
 
   onFin(): void {
-    if (this.#state === State.RELAYING) this.leave('client_closed')
+    if (this.#state === State.RELAYING) this.#input.finish()
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
   }
 
@@ -271,7 +264,6 @@ export class Session implements PeerEvents {
     this.applyRights()
   }
 
-  /** A limit is reached: the connection ends before its first byte is read. */
   turnAway(): void {
     this.#handshake.refuse('too_many_connections')
   }
@@ -328,7 +320,6 @@ export class Session implements PeerEvents {
     if (farewell === 'discard') this.sessionExpiryInterval = 0
     for (const peer of stuck) peer.destroy()
     this.recorder.ended(why, effect, options.detail)
-    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
   }
 
@@ -336,10 +327,11 @@ export class Session implements PeerEvents {
   close(): void {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
-    this.#expiryTimer?.cancel()
+    this.standing.disarm()
     this.#leaveTimer?.cancel()
     this.#handshake.cancelTimers()
     this.context.revocations.leave(this)
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]
     this.context.clock.after(LINGER_MS, () => {
       for (const peer of sides) peer.destroy()
@@ -364,12 +356,6 @@ export class Session implements PeerEvents {
     this.subscriptions.judgeAgain()
   }
 
-  #armExpiry(now: number): void {
-    this.#expiryTimer?.cancel()
-    const leftMs = Math.max(0, this.standing.endsAtMs - now)
-    this.#expiryTimer = this.context.clock.after(leftMs, () => this.end('expired'))
-  }
-
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
     const client = this.towardsClient.peer
     const server = this.towardsServer.peer
@@ -389,11 +375,25 @@ export class Session implements PeerEvents {
   #discard(): void {
     for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
     this.recorder.ended('audit_unavailable', 'closed')
-    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
   }
 
+  /** Bytes of the agent, while relaying. false: it is not to be heard any more. */
+  #judge(slice: Buffer): boolean {
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
+    const now = this.#current()
+    if (now < 0) return false
+    const server = this.towardsServer
+    const before = server.forwardedBytes
+    this.#run(this.#clientToServer, slice)
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
+    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
+    else this.keepAlive.dropped(now, server)
+    return true
+  }
+
   #applyBackpressure(): void {
-    if (this.#state === State.RELAYING) this.#backpressure.apply(this.towardsClient, this.#server)
+    if (this.#state !== State.RELAYING) return
+    this.#backpressure.apply(this.towardsClient, this.#server, this.#input.mustWait)
   }
 }

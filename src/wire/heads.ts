@@ -57,6 +57,14 @@ export class FilterList {
   filterEnd: number[] = []
   /** Subscription Options byte of filter i; unused for UNSUBSCRIBE. */
   options: number[] = []
+
+  /** The filters as text, in order. */
+  texts(source: Buffer): string[] {
+    const texts: string[] = []
+    for (let i = 0; i < this.count; i++)
+      texts.push(source.toString('utf8', this.filterStart[i], this.filterEnd[i]))
+    return texts
+  }
 }
 
 /** SUBACK and UNSUBACK, read whole. */

@@ -120,6 +120,14 @@ describe('a record', () => {
     )
   })
 
+  it.each([
+    { '\ud800': 'a', '\ue000': 'b' },
+    { '\ud800': 'a', '\ud801': 'b' },
+  ])('AUD-04 is canonical also where names had to be mended: %j', (rules) => {
+    const line = encoder().encode({ ...PUBLISH, rules })
+    expect(line).toBe(canonicalize(JSON.parse(line)))
+  })
+
   it('begins a chain with seq 1 and 64 zeros', () => {
     expect(JSON.parse(encoder().encode(PUBLISH))).toMatchObject({ seq: 1, prev: '0'.repeat(64) })
   })

@@ -57,6 +57,8 @@ export class RunningPostern {
 
   constructor(args: readonly string[], options: ChildOptions = {}) {
     this.#child = start(['run', ...args], options)
+    // A test that failed may not have come to its signal.
+    process.once('exit', () => this.#child.kill('SIGKILL'))
     this.exited = ended(this.#child).then(([status]) => status)
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       const entry = line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line }

@@ -296,6 +296,12 @@ describe('warnings', () => {
     ['denial: { overlappingDeny: filter }', 'denial.overlappingDeny', 'at delivery'],
     ['denial: { delivery: disconnect }', 'denial.delivery', 'end that agent'],
     ['sessions: { delegated: resume }', 'sessions.delegated', 'outlives'],
+    ['sessions: { delegated: resume }', 'sessions.delegated', 'Two humans of one agent'],
+    [
+      'issuers: [{ issuer: i, jwks: { file: k }, claims: { tenant: org_id } }]',
+      'issuers[0].claims.tenant',
+      'two tenants',
+    ],
     ['sessions: { unknownRelease: forward }', 'sessions.unknownRelease', 'no policy'],
     ['audit: { file: a, onFailure: continue }', 'audit.onFailure', 'no trace'],
     ['token: { fromUsername: true }', 'token.fromUsername', 'Password'],

@@ -9,7 +9,7 @@ import { TEST_ISSUER } from '../support/tokens.ts'
 let stage: Stage
 
 /** Ceilings of the token narrow and widen rights without a change of policy. */
-const WITH_SCOPE = { issuer: { ceilings: ['scope'] } }
+const WITH_SCOPE = { issuer: { ceilings: ['scope'], claims: { agentId: 'agent_id', tenant: 'org_id' } } }
 
 beforeAll(async () => {
   stage = await openStage(WITH_SCOPE)
@@ -158,7 +158,6 @@ describe('AUTH 0x19', () => {
     ['human', { sub: 'u2' }],
     ['agent', { act: { iss: TEST_ISSUER, sub: 'analyst' } }],
     ['name of the agent', { agent_id: 'analyst' }],
-    ['name of the human', { user_id: 'u9' }],
     ['tenant', { org_id: 'org_b' }],
   ])('EXP-03 a token of another %s ends the session with DISCONNECT 0x87', async (_, claims) => {
     const client = await enhanced()

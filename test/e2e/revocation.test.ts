@@ -355,7 +355,7 @@ test('REV-02 the operator’s list cuts and keeps out while somebody stands in i
   await list('[{"format":"iss_sub"}]')
   await postern.app.reload()
   expect((await stage.tryConnect('scout', { user: 'u1' }, postern)).connack.reasonCode).toBe(0x87)
-  expect(await postern.metric('postern_reloads_total{what="revocation",result="failed"}')).toBe(1)
+  expect(await postern.metric(`postern_reloads_total{what="revocation",result="failed"}`)).toBeGreaterThan(0)
   await list('[]')
   await postern.app.reload()
   await stage.agent('scout', { user: 'u1' }, postern)

@@ -262,6 +262,26 @@ describe('the MQTT.Agent form', () => {
   })
 
   it.each([
+    ['$share/g/work', '$share/g/work'],
+    ['$share/+/work', '$share/any/work'],
+  ])('C6 a rule on `%s` grants the shared form only, never the plain filter', (topic, shared) => {
+    const acl = aclOf(`[{"topic": "${topic}", "action": "sub"}]`)
+    expect(subscribe(acl, shared)).toBe(1)
+    expect(subscribe(acl, 'work')).toBe('no_rule')
+    expect(publish(acl, 'work')).toBe('no_rule')
+    const both = aclOf(`[{"topic": "${topic}", "action": "sub"}, {"topic": "work", "action": "sub"}]`)
+    expect([subscribe(both, shared), subscribe(both, 'work')]).toEqual([1, 1])
+  })
+
+  it.each([
+    [
+      '[{"topic": "$share/g/a", "action": "pub"}]',
+      '1: Rule rule-1: `$share` topics can only be subscribed to',
+    ],
+    [
+      '[{"topic": "$share/g/a", "action": "pub+sub"}]',
+      '1: Rule rule-1: `$share` topics can only be subscribed to',
+    ],
     ['[{"topic": "a/{$self}", "action": "pub"}]', '1: Rule rule-1: `{$self}` needs a `binding`'],
     ['[{"topic": "a", "action": "read"}]', '1: `action` must be pub, sub or pub+sub'],
     ['[{"topic": "a", "action": "pub", "binding": "email"}]', '1: `binding` must be one of agent_id'],

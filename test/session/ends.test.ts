@@ -31,7 +31,8 @@ interface Row {
   broker?: Buffer
 }
 
-const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
+/** Two come only before the CONNACK: see handshake.test.ts. */
+const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'upstream_unavailable'>, Row> = {
   client_disconnected: {
     by: (it) => {
       it.fromClient(disconnect())

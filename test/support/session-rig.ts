@@ -59,6 +59,8 @@ export interface RigOptions {
   /** Token lifetime, milliseconds. */
   lifetimeMs?: number
   delegated?: boolean
+  /** Whose session it is, beyond the agent `scout`. */
+  bearer?: Partial<Pick<Principal, 'human' | 'tenant' | 'issuer'>>
   memory?: SessionMemory
   audit?: RecordingAudit
   /** The token came in Authentication Data of this method. */
@@ -163,7 +165,10 @@ export class SessionRig {
       logger,
       admit: async () => ({
         ok: true,
-        principal: principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
+        principal: {
+          ...principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
+          ...options.bearer,
+        },
         clientId: 'scout',
         assigned: false,
         authenticationMethod: options.authenticationMethod,
