@@ -171,7 +171,7 @@ async function admitBearer(options: Options): Promise<Admitted | undefined> {
     if (!bound.ok) return refused(bound.reason)
     const principal = bindPrincipal(verified.principal, bound.clientId)
     if (principal === undefined) return refused('client_id_mismatch')
-    const acl = policy.bind(principal, bindOptionsOf(config).get(principal.issuer)!)
+    const acl = policy.bind(principal, bindOptionsOf(config)(principal.issuer))
     printPrincipal(principal, acl, clock.now())
     return { principal, acl, config }
   } finally {

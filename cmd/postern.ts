@@ -7,8 +7,10 @@ import { auditCommand } from './audit.ts'
 import { checkCommand } from './check.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { explainCommand } from './explain.ts'
+import { healthCommand } from './health.ts'
 import { revokeCommand } from './revoke.ts'
 import { runCommand } from './run.ts'
+import { shadowCommand } from './shadow.ts'
 import { tokenCommand } from './token.ts'
 import { version } from './version.ts'
 
@@ -24,6 +26,8 @@ const program = new Command('postern')
   .addCommand(explainCommand())
   .addCommand(revokeCommand())
   .addCommand(auditCommand())
+  .addCommand(healthCommand())
+  .addCommand(shadowCommand())
   .addCommand(tokenCommand())
   .addHelpText(
     'after',

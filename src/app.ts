@@ -2,41 +2,32 @@
 
 import type { Writable } from 'node:stream'
 import { AuditTrail } from './audit-trail.ts'
+import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import type { Problem } from './errors.ts'
 import { watchFile } from './file-watch.ts'
-import { AUTH_FAILURES } from './identity/auth-failure.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
+import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
 import { PolicyError, readPolicy } from './policy-file.ts'
-import { EVENT_NAMES } from './revocation/event-mapping.ts'
-import { SOURCES } from './revocation/revocations.ts'
 import { RevocationService } from './revocation/service.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
-import {
-  CONNECT_REFUSALS,
-  END_CAUSES,
-  OUTCOME_NAMES,
-  RENEWAL_REFUSALS,
-  SESSION_FAULTS,
-} from './session/outcome.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { slotsIn } from './session/slots.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import { type Catalogue, declareCatalogue, type RELOADS } from './telemetry/catalogue.ts'
+import type { Catalogue, RELOADS } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
-import { FAULTS } from './wire/fault.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -61,6 +52,7 @@ export class App {
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
+  readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
   readonly #revocationTimes = new RevocationTimes()
@@ -81,17 +73,9 @@ export class App {
     this.#version = options.version
     this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
-    this.#catalogue = declareCatalogue(this.tally, {
-      verdicts: OUTCOME_NAMES,
-      authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
-      revocationSources: SOURCES,
-      securityEvents: EVENT_NAMES,
-      eventStreams: (config.revocation?.events ?? []).map(({ name }) => name),
-      renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
-      faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
-      endCauses: Object.keys(END_CAUSES),
-      issuers: config.issuers.map((issuer) => issuer.issuer),
-    })
+    this.#catalogue = catalogueFor(config, this.tally)
+    const { tls } = config.upstream
+    this.#tls = tls && new UpstreamTls(tls, config.upstream)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -143,6 +127,7 @@ export class App {
     const { config, logger } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
     await this.#watch()
+    await this.#tls?.load()
     const policy = await readPolicy(config.policy.file)
     const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
@@ -150,7 +135,14 @@ export class App {
     }
     this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
     this.#audit = await AuditTrail.open(config, policy.version, {
-      ...{ clock: this.#clock, logger, tally: this.tally, catalogue: this.#catalogue, output: this.#output },
+      ...{
+        clock: this.#clock,
+        tls: this.#tls,
+        logger,
+        tally: this.tally,
+        catalogue: this.#catalogue,
+        output: this.#output,
+      },
     })
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
@@ -167,8 +159,9 @@ export class App {
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
+    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => {
+      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
         logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
       })
       await bound.listen()
@@ -192,8 +185,9 @@ export class App {
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
       if (this.config.revocation !== undefined) await this.#reloadRevocation()
       for (const [i, { tls }] of this.config.listeners.entries()) {
-        if (tls !== undefined) await this.#reloadTls(i, tls.certFile)
+        if (tls !== undefined) await this.#reloadListener(i, tls.certFile)
       }
+      await this.#reloadTls()
     })
   }
 
@@ -226,7 +220,6 @@ export class App {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
     const authenticator = new Authenticator(verifier, config, this.#clock)
-    const bindOptions = bindOptionsOf(config)
     return {
       config,
       clock: this.#clock,
@@ -240,9 +233,13 @@ export class App {
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations,
-      dial: (events) => dial(config.upstream.address, config.upstream.connectTimeout, events),
+      dial: (events, client) => {
+        const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
+        const proxyFor = proxyProtocol === 'v2' ? client : undefined
+        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events)
+      },
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
-      bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
+      bindOptionsOf: bindOptionsOf(config),
       policyInForce: { policy, epoch: 1 },
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
@@ -261,11 +258,10 @@ export class App {
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
     metrics.revocationTimes(this.#revocationTimes)
     metrics.gauge(c.revocationMarks, () => this.#revocation!.revocations.size)
-    const ageOf = (at = Number.NaN): number => (this.#clock.now() - at) / 1000
-    const { streams } = this.#revocation!
-    metrics.gauge(c.eventContactAge, (row) => ageOf(streams[row]!.lastContactMs))
-    metrics.gauge(c.eventVerificationAge, (row) => ageOf(streams[row]!.lastVerificationMs))
+    metrics.gauge(c.eventContactAge, (row) => this.#revocation!.streams[row]!.contactAgeS)
+    metrics.gauge(c.eventVerificationAge, (row) => this.#revocation!.streams[row]!.verificationAgeS)
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
+    metrics.gauge(c.shadowMode, () => (this.#inShadow() ? 1 : 0))
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
     this.#admin = new AdminServer({
       address: admin.address,
@@ -290,11 +286,23 @@ export class App {
     }
     for (const [i, { tls }] of this.config.listeners.entries()) {
       for (const file of [tls?.certFile, tls?.keyFile, tls?.clientCaFile]) {
-        if (file !== undefined) await watch(file, () => this.#reloadTls(i, file))
+        if (file !== undefined) await watch(file, () => this.#reloadListener(i, file))
       }
     }
+    for (const file of this.#tls?.files ?? []) await watch(file, () => this.#reloadTls())
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
+    }
+  }
+
+  async #reloadTls(): Promise<void> {
+    if (this.#tls === undefined) return
+    const source = this.#tls.files.join(', ')
+    try {
+      await this.#tls.load()
+      this.#reloaded('tls', 'ok', source)
+    } catch (error) {
+      this.#reloaded('tls', 'failed', source, error)
     }
   }
 
@@ -329,7 +337,7 @@ export class App {
     }
   }
 
-  async #reloadTls(listener: number, source: string): Promise<void> {
+  async #reloadListener(listener: number, source: string): Promise<void> {
     try {
       await this.listeners[listener]!.reloadTls()
       this.#reloaded('tls', 'ok', source)
@@ -376,6 +384,12 @@ export class App {
   #eventsHeard(): true | string {
     const silent = this.#revocation?.silent ?? []
     return silent.length === 0 || `Nothing was heard of the event streams ${silent.join(', ')} for too long.`
+  }
+
+  /** Whether something that would be denied may be let through. */
+  #inShadow(): boolean {
+    const { rules } = this.#context.policyInForce.policy
+    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
 
   #keysReady(): true | string {

@@ -13,6 +13,15 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/file-watch.ts': ['src/clock.ts'],
   'src/socket-file.ts': [],
   'src/policy-file.ts': ['src/errors.ts', 'src/policy/'],
+  'src/catalogue-sets.ts': [
+    ...[
+      'src/identity/auth-failure.ts',
+      'src/revocation/',
+      'src/session/',
+      'src/telemetry/',
+      'src/wire/fault.ts',
+    ],
+  ],
   'src/wire/': [],
   'src/policy/': ['src/errors.ts'],
   'src/identity/': ['src/errors.ts', 'src/clock.ts', 'src/policy/', 'src/wire/'],
@@ -35,12 +44,19 @@ const LAYERS: Record<string, readonly string[]> = {
     'src/telemetry/catalogue.ts',
   ],
   'src/audit-trail.ts': [
-    ...['src/errors.ts', 'src/clock.ts', 'src/audit/', 'src/net/broker-publisher.ts'],
+    ...[
+      'src/errors.ts',
+      'src/clock.ts',
+      'src/audit/',
+      'src/net/broker-publisher.ts',
+      'src/net/upstream-tls.ts',
+    ],
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
   ],
   'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
   'src/app.ts': [
     'src/policy-file.ts',
+    'src/catalogue-sets.ts',
     ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
     ...[
       'src/audit/',
@@ -72,6 +88,7 @@ const TYPES: Record<string, readonly string[]> = {
   ],
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
+  'src/catalogue-sets.ts': ['src/config/config.ts'],
   'src/audit-trail.ts': ['src/config/config.ts', 'src/telemetry/logger.ts'],
 }
 
@@ -134,9 +151,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:path': ['src/file-watch.ts', 'src/audit/', 'src/revocation/', 'src/config/', 'src/dev/', 'cmd/'],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
-  'node:tls': ['src/net/'],
   'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts'],
   'node:stream/promises': ['src/audit/segments.ts'],
+  'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
   'node:util': ['src/audit/', 'src/dev/', 'cmd/'],
   'node:zlib': ['src/audit/segments.ts'],

@@ -61,6 +61,13 @@ function* addressContradictions(config: PartialConfig): Iterable<Contradiction> 
     if (listener === undefined) continue
     const path: Path = ['listeners', i, 'address']
     const { tls } = listener
+    if (tls !== undefined && listener.proxyProtocolFrom.length > 0) {
+      yield {
+        path: ['listeners', i, 'tls'],
+        others: [['listeners', i, 'proxyProtocolFrom']],
+        message: 'A listener with `proxyProtocolFrom` has no TLS of its own: end TLS in one place.',
+      }
+    }
     if (tls !== undefined && (tls.clientCertificates === 'verify') !== (tls.clientCaFile !== undefined)) {
       yield {
         path: ['listeners', i, 'tls', 'clientCaFile'],
@@ -113,6 +120,21 @@ function* upstreamContradictions(
       path: ['upstream', 'password'],
       others: [['upstream', 'passwordFile']],
       message: 'Both `password` and `passwordFile` are given: keep `passwordFile`.',
+    }
+  }
+  const { tls } = upstream
+  if (tls !== undefined && upstream.address.kind === 'unix') {
+    yield {
+      path: ['upstream', 'tls'],
+      others: [['upstream', 'address']],
+      message: 'A Unix socket needs no TLS: remove this, or write the broker’s host and port as `address`.',
+    }
+  }
+  if (tls !== undefined && (tls.certFile === undefined) !== (tls.keyFile === undefined)) {
+    const missing = tls.certFile === undefined ? 'certFile' : 'keyFile'
+    yield {
+      path: ['upstream', 'tls', missing],
+      message: 'Missing. A client certificate needs both `certFile` and `keyFile`.',
     }
   }
   const unknown = (upstream.username ?? '').replace(/\{([^{}]*)\}/g, (whole, name) =>
@@ -219,6 +241,7 @@ function* fileContradictions(config: PartialConfig, file: string): Iterable<Cont
   const readFiles: [Path, string | undefined][] = [
     [['policy', 'file'], config.policy?.file],
     [['upstream', 'passwordFile'], config.upstream?.passwordFile],
+    [['upstream', 'tls', 'keyFile'], config.upstream?.tls?.keyFile],
     [['audit', 'digestKeyFile'], config.audit.digestKeyFile],
     [['audit', 'checkpoints', 'keyFile'], config.audit.checkpoints.keyFile],
     ...config.issuers.map((issuer, i): [Path, string | undefined] => [

@@ -209,12 +209,14 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
+  const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
   const { audience, upstream, admin, revocation } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address, tls }) => ({
+    listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
+      ...settings,
       ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
     })),
     upstream: {
@@ -222,6 +224,13 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       connectTimeout: upstream.connectTimeout,
       username: upstream.username,
       password,
+      tls: upstream.tls && {
+        caFile: inDirectoryIf(upstream.tls.caFile),
+        certFile: inDirectoryIf(upstream.tls.certFile),
+        keyFile: inDirectoryIf(upstream.tls.keyFile),
+        serverName: upstream.tls.serverName,
+      },
+      proxyProtocol: upstream.proxyProtocol,
     },
     issuers: file.issuers.map(({ issuer, audience: own, jwks, claims, ...settings }): IssuerConfig => {
       const { url, file: keys, ...fetching } = jwks

@@ -2,7 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
-import type { Parsed } from './fields.ts'
+import { type Parsed, parseNetwork } from './fields.ts'
 import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
@@ -44,6 +44,17 @@ const listener = section({
   })
     .optional()
     .describe('TLS on this listener. Absent: plain TCP.'),
+  mode: choice(['enforce', 'shadow'])
+    .prefault('enforce')
+    .describe(
+      '`shadow`: what would be denied is recorded, counted and let through. Tokens are checked all the same.',
+    ),
+  proxyProtocolFrom: z
+    .array(field(parseNetwork, { type: 'string' }), { error: 'Write a list of networks, or `[]`.' })
+    .prefault([])
+    .describe(
+      'Networks of load balancers that send a PROXY protocol v2 header: it is required, and believed, from these only, and nobody else may connect. `[]`: no such header.',
+    ),
 })
 
 const issuer = section({
@@ -126,6 +137,27 @@ export const configSchema = section({
     passwordFile: text('a path')
       .optional()
       .describe('File with that password; one line break at its end is cut off.'),
+    tls: section({
+      caFile: text('a path')
+        .optional()
+        .describe(
+          'Certificate authorities (PEM) that may vouch for the broker. Absent: those that Node.js knows.',
+        ),
+      certFile: text('a path')
+        .optional()
+        .describe('Client certificate (PEM) for the broker, with its chain.'),
+      keyFile: text('a path').optional().describe('Its private key (PEM).'),
+      serverName: text('a host name')
+        .optional()
+        .describe('Name that the broker’s certificate must have. Absent: the host of `address`.'),
+    })
+      .optional()
+      .describe(
+        'TLS to the broker; write `tls: {}` for the defaults. Files are read again when they change.',
+      ),
+    proxyProtocol: choice(['off', 'v2'])
+      .prefault('off')
+      .describe('`v2`: the broker is told the agent’s address (PROXY protocol; Mosquitto 2.1 or newer).'),
   }).describe('The broker behind Postern and the credential Postern shows it.'),
   audience: texts('the audience of this proxy').optional().describe('Default `audience` of all issuers.'),
   issuers: z

@@ -16,6 +16,14 @@ export function findWarnings(config: Config, file: FileConfig): Warning[] {
 }
 
 function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
+  for (const [i, { mode }] of config.listeners.entries()) {
+    if (mode === 'enforce') continue
+    yield {
+      path: ['listeners', i, 'mode'],
+      message:
+        'Nothing is denied here but invalid tokens: read `postern shadow report`, then write `mode: enforce`.',
+    }
+  }
   for (const [i, { address, tls }] of config.listeners.entries()) {
     if (isLoopback(address) || tls !== undefined) continue
     yield {
@@ -24,15 +32,15 @@ function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
         'Tokens cross the network in clear text: listen on loopback beside the agent, or put TLS in front.',
     }
   }
-  const { address, username, password } = config.upstream
-  if (!isLoopback(address)) {
+  const { address, username, password, tls } = config.upstream
+  if (!isLoopback(address) && tls === undefined) {
     yield {
       path: ['upstream', 'address'],
       message:
         'The broker is reached over the network in clear text: see to it that nobody but Postern can reach it, or they go around Postern.',
     }
   }
-  if (username === undefined && password === undefined) {
+  if (username === undefined && password === undefined && tls?.certFile === undefined) {
     yield {
       path: ['upstream'],
       message:

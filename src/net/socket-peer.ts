@@ -13,12 +13,13 @@ export class SocketPeer implements Peer {
   readonly #socket: Socket
   #ended = false
 
-  constructor(socket: Socket) {
+  /** @param source where it comes from, when a load balancer stands between */
+  constructor(socket: Socket, source?: { host: string; port: number }) {
     this.#socket = socket
     this.tls = socket instanceof TLSSocket ? evidenceOf(socket) : undefined
-    this.host = socket.remoteAddress ?? 'unix'
-    this.name =
-      socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
+    const host = source?.host ?? socket.remoteAddress
+    this.host = host ?? 'unix'
+    this.name = host === undefined ? 'unix' : addressText(host, source?.port ?? socket.remotePort ?? 0)
     // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
     // away is never attached, and an error that nobody listens for ends the process.
     socket.on('error', () => socket.destroy())

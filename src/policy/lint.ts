@@ -46,6 +46,11 @@ function finding(rule: Rule, message: string): LintFinding {
 function emptyLayers(rules: RuleSet, options: LintOptions): LintFinding[] {
   const about = (message: string) => ({ rule: '', line: undefined, message })
   const findings: LintFinding[] = []
+  if (rules.shadow !== undefined) {
+    findings.push(
+      about(`What these layers deny is let through (\`mode: shadow\`): ${[...rules.shadow].join(', ')}.`),
+    )
+  }
   if (!rules.agents.some(({ effect }) => effect === 'allow')) {
     findings.push(about('No rule under `agents` allows anything: every action is denied.'))
   }

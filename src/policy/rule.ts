@@ -62,6 +62,8 @@ export interface RuleSet {
   readonly agents: readonly Rule[]
   readonly users: readonly Rule[]
   readonly pairs: readonly Pair[] | undefined
+  /** Names of the layers in shadow mode: their denials are recorded and let through. Absent: none. */
+  readonly shadow?: ReadonlySet<string> | undefined
 }
 
 export const UNLIMITED: Limits = {

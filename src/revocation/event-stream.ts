@@ -27,10 +27,9 @@ const REMEMBERED = 10_000
 
 export class EventStream {
   readonly config: EventStreamConfig
-  /** Milliseconds since the epoch: last sign of life of the transmitter; the start counts as one. */
-  lastContactMs: number
-  /** Last verification event; undefined before the first. */
-  lastVerificationMs: number | undefined
+  /** Last sign of life of the transmitter, milliseconds since the epoch; the start counts as one. */
+  #lastContactMs: number
+  #lastVerificationMs = Number.NaN
   readonly #ports: StreamPorts
   /** `jti` -> when it is done. In order of arrival. */
   readonly #seen = new Map<string, Promise<void>>()
@@ -40,16 +39,26 @@ export class EventStream {
   constructor(config: EventStreamConfig, ports: StreamPorts) {
     this.config = config
     this.#ports = ports
-    this.lastContactMs = ports.clock.now()
+    this.#lastContactMs = ports.clock.now()
   }
 
   /** Whether the transmitter has been silent for longer than it may be. */
   get isSilent(): boolean {
-    return this.#ports.clock.now() - this.lastContactMs > this.config.silence
+    return this.#ports.clock.now() - this.#lastContactMs > this.config.silence
+  }
+
+  /** Seconds since the last sign of life. */
+  get contactAgeS(): number {
+    return (this.#ports.clock.now() - this.#lastContactMs) / 1000
+  }
+
+  /** Seconds since the last verification event; NaN before the first. */
+  get verificationAgeS(): number {
+    return (this.#ports.clock.now() - this.#lastVerificationMs) / 1000
   }
 
   contact(): void {
-    this.lastContactMs = this.#ports.clock.now()
+    this.#lastContactMs = this.#ports.clock.now()
   }
 
   /**
@@ -84,7 +93,7 @@ export class EventStream {
     const { clock, revocations, issuers, count } = this.#ports
     const name = nameOf(event.type)
     const demand = demandOf(event, this.config.onRisk)
-    if (demand === 'contact' && name === 'verification') this.lastVerificationMs = clock.now()
+    if (demand === 'contact' && name === 'verification') this.#lastVerificationMs = clock.now()
     const told = { jti: event.jti, type: event.type, ...optional(event) }
     const ignore = (reason: string): Promise<void> => {
       count(source, name, 'ignored')

@@ -96,8 +96,8 @@ export interface SessionContext {
   readonly tokenTopic: Buffer | undefined
   readonly dial: Dial
   readonly memory: SessionMemory
-  /** By issuer of the token. */
-  bindOptionsOf(issuer: string): BindOptions
+  /** By issuer of the token and name of the listener. */
+  bindOptionsOf(issuer: string, listener: string): BindOptions
   policyInForce: PolicyInForce
   /** true while the process drains: new CONNECTs are refused. */
   draining: boolean

@@ -145,13 +145,16 @@ export class Handshake {
       }
     }
     context
-      .dial({
-        onBytes: (chunk) => session.onServerBytes(chunk),
-        onDrain: () => session.onDrain(),
-        onFin: () => session.onServerClose(),
-        onClose: () => session.onServerClose(),
-        onPanic: (error) => session.onPanic(error),
-      })
+      .dial(
+        {
+          onBytes: (chunk) => session.onServerBytes(chunk),
+          onDrain: () => session.onDrain(),
+          onFin: () => session.onServerClose(),
+          onClose: () => session.onServerClose(),
+          onPanic: (error) => session.onPanic(error),
+        },
+        session.towardsClient.peer.name,
+      )
       .then(
         (peer) => this.#onDialed(peer),
         (error: unknown) => {

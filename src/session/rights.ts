@@ -18,12 +18,15 @@ export class Rights {
   /** Milliseconds since the epoch: no packet passes at or after this. */
   endsAtMs = Number.POSITIVE_INFINITY
   readonly #context: SessionContext
+  readonly #listener: string
   readonly #onExpiry: () => void
   #timer: Timer | undefined
   #epoch = -1
 
-  constructor(context: SessionContext, onExpiry: () => void) {
+  /** @param listener by which the connection came */
+  constructor(context: SessionContext, listener: string, onExpiry: () => void) {
     this.#context = context
+    this.#listener = listener
     this.#onExpiry = onExpiry
   }
 
@@ -54,7 +57,10 @@ export class Rights {
   bind(): void {
     const { policyInForce, logger } = this.#context
     const principal = this.principal!
-    this.acl = policyInForce.policy.bind(principal, this.#context.bindOptionsOf(principal.issuer))
+    this.acl = policyInForce.policy.bind(
+      principal,
+      this.#context.bindOptionsOf(principal.issuer, this.#listener),
+    )
     this.#epoch = policyInForce.epoch
     this.serial = nextSerial++
     for (const problem of this.acl.bindProblems) {

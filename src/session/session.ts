@@ -72,7 +72,7 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
-    this.standing = new Rights(context, () => this.end('expired'))
+    this.standing = new Rights(context, connection.listener, () => this.end('expired'))
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
     this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {

@@ -14,6 +14,7 @@ export function slotsIn(c: Catalogue): SessionSlots {
     subscribes: c.subscribes.first,
     deliveries: c.deliveries.first,
     wills: c.wills.first,
+    shadowed: c.shadowed.first,
     connect: (reason) => connects.get(reason)!,
     renewal: (reason) => renewals.get(reason)!,
     ended: (cause) => ended.get(cause)!,

@@ -15,6 +15,8 @@ export interface GaugeSpec {
 export interface CatalogueSets {
   /** Outcomes of a decision; index 0 is the allow, all others deny. */
   verdicts: readonly string[]
+  /** Action and verdict of the denials that shadow mode let through. */
+  shadowed: readonly (readonly string[])[]
   /** Why a CONNECT is refused. */
   authFailures: readonly string[]
   /** Why a fresh token for a connection is refused. */
@@ -68,6 +70,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
     'reason',
     'for an allow `allow` (`ok` for a CONNECT and a fresh token), else the name of the reason to deny; the same names as in the audit log',
   ],
+  ['action', '`publish`, `subscribe`, `deliver` or `will`'],
   ['cause', 'why a session ended; the same names as in the audit log'],
   ['side', '`client` (agent) or `server` (broker): who sent it'],
   ['fault', 'name of the fault that the packet reader found'],
@@ -121,6 +124,8 @@ export interface Catalogue {
   subscribes: Family
   deliveries: Family
   wills: Family
+  /** Row i: `shadowed[i]`. */
+  shadowed: Family
   /** Row i: `endCauses[i]`. */
   sessionsEnded: Family
   /** Row i: client, `faults[i]`; row faults.length + i: server. */
@@ -155,6 +160,7 @@ export interface Catalogue {
   eventContactAge: GaugeSpec
   /** Row i: `eventStreams[i]`; NaN before the first. */
   eventVerificationAge: GaugeSpec
+  shadowMode: GaugeSpec
   ready: GaugeSpec
 }
 
@@ -184,6 +190,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     ),
     deliveries: counter('postern_deliveries_total', 'PUBLISH packets to agents decided.', decided, verdicts),
     wills: counter('postern_wills_total', 'Will Messages decided.', decided, verdicts),
+    shadowed: counter(
+      'postern_shadowed_total',
+      'Denials that shadow mode let through; each is a `deny` in the family of its packet too.',
+      ['action', 'reason'],
+      sets.shadowed.map((row) => [...row]),
+    ),
     sessionsEnded: counter(
       'postern_sessions_ended_total',
       'Sessions ended.',
@@ -290,6 +302,10 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       labelNames: ['stream'],
       rows: sets.eventStreams.map((stream) => [stream]),
     },
+    shadowMode: gauge(
+      'postern_shadow_mode',
+      '1 while a listener or a rule set of the policy in force is in shadow mode, else 0.',
+    ),
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }
 }

@@ -36,13 +36,20 @@ describe('defaults', () => {
     expect(load(MINIMAL)).toEqual({
       instance: 'postern',
       listeners: [
-        { name: '127.0.0.1:1883', address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' } },
+        {
+          name: '127.0.0.1:1883',
+          address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' },
+          mode: 'enforce',
+          proxyProtocolFrom: [],
+        },
       ],
       upstream: {
         address: { kind: 'tcp', host: '127.0.0.1', port: 1884, path: '' },
         connectTimeout: 5000,
         username: undefined,
         password: undefined,
+        tls: undefined,
+        proxyProtocol: 'off',
       },
       issuers: [
         {

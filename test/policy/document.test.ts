@@ -141,7 +141,7 @@ describe('what does not load', () => {
   it.each([
     ['version: 2\nagents: []', '1: `version` must be 1'],
     ['agents: []', '1: `version` must be 1'],
-    ['version: 1\nrule: []', '2: `rule` is no key here: the keys are version, attributes, tenant'],
+    ['version: 1\nrule: []', '2: `rule` is no key here: the keys are version, attributes, mode, tenant'],
     ['version: 1\nagents: {}', '2: `agents` must be a list of rules'],
     ['version: 1\nagents: [7]', '2: Must be a rule, with `id`'],
     ['version: 1\nattributes: [agent_id]', '2: `agent_id` is always known: remove it'],

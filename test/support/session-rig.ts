@@ -18,6 +18,7 @@ import {
   SESSION_FAULTS,
 } from '../../src/session/outcome.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
+import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { slotsIn as slotsFrom } from '../../src/session/slots.ts'
@@ -188,6 +189,7 @@ export class SessionRig {
         missingCeiling: 'none',
         qosAboveLimit: config.denial.qosAboveLimit,
         overlappingDeny: config.denial.overlappingDeny,
+        shadow: config.listeners[0]!.mode === 'shadow',
       }),
       policyInForce: { policy: policyFrom(options.policy ?? OK_POLICY), epoch: 1 },
       draining: false,
@@ -219,6 +221,7 @@ function configFrom(sections: Record<string, unknown> = {}): Config {
 function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
+    shadowed: SHADOWED_ROWS,
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
     revocationSources: [],
