@@ -1,12 +1,12 @@
 // `postern check`: is this configuration usable, what is in force by it, and what should give pause.
 
 import { Command } from 'commander'
-import { readPolicy } from '../src/app.ts'
 import type { Config } from '../src/config/config.ts'
 import { describeConfig } from '../src/config/effective.ts'
 import type { Problem } from '../src/errors.ts'
 import { lintPolicy } from '../src/policy/lint.ts'
 import type { Policy } from '../src/policy/policy.ts'
+import { readPolicy } from '../src/policy-file.ts'
 import { count, filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT } from './exit.ts'
 

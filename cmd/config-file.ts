@@ -2,12 +2,12 @@
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { PolicyError, readPolicy } from '../src/app.ts'
 import { systemClock } from '../src/clock.ts'
 import type { Config } from '../src/config/config.ts'
 import { type LoadResult, loadConfig, type NamedFiles } from '../src/config/load.ts'
 import { PosternError, type Problem } from '../src/errors.ts'
 import { FileKeys } from '../src/identity/file-keys.ts'
+import { PolicyError, readPolicy } from '../src/policy-file.ts'
 import { EXIT } from './exit.ts'
 
 /** One problem as a line: `file:line path: sentence`. */

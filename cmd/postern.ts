@@ -8,6 +8,7 @@ import { checkCommand } from './check.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { explainCommand } from './explain.ts'
 import { healthCommand } from './health.ts'
+import { revokeCommand } from './revoke.ts'
 import { runCommand } from './run.ts'
 import { shadowCommand } from './shadow.ts'
 import { tokenCommand } from './token.ts'
@@ -23,6 +24,7 @@ const program = new Command('postern')
   .addCommand(runCommand())
   .addCommand(checkCommand())
   .addCommand(explainCommand())
+  .addCommand(revokeCommand())
   .addCommand(auditCommand())
   .addCommand(healthCommand())
   .addCommand(shadowCommand())

@@ -1,9 +1,10 @@
 // `postern run`: the proxy, from configuration to exit code.
 
 import { Command } from 'commander'
-import { App, PolicyError } from '../src/app.ts'
+import { App } from '../src/app.ts'
 import type { Config } from '../src/config/config.ts'
 import { PosternError } from '../src/errors.ts'
+import { PolicyError } from '../src/policy-file.ts'
 import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { waitForFiles } from './missing-files.ts'

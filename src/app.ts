@@ -1,60 +1,36 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
-import { hash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { AuditTrail } from './audit-trail.ts'
+import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
-import { PosternError, type Problem } from './errors.ts'
+import type { Problem } from './errors.ts'
 import { watchFile } from './file-watch.ts'
-import { AUTH_FAILURES } from './identity/auth-failure.ts'
 import { Authenticator } from './identity/authenticator.ts'
-import { openIssuers } from './identity/issuers.ts'
+import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
 import { UpstreamTls } from './net/upstream-tls.ts'
-import { loadPolicy } from './policy/document.ts'
 import type { Policy } from './policy/policy.ts'
+import { PolicyError, readPolicy } from './policy-file.ts'
+import { RevocationService } from './revocation/service.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
-import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
-import { type SessionSlots, SHADOWED_ROWS } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
+import { slotsIn } from './session/slots.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import { type Catalogue, declareCatalogue, type RELOADS } from './telemetry/catalogue.ts'
-import { DecisionTimes } from './telemetry/decision-times.ts'
+import type { Catalogue, RELOADS } from './telemetry/catalogue.ts'
+import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
-import { FAULTS } from './wire/fault.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
-
-/** A policy file that cannot be used: `problems` says all that is wrong with it. */
-export class PolicyError extends PosternError {
-  readonly problems: readonly Problem[]
-  constructor(file: string, problems: readonly Problem[]) {
-    super('ERR_POLICY', 'internal', `${file} is not a usable policy`)
-    this.problems = problems
-  }
-}
-
-/** @throws PolicyError; PosternError ERR_POLICY_FILE when it cannot be read */
-export async function readPolicy(file: string): Promise<Policy> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new PosternError('ERR_POLICY_FILE', 'internal', `cannot read the policy: ${cause.message}`, {
-      cause,
-    })
-  })
-  const loaded = loadPolicy(text, file, (canonical) => hash('sha256', canonical))
-  if ('problems' in loaded) throw new PolicyError(file, loaded.problems)
-  return loaded.policy
-}
 
 export interface AppOptions {
   clock?: Clock
@@ -78,6 +54,8 @@ export class App {
   readonly #upstream: UpstreamProbe
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
+  #revocation: RevocationService | undefined
+  readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
@@ -95,14 +73,7 @@ export class App {
     this.#version = options.version
     this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
-    this.#catalogue = declareCatalogue(this.tally, {
-      verdicts: OUTCOME_NAMES,
-      shadowed: SHADOWED_ROWS,
-      authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
-      faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
-      endCauses: Object.keys(END_CAUSES),
-      issuers: config.issuers.map((issuer) => issuer.issuer),
-    })
+    this.#catalogue = catalogueFor(config, this.tally)
     const { tls } = config.upstream
     this.#tls = tls && new UpstreamTls(tls, config.upstream)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
@@ -113,6 +84,7 @@ export class App {
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
+      { name: 'events', ok: () => this.#eventsHeard() },
       { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
@@ -157,10 +129,11 @@ export class App {
     await this.#watch()
     await this.#tls?.load()
     const policy = await readPolicy(config.policy.file)
-    this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
+    const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
-    })
+    }
+    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
     this.#audit = await AuditTrail.open(config, policy.version, {
       ...{
         clock: this.#clock,
@@ -170,6 +143,16 @@ export class App {
         catalogue: this.#catalogue,
         output: this.#output,
       },
+    })
+    this.#revocation = await RevocationService.open(config, {
+      clock: this.#clock,
+      audit: this.#audit,
+      count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
+      countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
+      observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
+      onKeysLoaded,
+      onPollFailure: (stream, reason) =>
+        logger.warn({ stream, reason }, 'security events could not be polled'),
     })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
@@ -186,6 +169,7 @@ export class App {
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
     }
     this.#upstream.start()
+    this.#revocation.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
@@ -199,6 +183,10 @@ export class App {
     return this.#reloadInTurn(async () => {
       await this.#reloadPolicy()
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+      if (this.config.revocation !== undefined) await this.#reloadRevocation()
+      for (const [i, { tls }] of this.config.listeners.entries()) {
+        if (tls !== undefined) await this.#reloadListener(i, tls.certFile)
+      }
       await this.#reloadTls()
     })
   }
@@ -224,6 +212,7 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#revocation?.close()
     await this.#audit?.close()
   }
 
@@ -238,9 +227,12 @@ export class App {
       digest: this.#audit.digest,
       pseudonym: this.#audit.pseudonym,
       tally: this.tally,
-      slots: this.#slots(),
+      slots: slotsIn(this.#catalogue),
       logger: this.logger,
-      admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
+      admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
+      renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+      revocations: this.#revocation!.revocations,
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined
@@ -254,27 +246,6 @@ export class App {
     }
   }
 
-  #slots(): SessionSlots {
-    const c = this.#catalogue
-    const connects = new Map(c.connects.rows.map(([, reason], i) => [reason, c.connects.first + i]))
-    const ended = new Map(c.sessionsEnded.rows.map(([cause], i) => [cause, c.sessionsEnded.first + i]))
-    const faults = FAULTS.length + SESSION_FAULTS.length
-    return {
-      publishes: c.publishes.first,
-      subscribes: c.subscribes.first,
-      deliveries: c.deliveries.first,
-      wills: c.wills.first,
-      shadowed: c.shadowed.first,
-      connect: (reason) => connects.get(reason)!,
-      ended: (cause) => ended.get(cause)!,
-      clientFaults: c.protocolErrors.first,
-      serverFaults: c.protocolErrors.first + faults,
-      packets: c.packets.first,
-      bytes: c.bytes.first,
-      connections: c.connections.first,
-    }
-  }
-
   async #openAdmin(times: DecisionTimes): Promise<void> {
     const { admin } = this.config
     if (admin === undefined) return
@@ -285,21 +256,39 @@ export class App {
     metrics.policyInfo(() => this.#context.policyInForce.policy.version)
     metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
+    metrics.revocationTimes(this.#revocationTimes)
+    metrics.gauge(c.revocationMarks, () => this.#revocation!.revocations.size)
+    metrics.gauge(c.eventContactAge, (row) => this.#revocation!.streams[row]!.contactAgeS)
+    metrics.gauge(c.eventVerificationAge, (row) => this.#revocation!.streams[row]!.verificationAgeS)
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
     metrics.gauge(c.shadowMode, () => (this.#inShadow() ? 1 : 0))
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
-    this.#admin = new AdminServer({ address: admin.address, metrics, checks: this.#checks })
+    this.#admin = new AdminServer({
+      address: admin.address,
+      metrics,
+      checks: this.#checks,
+      routes: this.#revocation!.routes,
+    })
     await this.#admin.listen()
     this.logger.info({ address: this.adminUrl }, 'admin endpoints')
   }
 
   async #watch(): Promise<void> {
-    const { policy, issuers } = this.config
+    const { policy, issuers, revocation } = this.config
     const watch = async (file: string, reload: () => Promise<void>): Promise<void> => {
       const stop = await watchFile(file, this.#clock, () => void this.#reloadInTurn(reload))
       this.#stopWatching.push(stop)
     }
     await watch(policy.file, () => this.#reloadPolicy())
+    const secrets = revocation?.events.map((stream) => stream.secretFile) ?? []
+    for (const file of [revocation?.secretFile, revocation?.listFile, ...secrets]) {
+      if (file !== undefined) await watch(file, () => this.#reloadRevocation())
+    }
+    for (const [i, { tls }] of this.config.listeners.entries()) {
+      for (const file of [tls?.certFile, tls?.keyFile, tls?.clientCaFile]) {
+        if (file !== undefined) await watch(file, () => this.#reloadListener(i, file))
+      }
+    }
     for (const file of this.#tls?.files ?? []) await watch(file, () => this.#reloadTls())
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
@@ -348,6 +337,26 @@ export class App {
     }
   }
 
+  async #reloadListener(listener: number, source: string): Promise<void> {
+    try {
+      await this.listeners[listener]!.reloadTls()
+      this.#reloaded('tls', 'ok', source)
+    } catch (error) {
+      this.#reloaded('tls', 'failed', source, error)
+    }
+  }
+
+  async #reloadRevocation(): Promise<void> {
+    const { secretFile, listFile } = this.config.revocation!
+    const source = listFile ?? secretFile ?? ''
+    try {
+      await this.#revocation!.load()
+      this.#reloaded('revocation', 'ok', source)
+    } catch (error) {
+      this.#reloaded('revocation', 'failed', source, error)
+    }
+  }
+
   #reloaded(
     what: (typeof RELOADS)[number],
     result: 'ok' | 'failed',
@@ -370,6 +379,11 @@ export class App {
         { what, source, err: error, problems },
         'reload failed; the former one stays in force',
       )
+  }
+
+  #eventsHeard(): true | string {
+    const silent = this.#revocation?.silent ?? []
+    return silent.length === 0 || `Nothing was heard of the event streams ${silent.join(', ')} for too long.`
   }
 
   /** Whether something that would be denied may be let through. */

@@ -10,9 +10,12 @@ export type AuditAction =
   | 'deliver'
   | 'release'
   | 'disconnect'
+  | 'renew'
+  | 'revoke'
   | 'payload'
   | 'policy'
   | 'keys'
+  | 'revocation'
   | 'tls'
   | 'start'
   | 'stop'
@@ -65,6 +68,8 @@ export interface AuditEvent {
   packet_id?: number | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
+  /** Only with action `revoke`: who is meant, by which way in, and the security event it came as. */
+  cause?: { source: string; [member: string]: unknown } | undefined
   /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
   gap?:
     | {

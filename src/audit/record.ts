@@ -81,6 +81,7 @@ export class RecordEncoder {
   encode(event: AuditEvent): string {
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
+    if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
     if (event.connection !== undefined) before += `,"connection":${this.#kept(event.connection)}`
     before += `,"decision":"${event.decision}"`
     if (event.detail !== undefined) before += `,"detail":${quote(event.detail)}`

@@ -16,6 +16,17 @@ export interface ListenerConfig {
   mode: 'enforce' | 'shadow'
   /** CIDRs of load balancers whose PROXY protocol v2 header is required and believed; empty: no such header. */
   proxyProtocolFrom: readonly string[]
+  /** undefined: plain TCP. */
+  tls?: TlsConfig | undefined
+}
+
+export interface TlsConfig {
+  certFile: string
+  keyFile: string
+  minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** `request`: any certificate is taken, for the token says which; `verify`: one of `clientCaFile` is needed. */
+  clientCertificates: 'none' | 'request' | 'verify'
+  clientCaFile: string | undefined
 }
 
 export interface UpstreamConfig {
@@ -76,6 +87,8 @@ export interface IssuerConfig {
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
   requireClientId: boolean
+  /** Tokens that are bound to no key (`cnf`) are refused. */
+  requireProof?: boolean
   requireSubProfile: boolean
   maxLifetime: number
   leeway: number
@@ -84,6 +97,33 @@ export interface IssuerConfig {
   ceilings: readonly ('scope' | 'authorization_details' | 'acl')[]
   /** What a token with none of them means: `none` = no ceiling layer, `deny` = nothing is allowed. */
   missingCeiling: 'none' | 'deny'
+}
+
+/** A stream of security events: SSF 1.0, SETs (RFC 8417) by push (RFC 8935) or poll (RFC 8936). */
+export interface EventStreamConfig {
+  /** Names it in paths, metrics and messages. */
+  name: string
+  /** `iss` of its SETs. */
+  issuer: string
+  audience: readonly string[]
+  jwks: IssuerConfig['jwks']
+  algorithms: readonly string[]
+  maxBytes: number
+  /** Bearer secret: of the pushing transmitter, or shown to the polled one. */
+  secretFile: string
+  /** undefined: it pushes to `/events/{name}` of the admin listener. */
+  poll: { url: string; interval: number; timeout: number } | undefined
+  /** Silent for longer than this: not ready. */
+  silence: number
+  onSilence: 'continue' | 'deny'
+  /** `opaque` identifiers are the `sub` of `issuer`. */
+  opaque: boolean
+  /** `email` identifiers are compared with the attribute `email`. */
+  email: boolean
+  /** Members of complex subjects that must be understood. */
+  criticalMembers: readonly string[]
+  /** CAEP events on risk, device compliance and assurance. */
+  onRisk: 'ignore' | 'revoke'
 }
 
 export interface Config {
@@ -98,6 +138,19 @@ export interface Config {
     fromUsername: boolean
     /** Bearer methods of enhanced authentication. */
     methods: readonly string[]
+    /** Topic Name that takes fresh tokens of clients that connected with a password; undefined: none. */
+    topic: string | undefined
+  }
+  proof: {
+    /** The draft whose proofs are taken; undefined: none. */
+    dpop: 'draft-nandakumar-moq-generic-dpop-proof-00' | undefined
+    /** Authentication Method by which tokens are challenged. */
+    method: string
+    /** For the answer to a challenge. */
+    timeout: number
+    /** How far `iat` of a proof may be from now. */
+    window: number
+    algorithms: readonly string[]
   }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
@@ -167,6 +220,22 @@ export interface Config {
     }
     copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
   }
+  /** undefined: nobody can be revoked. */
+  revocation:
+    | {
+        /** Where marks and disabled identities are kept. */
+        file: string
+        /** Bearer secret of `POST /revocations` on the admin listener; undefined: no such call. */
+        secretFile: string | undefined
+        /** JSON list of subjects that are kept out while they stand in it. */
+        listFile: string | undefined
+        /** Tokens issued up to this long after a revocation are refused too. */
+        margin: number
+        /** `suppress`: the broker gets DISCONNECT 0x00 with Session Expiry 0; `publish`: it sees the connection close. */
+        will: 'suppress' | 'publish'
+        events: readonly EventStreamConfig[]
+      }
+    | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

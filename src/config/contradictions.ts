@@ -44,6 +44,7 @@ export function findContradictions(
     ...auditContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
+    ...revocationContradictions(config, file),
   ]
 }
 
@@ -59,6 +60,21 @@ function* addressContradictions(config: PartialConfig): Iterable<Contradiction> 
   for (const [i, listener] of config.listeners.entries()) {
     if (listener === undefined) continue
     const path: Path = ['listeners', i, 'address']
+    const { tls } = listener
+    if (tls !== undefined && listener.proxyProtocolFrom.length > 0) {
+      yield {
+        path: ['listeners', i, 'tls'],
+        others: [['listeners', i, 'proxyProtocolFrom']],
+        message: 'A listener with `proxyProtocolFrom` has no TLS of its own: end TLS in one place.',
+      }
+    }
+    if (tls !== undefined && (tls.clientCertificates === 'verify') !== (tls.clientCaFile !== undefined)) {
+      yield {
+        path: ['listeners', i, 'tls', 'clientCaFile'],
+        others: [['listeners', i, 'tls', 'clientCertificates']],
+        message: '`clientCertificates: verify` and `clientCaFile` go together: write both, or neither.',
+      }
+    }
     if (upstream !== undefined && isSame(listener.address, upstream)) {
       yield {
         path,
@@ -279,6 +295,56 @@ function* limitContradictions({ limits, token }: PartialConfig): Iterable<Contra
         '`packetBytes` bounds every packet, so it is at least `connectBytes`: raise it, or lower the other.',
     }
   }
+}
+
+function* revocationContradictions(config: PartialConfig, file: string): Iterable<Contradiction> {
+  const { revocation } = config
+  if (typeof revocation !== 'object') return
+  if (revocation.secretFile !== undefined && typeof config.admin !== 'object') {
+    yield {
+      path: ['revocation', 'secretFile'],
+      others: [['admin']],
+      message: 'The call it is for needs the admin listener: write `admin`, or remove it.',
+    }
+  }
+  for (const [i, { name, jwks, poll }] of revocation.events.entries()) {
+    const at = (...path: Path): Path => ['revocation', 'events', i, ...path]
+    if ((jwks.url === undefined) === (jwks.file === undefined)) {
+      yield {
+        path: at('jwks'),
+        message: 'Write where the keys are: either `url: https://…` or `file: keys.json`.',
+      }
+    }
+    for (const [path, url] of [
+      [at('jwks', 'url'), jwks.url],
+      [at('poll', 'url'), poll?.url],
+    ] as const) {
+      const message = url === undefined ? undefined : checkUrl(url)
+      if (message !== undefined) yield { path, message }
+    }
+    if (poll === undefined && typeof config.admin !== 'object') {
+      yield {
+        path: at('poll'),
+        others: [['admin']],
+        message: 'Without `poll` the transmitter pushes to the admin listener: write `admin`, or `poll`.',
+      }
+    }
+    if (revocation.events.findIndex((other) => other.name === name) < i) {
+      yield { path: at('name'), message: 'Another stream has this name already.' }
+    }
+  }
+  if (config.audit !== undefined && isSameFile(revocation.file, config.audit.file, file)) {
+    yield {
+      path: ['revocation', 'file'],
+      others: [['audit', 'file']],
+      message: 'This is `audit.file`: give the revocations a file of their own.',
+    }
+  }
+}
+
+function isSameFile(a: string, b: string, file: string): boolean {
+  const [one, other] = [a, b].map((path) => normalize(isAbsolute(path) ? path : join(file, '..', path)))
+  return one === other
 }
 
 function checkUrl(text: string): string | undefined {

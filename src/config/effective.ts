@@ -8,7 +8,7 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'interval'],
+  ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'margin', 'interval', 'silence', 'window'],
 ])
 const SIZES = new Set([
   ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],
@@ -20,7 +20,10 @@ export function describeConfig(config: Config): string {
   const shown = {
     ...config,
     upstream: { ...upstream, password: upstream.password === undefined ? undefined : SECRET_MARK },
+    token: { ...config.token, topic: config.token.topic ?? 'off' },
+    proof: { ...config.proof, dpop: config.proof.dpop ?? 'off' },
     clientId: clientId(config),
+    revocation: config.revocation ?? 'off',
     admin: config.admin ?? 'off',
   }
   return stringify(shown, written, { lineWidth: 0, aliasDuplicateObjects: false })

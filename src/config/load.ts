@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig } from './config.ts'
+import type { Config, IssuerConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -210,13 +210,14 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
   const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
-  const { audience, upstream, admin } = file
+  const { audience, upstream, admin, revocation } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address, ...settings }) => ({
+    listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
       ...settings,
+      ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
     })),
     upstream: {
       address: upstream.address,
@@ -242,15 +243,47 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
         ...settings,
       }
     }),
-    token: file.token,
+    token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
+    proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,
     sessions: file.sessions,
     audit: auditSettings(file.audit, inDirectory),
+    revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function inPlace(
+  { file, secretFile, listFile, events, ...settings }: Exclude<FileConfig['revocation'], string | false>,
+  inDirectory: (path: string) => string,
+): Config['revocation'] {
+  return {
+    file: inDirectory(file),
+    secretFile: secretFile && inDirectory(secretFile),
+    listFile: listFile && inDirectory(listFile),
+    ...settings,
+    events: events.map((stream) => ({
+      ...stream,
+      jwks: { ...stream.jwks, url: stream.jwks.url, file: stream.jwks.file && inDirectory(stream.jwks.file) },
+      secretFile: inDirectory(stream.secretFile),
+      poll: stream.poll,
+    })),
+  }
+}
+
+function tlsInPlace(
+  { certFile, keyFile, clientCaFile, ...settings }: NonNullable<FileConfig['listeners'][number]['tls']>,
+  inDirectory: (path: string) => string,
+): TlsConfig {
+  return {
+    certFile: inDirectory(certFile),
+    keyFile: inDirectory(keyFile),
+    clientCaFile: clientCaFile && inDirectory(clientCaFile),
+    ...settings,
   }
 }
 

@@ -70,6 +70,15 @@ export const text = (what: string) =>
     { type: 'string' },
   )
 
+/** A Topic Name without wildcards, or `off`. */
+export const topicName = (value: unknown): Parsed<string> =>
+  typeof value === 'string' && value.length <= 256 && /^[^\s+#\p{Cc}]+$/u.test(value)
+    ? { ok: true, value }
+    : {
+        ok: false,
+        message: 'Write a Topic Name without blanks and wildcards, such as `$postern/token`, or `off`.',
+      }
+
 /** One text, or a list of them. */
 export const texts = (what: string) =>
   field(

@@ -3,6 +3,8 @@
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
+import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
+import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
   choice,
@@ -16,23 +18,32 @@ import {
   text,
   textMap,
   texts,
+  topicName,
 } from './schema-fields.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
 const LARGEST_PACKET_BYTES = 268_435_460
 /** Names that the principal itself sets (policy/subject.ts). */
 const BUILT_IN_ATTRIBUTES = new Set(['agent_id', 'user_id', 'org_id', 'client_id'])
-/** RFC 7518, RFC 8037, RFC 9864: asymmetric signatures only; a JWKS is public, so a MAC under it proves nothing. */
-export const ALGORITHMS = [
-  ...['ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'],
-  ...['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'],
-] as const
 
 const listener = section({
   name: text('a name').optional().describe('Name in audit records. Absent: the address as written.'),
   address: address('127.0.0.1:1883').describe(
     'Where agents connect. Port 0 is any free port. A `unix:` path is a Unix socket.',
   ),
+  tls: section({
+    certFile: text('a path').describe('Certificate chain, PEM; read again when it changes.'),
+    keyFile: text('a path').describe('Its private key, PEM.'),
+    minVersion: choice(['TLSv1.2', 'TLSv1.3']).prefault('TLSv1.2').describe('Oldest version that is spoken.'),
+    clientCertificates: choice(['none', 'request', 'verify'])
+      .prefault('none')
+      .describe(
+        'Ask for a certificate: `request` takes any, for a token with `x5t#S256` says which; `verify` needs one of `clientCaFile`.',
+      ),
+    clientCaFile: text('a path').optional().describe('Authorities of client certificates, PEM.'),
+  })
+    .optional()
+    .describe('TLS on this listener. Absent: plain TCP.'),
   mode: choice(['enforce', 'shadow'])
     .prefault('enforce')
     .describe(
@@ -51,34 +62,8 @@ const issuer = section({
   audience: texts('the audience of this proxy')
     .optional()
     .describe('The token’s `aud` must contain one of these. Absent: the `audience` at the top level.'),
-  jwks: section({
-    url: text('the address of the key set')
-      .optional()
-      .describe('Key set by HTTPS; plain HTTP only on loopback.'),
-    file: text('the path of the key set')
-      .optional()
-      .describe('Key set in a file, read again when it changes.'),
-    timeout: duration('5s', '10ms', '5m').describe('One fetch of `url`, redirects refused.'),
-    maxBytes: size('1MiB', '256B', '64MiB').describe('Largest key set that is read from `url`.'),
-    cooldown: duration('30s').describe('An unknown `kid` causes at most one fetch in this time.'),
-    cacheAge: duration('10m').describe('A set older than this is fetched again.'),
-    staleAge: duration('1h').describe('While fetches fail, the last good set is used up to this age.'),
-  })
-    .prefault({})
-    .describe('Where the keys of this issuer are: `url` or `file`.'),
-  algorithms: z
-    .array(
-      z.enum(ALGORITHMS, {
-        error: (issue) =>
-          /^(none|hs\d+)$/i.test(String(issue.input))
-            ? 'Remove it: unsigned tokens and shared-secret signatures are never accepted. Write `ES256` or `Ed25519`.'
-            : `Write an asymmetric algorithm: ${ALGORITHMS.map((a) => `\`${a}\``).join(', ')}.`,
-      }),
-      { error: 'Write a list of algorithms, such as `[ES256, Ed25519]`.' },
-    )
-    .min(1, { error: 'Write at least one algorithm, such as `[ES256]`.' })
-    .prefault(['ES256', 'Ed25519'])
-    .describe('Accepted `alg` values.'),
+  jwks: jwksSchema('this issuer'),
+  algorithms: algorithmsSchema(['ES256', 'Ed25519']),
   mapping: choice(['act', 'client', 'claims', 'self'])
     .prefault('act')
     .describe(
@@ -116,6 +101,7 @@ const issuer = section({
   ),
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
+  requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
   requireSubProfile: flag(false).describe(
     'Refuse a token whose `sub_profile` is not `user`, or its actor’s not `ai_agent`.',
   ),
@@ -185,7 +171,21 @@ export const configSchema = section({
       .array(text('a method name'), { error: 'Write a list of method names, or `[]`.' })
       .prefault(['OAUTH2-JWT'])
       .describe('Authentication Methods whose Authentication Data is the token.'),
+    topic: field(topicName, { type: 'string' })
+      .prefault('$postern/token')
+      .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
+  proof: requiredSection({
+    dpop: choice(['off', 'draft-nandakumar-moq-generic-dpop-proof-00'])
+      .prefault('off')
+      .describe('Challenge for tokens with `cnf.jkt`: the draft that proofs follow, or `off`.'),
+    method: text('a method name')
+      .prefault('POSTERN-DPOP')
+      .describe('Authentication Method with which tokens with `cnf.jkt` are taken.'),
+    timeout: duration('5s', '10ms', '5m').describe('For the answer to the challenge.'),
+    window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
+    algorithms: algorithmsSchema(['ES256', 'Ed25519']),
+  }).describe('Proof that a client holds the key of its token.'),
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
       .prefault('exact')
@@ -237,6 +237,7 @@ export const configSchema = section({
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,
+  revocation: revocationSchema,
   admin: z
     .union(
       [

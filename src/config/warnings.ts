@@ -24,8 +24,8 @@ function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
         'Nothing is denied here but invalid tokens: read `postern shadow report`, then write `mode: enforce`.',
     }
   }
-  for (const [i, { address }] of config.listeners.entries()) {
-    if (isLoopback(address)) continue
+  for (const [i, { address, tls }] of config.listeners.entries()) {
+    if (isLoopback(address) || tls !== undefined) continue
     yield {
       path: ['listeners', i, 'address'],
       message:

@@ -75,6 +75,8 @@ const FAILURES = {
   bad_signature: BAD_TOKEN,
   /** The token is bound to a key (`cnf`), which its bearer has not proved to hold. */
   proof_required: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
+  /** The answer to the challenge does not prove it. */
+  proof_failed: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
   missing_claim: BAD_TOKEN,
   bad_claim: BAD_TOKEN,
   expired: BAD_TOKEN,
@@ -98,6 +100,8 @@ const FAILURES = {
     text: 'client identifier not allowed',
     counts: 'bearer',
   },
+  /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
+  identity_changed: BAD_IDENTITY,
   rate_limited: {
     basic: ReasonCode.CONNECTION_RATE_EXCEEDED,
     enhanced: ReasonCode.CONNECTION_RATE_EXCEEDED,

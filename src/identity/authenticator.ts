@@ -8,10 +8,13 @@ import type { ConnectHead } from '../wire/heads.ts'
 import { AttemptLimiter, addressKey, isLocal } from './attempt-limiter.ts'
 import { type AuthFailure, connackFor, countsAgainst, type TokenPlace } from './auth-failure.ts'
 import { bindClientId } from './client-id.ts'
-import { findCredential } from './credential.ts'
-import { bindPrincipal, type Principal, type VerifiedToken } from './principal.ts'
+import type { CompactJws, JwsFault } from './compact-jws.ts'
+import type { TlsEvidence } from './confirmation.ts'
+import { type CredentialOptions, findCredential, tokenText } from './credential.ts'
+import { bindPrincipal, isSameBearer, type Principal, type VerifiedToken } from './principal.ts'
+import { EXPORTER_LABEL, type ProofRules, verifyProof } from './proof.ts'
 import type { TokenClass } from './token-type.ts'
-import type { TokenVerifier } from './token-verifier.ts'
+import type { Shown, TokenVerifier, VerifyResult } from './token-verifier.ts'
 
 /** What the session is told; it satisfies the session's `Admission`. */
 export type Authentication =
@@ -42,18 +45,42 @@ export type Authentication =
       token: VerifiedToken | undefined
     }
 
+/** A fresh token for a connection that exists; it satisfies the session's `Renewed`. */
+export type RenewalAnswer =
+  | { ok: true; principal: Principal }
+  | { ok: false; reason: AuthFailure; detail: TokenClass | undefined }
+
+/** The token is good, and its key is to be proved: `data` goes to the client in AUTH 0x18. */
+export interface Challenge {
+  ok: 'challenge'
+  authenticationMethod: string
+  data: Buffer
+  /** Takes Authentication Data of the client's AUTH 0x18. */
+  answer(proof: Buffer): Promise<Authentication>
+}
+
 export interface AuthenticatorConfig extends Pick<Config, 'token' | 'clientId'> {
+  proof?: Config['proof']
   limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow' | 'failedTriesFrom'>
 }
+
+/** Bytes of a challenge. */
+const NONCE_BYTES = 32
 
 export class Authenticator {
   readonly #verifier: TokenVerifier
   readonly #config: AuthenticatorConfig
   readonly #limiter: AttemptLimiter
+  readonly #clock: Clock
+  readonly #places: CredentialOptions
 
   constructor(verifier: TokenVerifier, config: AuthenticatorConfig, clock: Clock) {
     this.#verifier = verifier
     this.#config = config
+    this.#clock = clock
+    const { token, proof } = config
+    const methods = proof?.dpop === undefined ? token.methods : [...token.methods, proof.method]
+    this.#places = { fromUsername: token.fromUsername, methods }
     this.#limiter = new AttemptLimiter(config.limits.failedTries, config.limits.failedTriesWindow, clock)
   }
 
@@ -61,22 +88,27 @@ export class Authenticator {
    * @param source what the offsets of `connect` point into; both are read before this returns, not afterwards
    * @param address the peer's IP address without port; any fixed text for a Unix socket
    */
-  async authenticate(source: Buffer, connect: ConnectHead, address: string): Promise<Authentication> {
-    const spared = this.#config.limits.failedTriesFrom === 'remote' && isLocal(address)
-    const peer = spared ? undefined : `address ${addressKey(address)}`
+  async authenticate(
+    source: Buffer,
+    connect: ConnectHead,
+    address: string,
+    tls?: TlsEvidence,
+  ): Promise<Authentication | Challenge> {
+    const peer = this.#peerKey(address)
     if (peer !== undefined && this.#limiter.isBlocked(peer))
       return refusal({ reason: 'rate_limited', place: 'none' })
 
-    const found = findCredential(source, connect, this.#config.token)
+    const found = findCredential(source, connect, this.#places)
     if (!found.ok) return this.#failed(found, peer)
     const { place } = found
     const requestedId = source.toString('utf8', connect.clientIdStart, connect.clientIdEnd)
 
     const jws = this.#verifier.parse(found.token)
-    if (!jws.ok) return this.#failed({ ...jws, place }, peer)
-    const bearer = bearerKey(jws.claims)
-    if (this.#limiter.isBlocked(bearer)) return refusal({ reason: 'rate_limited', place })
-    const verified = await this.#verifier.verifyParsed(jws)
+    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const { proof } = this.#config
+    const canProve = proof?.dpop !== undefined && found.method === proof.method
+    const shown: Shown = { x5t: tls?.certificate, jkt: canProve ? 'later' : undefined }
+    const verified = await this.#verify(jws, bearer, shown)
     if (!verified.ok) return this.#failed({ ...verified, place }, peer, bearer)
 
     const token = verified.principal
@@ -86,14 +118,85 @@ export class Authenticator {
     const principal = bindPrincipal(token, clientId)
     if (principal === undefined)
       return this.#failed({ reason: 'client_id_mismatch', place, token }, peer, bearer)
-    return { ok: true, principal, clientId, assigned, authenticationMethod: found.method }
+    const done: Authentication = {
+      ok: true,
+      principal,
+      clientId,
+      assigned,
+      authenticationMethod: found.method,
+    }
+    const jkt = principal.confirmation?.jkt
+    if (jkt === undefined) return done
+    const nonce = randomBytes(NONCE_BYTES).toString('base64url')
+    const rules: Omit<ProofRules, 'windowMs'> = {
+      jkt,
+      nonce,
+      token: found.token,
+      audience: this.#verifier.audienceOf(principal.issuer),
+      clientId: requestedId,
+      exporter: tls?.exporter(EXPORTER_LABEL),
+      algorithms: proof!.algorithms,
+    }
+    const answer = async (given: Buffer): Promise<Authentication> => {
+      const isProved = await verifyProof(given, { ...rules, windowMs: proof!.window }, this.#clock.now())
+      return isProved ? done : this.#failed({ reason: 'proof_failed', place, token }, peer, bearer)
+    }
+    return { ok: 'challenge', authenticationMethod: found.method!, data: Buffer.from(nonce), answer }
+  }
+
+  /**
+   * Verifies a fresh token for a connection: as at CONNECT, and it must be of the same human, agent and tenant
+   * (EXP-03). The allowances of failed tries are the same too.
+   *
+   * @param token as received; not kept
+   * @param current who the connection belongs to
+   */
+  async renew(token: Buffer, current: Principal, address: string): Promise<RenewalAnswer> {
+    const peer = this.#peerKey(address)
+    if (peer !== undefined && this.#limiter.isBlocked(peer)) return refusedRenewal('rate_limited')
+    const text = tokenText(token)
+    const jws: CompactJws | JwsFault =
+      text === undefined ? { ok: false, reason: 'malformed_token' } : this.#verifier.parse(text)
+    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    // The keys of this connection have been shown at CONNECT; a token without or with another would weaken it.
+    const { jkt, x5t } = current.confirmation ?? {}
+    const verified = await this.#verify(jws, bearer, { jkt, x5t })
+    if (!verified.ok) {
+      this.#count(verified.reason, peer, bearer)
+      return refusedRenewal(verified.reason, verified.detail)
+    }
+    const principal = bindPrincipal(verified.principal, current.clientId)
+    const { confirmation } = verified.principal
+    if (confirmation?.jkt !== jkt || confirmation?.x5t !== x5t) {
+      this.#count('proof_required', peer, bearer)
+      return refusedRenewal('proof_required')
+    }
+    if (principal !== undefined && isSameBearer(principal, current)) return { ok: true, principal }
+    this.#count('identity_changed', peer, bearer)
+    return refusedRenewal('identity_changed')
+  }
+
+  async #verify(jws: CompactJws | JwsFault, bearer: string | undefined, shown: Shown): Promise<VerifyResult> {
+    if (!jws.ok) return jws
+    if (bearer !== undefined && this.#limiter.isBlocked(bearer)) return { ok: false, reason: 'rate_limited' }
+    return this.#verifier.verifyParsed(jws, shown)
+  }
+
+  /** undefined: failed tries of this peer are not counted. */
+  #peerKey(address: string): string | undefined {
+    const spared = this.#config.limits.failedTriesFrom === 'remote' && isLocal(address)
+    return spared ? undefined : `address ${addressKey(address)}`
   }
 
   #failed(failure: Failure, peer: string | undefined, bearer?: string): Authentication {
-    const counts = countsAgainst(failure.reason)
+    this.#count(failure.reason, peer, bearer)
+    return refusal(failure)
+  }
+
+  #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
+    const counts = countsAgainst(reason)
     if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
     if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
-    return refusal(failure)
   }
 }
 
@@ -110,6 +213,10 @@ function refusal(failure: Failure): Authentication {
   const { reason, place, detail, issuer, subject, token } = failure
   const { code, text } = connackFor(reason, place)
   return { ok: false, reason, detail, reasonCode: code, reasonString: text, issuer, subject, token }
+}
+
+function refusedRenewal(reason: AuthFailure, detail?: TokenClass): RenewalAnswer {
+  return { ok: false, reason, detail }
 }
 
 /**

@@ -60,6 +60,11 @@ export function findCredential(
   return tokenIn(source, connect.passwordStart, connect.passwordEnd, 'password', undefined)
 }
 
+/** The token in these bytes, or undefined when they hold anything but the characters of one. */
+export function tokenText(source: Buffer): string | undefined {
+  return isTokenText(source, 0, source.length) ? source.toString('latin1') : undefined
+}
+
 function tokenIn(
   source: Buffer,
   start: number,

@@ -33,7 +33,12 @@ export async function openIssuers(
   }
 }
 
-function openKeys(config: IssuerConfig, clock: Clock, onLoaded: OnKeysLoaded): KeySource {
+/** Opens one key source, which is still to be loaded. @throws PosternError as `openIssuers` */
+export function openKeys(
+  config: Pick<IssuerConfig, 'issuer' | 'jwks' | 'algorithms'>,
+  clock: Clock,
+  onLoaded: OnKeysLoaded,
+): KeySource {
   const { url, file, ...limits } = config.jwks
   const { algorithms } = config
   if (url !== undefined && file === undefined) {

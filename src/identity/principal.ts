@@ -2,10 +2,11 @@
 // Identifier in a second step, because that is not the token's to say. TOK-15, TOK-16.
 
 import type { IssuerConfig } from '../config/config.ts'
-import type { Subject } from '../policy/subject.ts'
+import type { Party, Subject } from '../policy/subject.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { bindCeilings, readCeilings } from './ceiling.ts'
 import type { RegisteredClaims } from './claim-rules.ts'
+import type { Confirmation } from './confirmation.ts'
 import { isIdentity, isTopicLevel } from './identifier.ts'
 import { mapParties } from './mapping.ts'
 
@@ -18,6 +19,8 @@ export interface Principal extends Subject {
   /** SHA-256 of the compact token, hex. */
   tokenDigest: string
   keyId: string | undefined
+  /** The key that the token is bound to, and that its bearer has proved to hold; undefined: a bearer token. */
+  confirmation?: Confirmation | undefined
   /** `client_id` of the token, when present. */
   oauthClientId: string | undefined
   issuedAtMs: number
@@ -38,6 +41,7 @@ export interface TokenEvidence {
   /** SHA-256 of the compact form, hex. */
   digest: string
   keyId: string | undefined
+  confirmation?: Confirmation | undefined
 }
 
 type Claims = ReadonlyMap<string, unknown>
@@ -79,6 +83,7 @@ export function buildPrincipal(
       tokenId: registered.jti,
       tokenDigest: evidence.digest,
       keyId: evidence.keyId,
+      confirmation: evidence.confirmation,
       oauthClientId: registered.clientId,
       issuedAtMs: registered.issuedAtMs,
       expiresAtMs: registered.expiresAtMs,
@@ -100,6 +105,21 @@ export function bindPrincipal(token: VerifiedToken, clientId: string): Principal
   const attributes = new Map(token.attributes)
   attributes.set('client_id', [clientId])
   return Object.freeze({ ...token, clientId, attributes, ceilings })
+}
+
+/** Whether two principals are the same human, agent and tenant, under the same names in topics (EXP-03). */
+export function isSameBearer(a: Principal, b: Principal): boolean {
+  return (
+    isSameParty(a.human, b.human) &&
+    isSameParty(a.agent, b.agent) &&
+    a.delegated === b.delegated &&
+    a.tenant === b.tenant &&
+    a.clientId === b.clientId
+  )
+}
+
+function isSameParty(a: Party, b: Party): boolean {
+  return a.iss === b.iss && a.sub === b.sub && a.id === b.id
 }
 
 type Tenant = { ok: true; id: string | undefined } | { ok: false; reason: AuthFailure }

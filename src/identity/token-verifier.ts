@@ -8,6 +8,7 @@ import type { IssuerConfig } from '../config/config.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { checkRegisteredClaims } from './claim-rules.ts'
 import { type CompactJws, parseCompactJws } from './compact-jws.ts'
+import { type Confirmation, readConfirmation } from './confirmation.ts'
 import { isIdentity } from './identifier.ts'
 import { SIGNATURE_ALGORITHMS, type VerificationKey } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
@@ -38,6 +39,15 @@ export interface VerifierOptions {
   maxBytes: number
 }
 
+/** What a connection shows of keys. */
+export interface Shown {
+  /** Digest of the TLS client certificate. */
+  x5t: string | undefined
+  /** Thumbprint of the key that was proved; `later`: it is challenged after the token. */
+  jkt: string | 'later' | undefined
+}
+
+const NOTHING_SHOWN: Shown = { x5t: undefined, jkt: undefined }
 const LONGEST_LEEWAY_MS = 60_000
 
 export class TokenVerifier {
@@ -65,7 +75,10 @@ export class TokenVerifier {
     return parseCompactJws(token, this.#maxBytes)
   }
 
-  async verifyParsed(jws: CompactJws): Promise<VerifyResult> {
+  /**
+   * @param shown what the connection shows beside the token; a token that is bound to another key is refused
+   */
+  async verifyParsed(jws: CompactJws, shown: Shown = NOTHING_SHOWN): Promise<VerifyResult> {
     if (jws.header.has('crit')) return { ok: false, reason: 'unsupported_crit' }
     const tokenClass = classOf(jws.header, jws.claims)
     const iss = jws.claims.get('iss')
@@ -93,18 +106,38 @@ export class TokenVerifier {
 
     const sub = jws.claims.get('sub')
     const authentic = isIdentity(sub) ? { ...claimed, subject: sub } : claimed
-    if (jws.claims.has('cnf')) return { ...authentic, reason: 'proof_required' }
+    const isBound = jws.claims.has('cnf')
+    const confirmation = isBound ? readConfirmation(jws.claims.get('cnf')) : undefined
+    if (isBound ? !isShown(confirmation, shown) : issuer.config.requireProof === true) {
+      return { ...authentic, reason: 'proof_required' }
+    }
     const registered = checkRegisteredClaims(jws.claims, issuer.config, this.#clock.now())
     if (!registered.ok) return { ...authentic, reason: registered.reason }
-    const evidence = { digest: createHash('sha256').update(jws.token).digest('hex'), keyId: found.key.kid }
+    const evidence = {
+      digest: createHash('sha256').update(jws.token).digest('hex'),
+      keyId: found.key.kid,
+      confirmation,
+    }
     const built = buildPrincipal(jws.claims, registered, issuer.config, evidence)
     return built.ok ? built : { ...authentic, reason: built.reason }
+  }
+
+  /** Audiences of this proxy for a configured issuer. */
+  audienceOf(issuer: string): readonly string[] {
+    return this.#issuers.get(issuer)?.config.audience ?? []
   }
 
   /** true while every issuer has usable keys. */
   ready(): boolean {
     return [...this.#issuers.values()].every((issuer) => issuer.keys.ready())
   }
+}
+
+/** Every member must hold. */
+function isShown(confirmation: Confirmation | undefined, { x5t, jkt }: Shown): boolean {
+  if (confirmation === undefined) return false
+  if (confirmation.x5t !== undefined && confirmation.x5t !== x5t) return false
+  return confirmation.jkt === undefined || jkt === 'later' || confirmation.jkt === jkt
 }
 
 async function checkSignature(jws: CompactJws, key: VerificationKey): Promise<AuthFailure | undefined> {

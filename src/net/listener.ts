@@ -1,9 +1,15 @@
 // Accepts agents' connections and hands each to a new session.
 
 import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type Server as TlsServer,
+} from 'node:tls'
 import type { Clock } from '../clock.ts'
-import type { ListenerConfig } from '../config/config.ts'
+import type { ListenerConfig, TlsConfig } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { SessionRegistry } from '../session/registry.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
@@ -12,11 +18,16 @@ import { networkTest } from './networks.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
 import { addressText, SocketPeer } from './socket-peer.ts'
 
+const OPTIONS = { noDelay: true, keepAlive: true, allowHalfOpen: true } as const
+/** For the TLS handshake, which is ahead of every other limit. */
+const TLS_HANDSHAKE_MS = 5_000
+
 export class Listener {
   readonly name: string
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
-  readonly #server: Server
+  #server: Server
+  #tls: TlsServer | undefined
   readonly #onError: (error: Error) => void
   readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
   readonly #headerTimeout: { clock: Clock; ms: number }
@@ -38,7 +49,7 @@ export class Listener {
     this.#config = config
     this.#registry = registry
     this.#onError = onError
-    this.#server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
+    this.#server = createServer(OPTIONS, (socket) =>
       this.#fromLoadBalancer === undefined ? this.#accept(socket) : this.#readHeader(socket),
     )
   }
@@ -53,6 +64,7 @@ export class Listener {
   /** @throws PosternError ERR_LISTEN */
   async listen(): Promise<void> {
     const { address } = this.#config
+    if (this.#config.tls !== undefined) await this.#openTls(this.#config.tls)
     if (address.kind === 'unix') await removeAbandonedSocket(address.path)
     return new Promise((resolve, reject) => {
       const failed = (cause: Error): void => {
@@ -67,6 +79,54 @@ export class Listener {
         resolve()
       })
     })
+  }
+
+  /**
+   * Reads certificate and key again, for connections from now on.
+   *
+   * @throws PosternError ERR_TLS; the former ones stay in use
+   */
+  async reloadTls(): Promise<void> {
+    const { tls } = this.#config
+    if (tls !== undefined && this.#tls !== undefined) {
+      const context = await this.#contextOf(tls)
+      this.#attempt(() => this.#tls!.setSecureContext(context))
+    }
+  }
+
+  async #openTls(tls: TlsConfig): Promise<void> {
+    const options = {
+      ...OPTIONS,
+      ...(await this.#contextOf(tls)),
+      requestCert: tls.clientCertificates !== 'none',
+      rejectUnauthorized: tls.clientCertificates === 'verify',
+      handshakeTimeout: TLS_HANDSHAKE_MS,
+    }
+    this.#tls = this.#attempt(() => createTlsServer(options, (socket) => this.#accept(socket)))
+    this.#server = this.#tls
+  }
+
+  async #contextOf(tls: TlsConfig): Promise<SecureContextOptions> {
+    const read = (file: string): Promise<Buffer> =>
+      readFile(file).catch((cause: Error) => {
+        throw this.#tlsError(cause)
+      })
+    const { certFile, keyFile, clientCaFile, minVersion } = tls
+    const [cert, key] = await Promise.all([read(certFile), read(keyFile)])
+    return { cert, key, minVersion, ...(clientCaFile === undefined ? {} : { ca: await read(clientCaFile) }) }
+  }
+
+  #attempt<T>(use: () => T): T {
+    try {
+      return use()
+    } catch (cause) {
+      throw this.#tlsError(cause as Error)
+    }
+  }
+
+  #tlsError(cause: Error): PosternError {
+    const message = `listener ${this.name} cannot use its certificate or key: ${cause.message}`
+    return new PosternError('ERR_TLS', 'internal', message, { cause })
   }
 
   /** Accepts no more; connections that exist go on. */

@@ -1,17 +1,22 @@
 // A TCP or Unix socket as the session's Peer.
 
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { TlsEvidence } from '../identity/confirmation.ts'
 import type { Peer, PeerEvents } from '../session/ports.ts'
+import { evidenceOf } from './tls-evidence.ts'
 
 export class SocketPeer implements Peer {
   readonly name: string
   readonly host: string
+  readonly tls: TlsEvidence | undefined
   readonly #socket: Socket
   #ended = false
 
   /** @param source where it comes from, when a load balancer stands between */
   constructor(socket: Socket, source?: { host: string; port: number }) {
     this.#socket = socket
+    this.tls = socket instanceof TLSSocket ? evidenceOf(socket) : undefined
     const host = source?.host ?? socket.remoteAddress
     this.host = host ?? 'unix'
     this.name = host === undefined ? 'unix' : addressText(host, source?.port ?? socket.remotePort ?? 0)

@@ -18,6 +18,11 @@ export class Backpressure {
     client.peer.pause()
   }
 
+  releaseClient(client: Outbox): void {
+    this.#clientPaused = false
+    client.peer.resume()
+  }
+
   /** @param held neither side is read: the audit log must catch up first */
   apply(client: Outbox, server: Outbox, held: boolean): void {
     // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.

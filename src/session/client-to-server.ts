@@ -24,7 +24,8 @@ import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
-import { releaseOf } from './session-memory.ts'
+import { fillRequest, releaseOf } from './session-memory.ts'
+import { State } from './state.ts'
 import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
@@ -42,7 +43,13 @@ export class ClientToServer extends Relay {
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
   /** What `afterStop` does. */
-  #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | { connect: true } | undefined
+  #stop:
+    | { cause: EndCause }
+    | { fault: SessionFault }
+    | { farewell: Buffer }
+    | { opening: number }
+    | { gone: true }
+    | undefined
   /** Digest of a payload that arrives over several chunks. */
   #payload: { digest: RunningDigest | undefined; packetId: number; length: number } | undefined
 
@@ -68,9 +75,7 @@ export class ClientToServer extends Relay {
     const type = this.reader.packetType
     session.recorder.countPacket(0, type)
     if (!session.relaying) {
-      if (type !== PacketType.CONNECT) return this.#violation('first_packet_not_connect')
-      this.#stop = { connect: true }
-      return Disposition.STOP
+      return this.#beforeConnack(type)
     }
     switch (type) {
       case PacketType.PUBLISH:
@@ -95,15 +100,26 @@ export class ClientToServer extends Relay {
     }
   }
 
+  /** A CONNECT, and then, if it is challenged, an AUTH. MQTT 5.0 §4.12 */
+  #beforeConnack(type: number): Disposition {
+    const { state } = this.#session
+    const isChallenged = state === State.CHALLENGED
+    if (isChallenged && type === PacketType.DISCONNECT) this.#stop = { gone: true }
+    else if (type !== (isChallenged ? PacketType.AUTH : PacketType.CONNECT)) {
+      return this.#violation(isChallenged ? 'not_auth' : 'first_packet_not_connect')
+    } else this.#stop = { opening: type }
+    return Disposition.STOP
+  }
+
   protected onFault(): void {
     const session = this.#session
     // A second CONNECT is wrong whatever is in it, and DISCONNECT has no Reason Code for its version.
-    if (session.relaying && this.reader.packetType === PacketType.CONNECT) {
-      session.clientViolation('second_connect')
-    } else session.clientFault(this.reader.fault)
+    const isConnect = session.relaying && this.reader.packetType === PacketType.CONNECT
+    session.clientFault(isConnect ? 'second_connect' : this.reader.fault)
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
+    if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
     const payload = this.#payload
     if (payload === undefined) return
     payload.digest?.update(this.chunk.subarray(start, end))
@@ -125,8 +141,9 @@ export class ClientToServer extends Relay {
     const stop = this.#stop!
     this.#stop = undefined
     const session = this.#session
-    if ('connect' in stop) session.onConnect(this.chunk)
-    else if ('fault' in stop) session.clientViolation(stop.fault)
+    if ('opening' in stop) session.onOpening(stop.opening, this.chunk)
+    else if ('gone' in stop) session.onClose()
+    else if ('fault' in stop) session.clientFault(stop.fault)
     else if ('cause' in stop) session.end(stop.cause)
     else {
       session.towardsServer.forward(stop.farewell)
@@ -158,6 +175,9 @@ export class ClientToServer extends Relay {
         end = name.length
       }
     }
+    const { tokenTopic } = session.context
+    if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
+      return this.#token()
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
     const messageExpiryInterval = head.retain
@@ -180,7 +200,8 @@ export class ClientToServer extends Relay {
     let outcome: Outcome = session.acl.decidePublish(request)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !this.#isFreeFor(request)) outcome = Outcome.PACKET_ID_IN_USE
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request))
+        outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
       else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
@@ -219,25 +240,6 @@ export class ClientToServer extends Relay {
     return Disposition.REPLACE
   }
 
-  /**
-   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
-   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
-   */
-  #isFreeFor(message: PublishRequest): boolean {
-    const held = this.#session.memory.releaseOf(this.reader.publish.packetId)
-    if (held === undefined) return true
-    if (held.releasing) return false
-    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
-    return (
-      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
-      (held.response === undefined
-        ? responseStart < 0
-        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
-      held.retain === message.retain &&
-      held.payloadLength === message.payloadLength
-    )
-  }
-
   #denyPublish(outcome: Outcome): Disposition {
     const session = this.#session
     const head = this.reader.publish
@@ -252,8 +254,7 @@ export class ClientToServer extends Relay {
     const disconnect = denial.publishQos0 === 'disconnect'
     session.recorder.publish(outcome, session.acl, this.#facts, disconnect ? 'disconnect 0x87' : 'dropped')
     if (!disconnect) return Disposition.DROP
-    this.#stop = { cause: 'publish_denied' }
-    return Disposition.STOP
+    return this.#end('publish_denied')
   }
 
   /** PUBREL lets the server publish a QoS 2 message: it is judged again if rights changed since. */
@@ -263,19 +264,15 @@ export class ClientToServer extends Relay {
     const release = session.memory.releaseOf(id)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
+      if (session.renewal.takeRelease(id)) {
+        session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.SUCCESS))
+        return Disposition.DROP
+      }
       if (session.context.config.sessions.unknownRelease === 'forward') return Disposition.FORWARD
       outcome = Outcome.UNKNOWN_RELEASE
     } else if (release.rights !== session.rights) {
       const request = this.#request
-      request.topic = release.topic
-      request.topicStart = 0
-      request.topicEnd = release.topic.length
-      request.qos = 2
-      request.retain = release.retain
-      request.payloadLength = release.payloadLength
-      request.response = release.response ?? EMPTY
-      request.responseStart = release.response === undefined ? -1 : 0
-      request.responseEnd = release.response === undefined ? -1 : release.response.length
+      fillRequest(request, release)
       outcome = session.acl.decidePublish(request)
     }
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
@@ -384,13 +381,23 @@ export class ClientToServer extends Relay {
     return Disposition.STOP
   }
 
-  /** AUTH ends at Postern. Re-authentication is not offered yet: it fails as §4.12.1 says, with DISCONNECT 0x87. */
+  /** AUTH ends at Postern. */
   #auth(): Disposition {
-    const reauthentication =
-      this.#session.authenticationMethod !== undefined &&
-      this.reader.ack.reasonCode === ReasonCode.RE_AUTHENTICATE
-    if (!reauthentication) return this.#violation('unexpected_auth')
-    this.#stop = { cause: 'reauthentication_refused' }
+    const answer = this.#session.renewal.onAuth(this.reader)
+    if (answer === 'unexpected') return this.#violation('unexpected_auth')
+    return answer === 'refused' ? this.#end('renewal_refused') : Disposition.DROP
+  }
+
+  /** A PUBLISH to the token topic ends at Postern too, whatever the policy says. */
+  #token(): Disposition {
+    const { pos, tail, publish } = this.reader
+    const answer = this.#session.renewal.onPublish(publish, this.chunk.subarray(pos, pos + tail))
+    if (answer === 'refused') return this.#end('renewal_refused')
+    return answer === 'more' ? Disposition.TAKE : Disposition.DROP
+  }
+
+  #end(cause: EndCause): Disposition {
+    this.#stop = { cause }
     return Disposition.STOP
   }
 }

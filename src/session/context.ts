@@ -3,6 +3,7 @@
 import type { AuditSink, DigestPort } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { TlsEvidence } from '../identity/confirmation.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -41,8 +42,41 @@ export type Admission =
       token?: Omit<Principal, 'clientId'> | undefined
     }
 
+/** The token is good; its key is to be proved by the answer to `data`, which goes out in AUTH 0x18. */
+export interface AdmissionChallenge {
+  ok: 'challenge'
+  authenticationMethod: string
+  data: Buffer
+  answer(proof: Buffer): Promise<Admission>
+}
+
 /** Verifies the credential in a CONNECT and binds the Client Identifier. Never rejects. */
-export type Admit = (source: Buffer, connect: ConnectHead, peerAddress: string) => Promise<Admission>
+export type Admit = (
+  source: Buffer,
+  connect: ConnectHead,
+  peerAddress: string,
+  tls: TlsEvidence | undefined,
+) => Promise<Admission | AdmissionChallenge>
+
+/** A fresh token for a connection: the principal that takes over, or why not. */
+export type Renewed =
+  | { ok: true; principal: Principal }
+  | {
+      ok: false
+      /** As for an Admission. */
+      reason: string
+      detail: string | undefined
+    }
+
+/** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
+export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
+
+/** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
+export interface Standing {
+  /** Takes a connection in, or its renewed principal; or says why it is barred. */
+  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | 'events_silent' | undefined
+  leave(who: { revoke(): void }): void
+}
 
 export interface SessionContext {
   readonly config: Config
@@ -56,6 +90,10 @@ export interface SessionContext {
   readonly slots: SessionSlots
   readonly logger: Logger
   readonly admit: Admit
+  readonly renew: Renew
+  readonly revocations: Standing
+  /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
+  readonly tokenTopic: Buffer | undefined
   readonly dial: Dial
   readonly memory: SessionMemory
   /** By issuer of the token and name of the listener. */

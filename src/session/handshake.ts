@@ -1,7 +1,6 @@
 // From CONNECT to CONNACK: admission, client identifier, Will, the connection to the broker, and every way to refuse.
 // MQTT 5.0 §3.1, §3.2. Nothing reaches the broker before admission.
 
-import type { AuditIdentity } from '../audit/event.ts'
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { PublishRequest } from '../policy/request.ts'
@@ -12,8 +11,9 @@ import { Fault } from '../wire/fault.ts'
 import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import type { Admission, SessionContext } from './context.ts'
+import { auth, CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
+import { identityOf, ownerOf } from './audit-identity.ts'
+import type { Admission, AdmissionChallenge } from './context.ts'
 import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
@@ -35,6 +35,7 @@ export class Handshake {
   #connect: ConnectHead | undefined
   #source: Buffer = EMPTY
   #assigned = false
+  #challenge: AdmissionChallenge | undefined
   #forwarded = false
   #will: { request: PublishRequest; topic: string } | undefined
 
@@ -59,6 +60,7 @@ export class Handshake {
   takeHeld(): Buffer {
     const held = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
     this.#held = []
+    this.#heldBytes = 0
     return held
   }
 
@@ -71,15 +73,51 @@ export class Handshake {
     this.#source = reader.fromSeam ? reader.takeSeam() : reader.source
     if (session.context.draining) return this.refuse('shutting_down')
     session.context
-      .admit(this.#source, this.#connect, session.towardsClient.peer.host)
+      .admit(this.#source, this.#connect, session.towardsClient.peer.host, session.towardsClient.peer.tls)
       .then((admission) => this.#onAdmission(admission))
       .catch((error: unknown) => session.onPanic(error))
   }
 
-  #onAdmission(admission: Admission): void {
+  /** The client's AUTH with its proof; `held` is what came behind it. */
+  onProof(held: Buffer): void {
+    const { clientReader } = this.#session
+    const { source, ack: head } = clientReader
+    const challenge = this.#challenge!
+    this.#challenge = undefined
+    this.#timer.cancel()
+    this.hold(held)
+    const [start, end] = [head.authenticationMethodStart, head.authenticationMethodEnd]
+    const isExpected =
+      head.reasonCode === ReasonCode.CONTINUE_AUTHENTICATION &&
+      source.toString('utf8', start, end) === challenge.authenticationMethod
+    if (!isExpected) return this.#session.clientFault('unexpected_auth')
+    const proof = source.subarray(head.authenticationDataStart, Math.max(0, head.authenticationDataEnd))
+    challenge
+      .answer(Buffer.from(head.authenticationDataStart < 0 ? EMPTY : proof))
+      .then((admission) => this.#onAdmission(admission))
+      .catch((error: unknown) => this.#session.onPanic(error))
+  }
+
+  /** POP-03: what the client sends next is its proof, within a time. */
+  #onChallenge(challenge: AdmissionChallenge): void {
+    const session = this.#session
+    const { clock, config } = session.context
+    this.#challenge = challenge
+    this.#timer = clock.after(config.proof.timeout, () => this.refuse('connect_timeout'))
+    const { authenticationMethod, data } = challenge
+    const packet = auth(ReasonCode.CONTINUE_AUTHENTICATION, {
+      authenticationMethod,
+      authenticationData: data,
+    })
+    session.towardsClient.peer.write(packet)
+    session.challenged(this.takeHeld())
+  }
+
+  #onAdmission(admission: Admission | AdmissionChallenge): void {
     const session = this.#session
     const { context, recorder } = session
     if (session.state !== State.ADMITTING) return
+    if (admission.ok === 'challenge') return this.#onChallenge(admission)
     if (!admission.ok) {
       // A good token under a foreign Client Identifier: the record says whose token it was.
       if (admission.token !== undefined) {
@@ -93,6 +131,8 @@ export class Handshake {
     const { principal } = admission
     recorder.identify(identityOf(principal, context.pseudonym), admission.clientId)
     if (context.draining) return this.refuse('shutting_down')
+    const bar = context.revocations.enter(session, principal)
+    if (bar !== undefined) return this.refuse(bar)
     this.#assigned = admission.assigned
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
@@ -217,7 +257,12 @@ export class Handshake {
 
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
-    return this.#will === undefined ? Outcome.ALLOW : this.#session.acl.decidePublish(this.#will.request)
+    if (this.#will === undefined) return Outcome.ALLOW
+    const { request } = this.#will
+    const { acl, context } = this.#session
+    // The broker would publish it: the one way by which a token could come to the broker.
+    if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
+    return acl.decidePublish(request)
   }
 
   #recordWill(outcome: Outcome): void {
@@ -238,6 +283,14 @@ export class Handshake {
     if (fault === Fault.PROTOCOL_VERSION_3) towardsClient.peer.write(CONNACK_V3_UNACCEPTABLE_VERSION)
     const answer = isConnect && fault !== Fault.PROTOCOL_VERSION_3 ? reasonCode : -1
     this.#refuse('malformed_connect', answer, undefined, name)
+  }
+
+  /** Nobody stays who is revoked on the way in; a Will that the broker has already is taken back. */
+  revoke(): void {
+    const { state, towardsServer } = this.#session
+    if (state === State.AWAIT_CONNACK)
+      towardsServer.send(disconnect(ReasonCode.SUCCESS, { sessionExpiryInterval: 0 }))
+    this.refuse('revoked')
   }
 
   serverFault(name: string): void {
@@ -319,47 +372,6 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
   135: 'not authorized',
   136: 'server unavailable',
   137: 'server busy',
-}
-
-/** Whose a session is: issuer, agent, human and tenant, as one text. */
-function ownerOf({ issuer, agent, human, tenant }: Principal): string {
-  return JSON.stringify([
-    issuer,
-    agent.iss,
-    agent.sub,
-    agent.id,
-    human.iss,
-    human.sub,
-    human.id,
-    tenant ?? null,
-  ])
-}
-
-/** The identity part of every record of the connection. */
-function identityOf(
-  principal: Omit<Principal, 'clientId'>,
-  pseudonym: SessionContext['pseudonym'] = (_, name) => name,
-): AuditIdentity {
-  const { agent, human, delegated, tenant, txn, actorChain } = principal
-  return {
-    agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
-    human: {
-      iss: human.iss,
-      sub: pseudonym(human.iss, human.sub),
-      id: pseudonym(human.iss, human.id),
-      via: delegated ? 'delegation' : 'owner',
-    },
-    ...(tenant === undefined ? {} : { tenant }),
-    token: {
-      iss: principal.issuer,
-      jti: principal.tokenId,
-      sha256: principal.tokenDigest,
-      ...(principal.keyId === undefined ? {} : { kid: principal.keyId }),
-      exp: new Date(principal.expiresAtMs).toISOString(),
-    },
-    ...(actorChain.length > 1 ? { actors: actorChain } : {}),
-    ...(txn === undefined ? {} : { txn }),
-  }
 }
 
 /** Fills `{agent_id}`, `{user_id}`, `{org_id}`, `{client_id}`; the configuration admits no other name. */

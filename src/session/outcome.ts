@@ -21,6 +21,8 @@ export const Outcome = {
   TOO_LARGE_FOR_RECEIVER: FIRST + 4,
   /** QoS 2: the messages that the agent has not released are more than Postern keeps in mind. */
   TOO_MANY_UNRELEASED: FIRST + 5,
+  /** A Will on the topic that takes tokens. */
+  RESERVED_TOPIC: FIRST + 6,
 } as const
 export type Outcome = number
 
@@ -32,6 +34,7 @@ export const OUTCOME_NAMES: readonly string[] = [
   'unknown_release',
   'too_large_for_receiver',
   'too_many_unreleased',
+  'reserved_topic',
 ]
 
 const REASON_CODES: readonly number[] = [
@@ -43,6 +46,7 @@ const REASON_CODES: readonly number[] = [
   ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
   ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.QUOTA_EXCEEDED,
+  ReasonCode.NOT_AUTHORIZED,
 ]
 
 /**
@@ -65,7 +69,8 @@ export function answerTo(qos: number): number {
 
 /**
  * Why a session ended. `client` is the Reason Code of the DISCONNECT that the agent gets (-1: none), `server` what the
- * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not.
+ * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not,
+ * `discard` also ends the MQTT session.
  * design.md 3.5.
  */
 export const END_CAUSES = {
@@ -75,12 +80,14 @@ export const END_CAUSES = {
   server_closed: { client: -1, server: 'close' },
   server_fault: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
   client_fault: { client: ReasonCode.PROTOCOL_ERROR, server: 'close' },
-  reauthentication_refused: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
+  renewal_refused: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   expired: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   publish_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   delivery_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'close' },
   /** A new policy denies the Will: only ending the session keeps the broker from publishing it. */
   will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
+  /** Cut by hand or by an event: by `revocation.will` the Will is not sent, and session and queue go. */
+  revoked: { client: ReasonCode.ADMINISTRATIVE_ACTION, server: 'discard' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
   /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
   audit_unavailable: { client: -1, server: 'close' },
@@ -88,7 +95,7 @@ export const END_CAUSES = {
   refused_by_broker: { client: -1, server: 'close' },
   upstream_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
-} as const satisfies Record<string, { client: number; server: 'close' | 'clean' }>
+} as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' }>
 export type EndCause = keyof typeof END_CAUSES
 
 /** Violations that only the session can see, beside the reader's FAULTS. Indexed after those. */
@@ -97,6 +104,7 @@ export const SESSION_FAULTS = [
   { name: 'second_connect', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.0-2]' },
   { name: 'topic_alias_above_maximum', reasonCode: ReasonCode.TOPIC_ALIAS_INVALID, spec: '[MQTT-3.3.2-9]' },
   { name: 'unknown_topic_alias', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.3.2.3.4' },
+  { name: 'not_auth', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.1.2-30]' },
   { name: 'unexpected_auth', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '§3.15, §4.12' },
   { name: 'first_packet_not_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-1]' },
   { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },
@@ -110,9 +118,11 @@ export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
 /** FAULTS of the reader, then SESSION_FAULTS. Metrics and recorder count by index. */
 export const ALL_FAULTS: readonly FaultRow[] = [...FAULTS, ...SESSION_FAULTS]
 
-/** Index into ALL_FAULTS. */
-export function faultOf(name: SessionFault): number {
-  return FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === name)
+/** Index into ALL_FAULTS, of a name or of such an index. */
+export function faultOf(what: SessionFault | number): number {
+  return typeof what === 'number'
+    ? what
+    : FAULTS.length + SESSION_FAULTS.findIndex((fault) => fault.name === what)
 }
 
 /** Reasons for a refused CONNECT that are not failures of authentication. */
@@ -121,6 +131,11 @@ export const CONNECT_REFUSALS = {
   closed_before_connack: -1,
   malformed_connect: -1,
   will_denied: ReasonCode.NOT_AUTHORIZED,
+  /** The token was issued before its bearer was revoked, or that happened while it was verified (REV-18). */
+  revoked: ReasonCode.NOT_AUTHORIZED,
+  disabled: ReasonCode.NOT_AUTHORIZED,
+  /** Security events may be missed at the moment (REV-16). */
+  events_silent: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
@@ -128,6 +143,15 @@ export const CONNECT_REFUSALS = {
   shutting_down: ReasonCode.SERVER_UNAVAILABLE,
 } as const satisfies Record<string, number>
 export type ConnectRefusal = keyof typeof CONNECT_REFUSALS
+
+/** Reasons for a refused renewal that are not failures of authentication. */
+export const RENEWAL_REFUSALS = [
+  'renewal_in_progress',
+  'audit_unavailable',
+  'revoked',
+  'disabled',
+  'events_silent',
+] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
 export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
@@ -137,4 +161,6 @@ export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
   malformed_connect: 'client_fault',
   will_denied: 'will_denied',
   shutting_down: 'shutdown',
+  /** Cut on the way in. */
+  revoked: 'revoked',
 }

@@ -1,5 +1,7 @@
 // What a session is given by the layers around it. The session itself opens no socket and no file.
 
+import type { TlsEvidence } from '../identity/confirmation.ts'
+
 /** One TCP side, as the session sees it. Every method is safe to call after the side has closed. */
 export interface Peer {
   /** Address for records, such as `127.0.0.1:53210`; `unix` for a Unix socket. */
@@ -8,6 +10,8 @@ export interface Peer {
   readonly host: string
   /** Bytes handed to `write` that the kernel has not taken yet. */
   readonly backlog: number
+  /** What the TLS connection shows; undefined without TLS. */
+  readonly tls?: TlsEvidence | undefined
   /** Queues bytes. They are not copied: the caller must not change them afterwards. */
   write(bytes: Buffer): void
   cork(): void

@@ -34,6 +34,8 @@ export interface SessionSlots {
   /** By reason of a CONNECT: `ok` or why it was refused. */
   connect(reason: string): number
   ended(cause: EndCause): number
+  /** By reason: `ok` or why a renewal failed. */
+  renewal(reason: string): number
   /** By fault: those of the reader, then SESSION_FAULTS. */
   clientFaults: number
   serverFaults: number
@@ -113,6 +115,13 @@ export class Recorder {
   connect(allowed: boolean, reason: string, effect: string, detail?: string): void {
     this.#tally.add(this.#slots.connect(reason))
     this.#append('connect', allowed, reason, effect, { detail })
+  }
+
+  /** @param way `auth` or `topic` */
+  renewal(reason: string, effect: string, way: string, detail?: string): void {
+    this.#tally.add(this.#slots.renewal(reason))
+    const told = detail === undefined ? way : `${way}: ${detail}`
+    this.#append('renew', reason === 'ok', reason, effect, { detail: told })
   }
 
   will(

@@ -17,6 +17,8 @@ export const Disposition = {
   REPLACE: 2,
   /** Nothing more of this chunk is read: the session ended, or waits. */
   STOP: 3,
+  /** As DROP, but the body still to come is handed to `onBody`. */
+  TAKE: 4,
 } as const
 export type Disposition = (typeof Disposition)[keyof typeof Disposition]
 
@@ -28,6 +30,7 @@ export abstract class Relay {
   /** Heads decided since the last `takeDecided`, for the decision-time histogram. */
   #decided = 0
   #forwardingBody = false
+  #takingBody = false
 
   constructor(reader: PacketReader) {
     this.reader = reader
@@ -39,7 +42,7 @@ export abstract class Relay {
   protected abstract decide(): Disposition
   /** The reader refused the bytes: `reader.fault` says why. Frames before it have been forwarded. */
   protected abstract onFault(): void
-  /** Body bytes of a forwarded PUBLISH that came in a later chunk than its head. */
+  /** Body bytes of a forwarded or taken PUBLISH that came in a later chunk than its head. */
   protected abstract onBody(start: number, end: number, last: boolean): void
 
   takeDecided(): number {
@@ -56,8 +59,8 @@ export abstract class Relay {
     let runEnd = 0
     if (reader.tail > 0) {
       runEnd = Math.min(reader.tail, length)
-      if (this.#forwardingBody) this.onBody(0, runEnd, reader.tail <= length)
-      else runStart = runEnd
+      if (this.#forwardingBody || this.#takingBody) this.onBody(0, runEnd, reader.tail <= length)
+      if (!this.#forwardingBody) runStart = runEnd
       // Else a stream whose chunks never end at a boundary would hold up Postern's own packets for ever.
       if (out.hasWaiting && reader.tail <= length) {
         if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
@@ -92,6 +95,7 @@ export abstract class Relay {
         } else {
           runStart = bodyEnd
           this.#forwardingBody = false
+          this.#takingBody = disposition === Disposition.TAKE
         }
       }
       runEnd = bodyEnd

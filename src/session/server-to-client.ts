@@ -103,7 +103,7 @@ export class ServerToClient extends Relay {
     this.#stop = undefined
     const session = this.#session
     if (stop === undefined) return
-    if ('fault' in stop) session.serverViolation(stop.fault)
+    if ('fault' in stop) session.serverFault(stop.fault)
     else if ('cause' in stop) session.end(stop.cause)
     else {
       session.towardsClient.forward(stop.farewell)

@@ -63,6 +63,25 @@ export class SessionState {
     return this.#releases.get(packetId)
   }
 
+  /**
+   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
+   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   */
+  isFreeFor(packetId: number, message: PublishRequest): boolean {
+    const held = this.#releases.get(packetId)
+    if (held === undefined) return true
+    if (held.releasing) return false
+    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
+    return (
+      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
+      (held.response === undefined
+        ? responseStart < 0
+        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.retain === message.retain &&
+      held.payloadLength === message.payloadLength
+    )
+  }
+
   forwarded(packetId: number, release: Release): void {
     this.released(packetId)
     this.#bytes += sizeOf(release)
@@ -102,6 +121,19 @@ export class SessionState {
   hasRoomToUnsubscribe(bytes: number): boolean {
     return this.#pendingBytes + bytes <= MAXIMUM_BYTES
   }
+}
+
+/** The message as it was when it was judged. */
+export function fillRequest(request: PublishRequest, { topic, response, ...rest }: Release): void {
+  request.topic = topic
+  request.topicStart = 0
+  request.topicEnd = topic.length
+  request.qos = 2
+  request.retain = rest.retain
+  request.payloadLength = rest.payloadLength
+  request.response = response ?? topic
+  request.responseStart = response === undefined ? -1 : 0
+  request.responseEnd = response === undefined ? -1 : response.length
 }
 
 function sizeOf(release: Release): number {

@@ -1,20 +1,20 @@
 // One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
 // timers, and the one way to end.
-//
-//   AWAIT_CONNECT --CONNECT--> ADMITTING --verified--> DIALING --connected--> AWAIT_CONNACK --0x00--> RELAYING
-//        any state --refusal, fault, expiry, close--> CLOSED
 
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
+import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { AgentInput } from './agent-input.ts'
+import { identityOf } from './audit-identity.ts'
 import { Backpressure } from './backpressure.ts'
 import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
 import { hex } from './effect.ts'
+import { endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -23,6 +23,8 @@ import { PacketIds } from './packet-ids.ts'
 import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
 import { clientReader, serverReader } from './readers.ts'
 import { Recorder } from './recorder.ts'
+import { Renewal } from './renewal.ts'
+import { Rights } from './rights.ts'
 import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
 import { State } from './state.ts'
@@ -30,8 +32,6 @@ import { Subscriptions } from './subscriptions.ts'
 
 /** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
-/** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
-let nextRights = 1
 
 export class Session implements PeerEvents {
   readonly context: SessionContext
@@ -40,8 +40,9 @@ export class Session implements PeerEvents {
   readonly packetIds = new PacketIds()
   readonly subscriptions = new Subscriptions(this)
   readonly keepAlive = new KeepAlive()
+  readonly renewal = new Renewal(this)
+  readonly standing: Rights
   memory = new SessionState()
-  rights = 0
   /** Seconds; in force when the connection ends. */
   sessionExpiryInterval = 0
   authenticationMethod: string | undefined
@@ -56,14 +57,9 @@ export class Session implements PeerEvents {
   readonly #serverToClient: ServerToClient
   #state: State = State.AWAIT_CONNECT
   #server = new Outbox(NOWHERE)
-  #acl: Acl | undefined
-  #principal: Principal | undefined
   #clientId = ''
-  #endsAtMs = Number.POSITIVE_INFINITY
-  #epoch = -1
   readonly #input: AgentInput
   readonly #backpressure = new Backpressure()
-  #expiryTimer: Timer | undefined
   /** Set when the agent sends no more, to the cause of the end that is to come. */
   #leaving: 'client_disconnected' | 'client_closed' | undefined
   #leaveTimer: Timer | undefined
@@ -76,6 +72,7 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
+    this.standing = new Rights(context, connection.listener, () => this.end('expired'))
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
     this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
@@ -100,11 +97,18 @@ export class Session implements PeerEvents {
   get relaying(): boolean {
     return this.#state === State.RELAYING
   }
+  /** The agent's packets are still read. */
+  get receiving(): boolean {
+    return this.#state === State.RELAYING && this.#leaving === undefined
+  }
   get acl(): Acl {
-    return this.#acl!
+    return this.standing.acl!
   }
   get principal(): Principal | undefined {
-    return this.#principal
+    return this.standing.principal
+  }
+  get rights(): number {
+    return this.standing.serial
   }
   get clientId(): string {
     return this.#clientId
@@ -112,26 +116,31 @@ export class Session implements PeerEvents {
   get towardsServer(): Outbox {
     return this.#server
   }
-  get endsAtMs(): number {
-    return this.#endsAtMs
-  }
   get clientReader(): PacketReader {
     return this.#clientToServer.reader
   }
 
-  /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
-  onConnect(chunk: Buffer): void {
+  /** A CONNECT, or the AUTH that answers its challenge; what follows it in the chunk waits. */
+  onOpening(type: number, chunk: Buffer): void {
     this.#state = State.ADMITTING
     this.#backpressure.holdClient(this.towardsClient)
-    this.#handshake.begin(chunk.subarray(this.#clientToServer.reader.pos))
+    const held = chunk.subarray(this.#clientToServer.reader.pos)
+    if (type === PacketType.CONNECT) this.#handshake.begin(held)
+    else this.#handshake.onProof(held)
+  }
+
+  /** The client is read again, for its AUTH. */
+  challenged(held: Buffer): void {
+    this.#state = State.CHALLENGED
+    this.#backpressure.releaseClient(this.towardsClient)
+    if (held.length > 0) this.onBytes(held)
   }
 
   admitted(principal: Principal, clientId: string, authenticationMethod: string | undefined): void {
-    this.#principal = principal
     this.#clientId = clientId
     this.authenticationMethod = authenticationMethod
     this.#state = State.DIALING
-    this.bindRights()
+    this.standing.use(principal)
   }
 
   dialed(server: Peer): void {
@@ -155,8 +164,7 @@ export class Session implements PeerEvents {
     this.keepAlive.start(settings.keepAliveS, now)
     this.#clientToServer.aliases.maximum = settings.aliasesToServer
     this.#serverToClient.aliases.maximum = settings.aliasesToClient
-    this.#endsAtMs = this.#principal!.endsAtMs
-    this.#expiryTimer = this.context.clock.after(Math.max(0, this.#endsAtMs - now), () => this.end('expired'))
+    this.standing.arm()
     this.subscriptions.judgeAgain()
   }
 
@@ -168,44 +176,28 @@ export class Session implements PeerEvents {
 
   /** Between admission and CONNACK: the policy may have changed meanwhile. Judges the Will again if so. */
   refreshAdmitted(): Outcome {
-    if (this.#epoch === this.context.policyInForce.epoch) return Outcome.ALLOW
-    this.bindRights()
+    if (this.standing.isCurrent) return Outcome.ALLOW
+    this.standing.bind()
     return this.#handshake.judgeWill()
   }
 
-  bindRights(): void {
-    const { policyInForce } = this.context
-    const principal = this.#principal!
-    const options = this.context.bindOptionsOf(principal.issuer, this.recorder.listener)
-    this.#acl = policyInForce.policy.bind(principal, options)
-    this.#epoch = policyInForce.epoch
-    this.rights = nextRights++
-    for (const problem of this.#acl.bindProblems) {
-      this.context.logger.warn(
-        { client_id: this.#clientId, problem },
-        'a rule does not apply to this principal',
-      )
-    }
+  /** EXP-02: a fresh token of the same bearer; `applyRights` must follow. */
+  renewed(principal: Principal): void {
+    this.recorder.identify(identityOf(principal, this.context.pseudonym), this.#clientId)
+    this.standing.use(principal)
+    this.standing.arm()
   }
 
-  clientViolation(name: SessionFault): void {
-    this.clientFault(faultOf(name))
-  }
-
-  serverViolation(name: SessionFault): void {
-    this.serverFault(faultOf(name))
-  }
-
-  /** @param fault index into ALL_FAULTS */
-  clientFault(fault: number): void {
+  clientFault(what: SessionFault | number): void {
+    const fault = faultOf(what)
     const { name, reasonCode } = ALL_FAULTS[fault]!
     this.recorder.clientFault(fault)
     if (this.#state === State.RELAYING) this.end('client_fault', { detail: name, reasonCode })
     else this.#handshake.clientFault(name, reasonCode, fault)
   }
 
-  /** @param fault index into ALL_FAULTS */
-  serverFault(fault: number): void {
+  serverFault(what: SessionFault | number): void {
+    const fault = faultOf(what)
     const { name } = ALL_FAULTS[fault]!
     this.recorder.serverFault(fault)
     if (this.#state !== State.RELAYING) return this.#handshake.serverFault(name)
@@ -214,18 +206,15 @@ export class Session implements PeerEvents {
     this.end('server_fault', { detail: name })
   }
 
-  // --- events
-
   /** Bytes from the agent. */
   onBytes(chunk: Buffer): void {
     if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
-    if (this.#state !== State.AWAIT_CONNECT && this.#state !== State.RELAYING) {
-      if (!this.#handshake.hold(chunk)) this.clientViolation('too_much_before_connack')
-      return
+    if (this.#state === State.AWAIT_CONNECT || this.#state === State.CHALLENGED) {
+      return this.#clientToServer.relay(chunk)
     }
-    if (this.#state === State.AWAIT_CONNECT) {
-      this.#clientToServer.relay(chunk)
+    if (this.#state !== State.RELAYING) {
+      if (!this.#handshake.hold(chunk)) this.clientFault('too_much_before_connack')
       return
     }
     this.#input.take(chunk)
@@ -270,15 +259,19 @@ export class Session implements PeerEvents {
 
   /** Applies the policy in force to this connection, if it is newer than the one last applied. */
   refreshRights(): void {
-    if (this.#state !== State.RELAYING || this.#epoch === this.context.policyInForce.epoch) return
-    this.bindRights()
-    const will = this.#handshake.judgeWill()
-    if (will !== Outcome.ALLOW) return this.end('will_denied')
-    this.subscriptions.judgeAgain()
+    if (this.#state !== State.RELAYING || this.standing.isCurrent) return
+    this.standing.bind()
+    this.applyRights()
   }
 
   turnAway(): void {
     this.#handshake.refuse('too_many_connections')
+  }
+
+  /** Nothing of this agent passes from here on, in either direction (REV-01). */
+  revoke(): void {
+    if (this.#state === State.RELAYING) this.end('revoked')
+    else if (this.#state !== State.CLOSED) this.#handshake.revoke()
   }
 
   /** SIGTERM: the agent is told, the broker sees the connection close. */
@@ -310,6 +303,9 @@ export class Session implements PeerEvents {
     const row = END_CAUSES[why]
     const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
     const client = this.towardsClient
+    const server = this.#server
+    const farewell = farewellOf(why, this.context.config)
+    const stuck = stuckPeers(why, [client, server])
     let effect = 'closed'
     this.#clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.
@@ -320,11 +316,10 @@ export class Session implements PeerEvents {
     }
     // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
     client.peer.end()
-    const server = this.#server
-    if (row.server === 'clean' && server.atBoundary) server.send(disconnect(ReasonCode.SUCCESS))
-    server.peer.end()
+    endServer(server, farewell)
+    if (farewell === 'discard') this.sessionExpiryInterval = 0
+    for (const peer of stuck) peer.destroy()
     this.recorder.ended(why, effect, options.detail)
-    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
   }
 
@@ -332,14 +327,14 @@ export class Session implements PeerEvents {
   close(): void {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
-    this.#expiryTimer?.cancel()
+    this.standing.disarm()
     this.#leaveTimer?.cancel()
     this.#handshake.cancelTimers()
-    const { peer } = this.towardsClient
-    const server = this.#server.peer
+    this.context.revocations.leave(this)
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
+    const sides = [this.towardsClient.peer, this.#server.peer]
     this.context.clock.after(LINGER_MS, () => {
-      peer.destroy()
-      server.destroy()
+      for (const peer of sides) peer.destroy()
     })
     this.#onEnd(this)
   }
@@ -347,12 +342,18 @@ export class Session implements PeerEvents {
   /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
   #current(): number {
     const now = this.context.clock.now()
-    if (now >= this.#endsAtMs) {
+    if (now >= this.standing.endsAtMs) {
       this.end('expired')
       return -1
     }
-    if (this.#epoch !== this.context.policyInForce.epoch) this.refreshRights()
+    if (!this.standing.isCurrent) this.refreshRights()
     return this.#state === State.RELAYING ? now : -1
+  }
+
+  /** Ends or takes away what the rights in force, which have just changed, no longer allow. */
+  applyRights(): void {
+    if (this.#handshake.judgeWill() !== Outcome.ALLOW) return this.end('will_denied')
+    this.subscriptions.judgeAgain()
   }
 
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
@@ -374,7 +375,6 @@ export class Session implements PeerEvents {
   #discard(): void {
     for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
     this.recorder.ended('audit_unavailable', 'closed')
-    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.close()
   }
 

@@ -1,4 +1,4 @@
-// The admin listener: metrics and probes, for machines of the operator only (OPS-03). Read-only, shows no secret, and
+// The admin listener: metrics, probes and calls, for machines of the operator only (OPS-03). Shows no secret, and
 // has an address of its own, by default on loopback. The only file that imports node:http.
 
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
@@ -14,10 +14,33 @@ export interface ReadyCheck {
   ok(): true | string
 }
 
+/** A call that changes something: POST only, its body read whole. Says itself who may. */
+export interface Route {
+  /** Longest body. */
+  maxBytes: number
+  answer(request: RouteRequest): Promise<RouteAnswer>
+}
+
+export interface RouteRequest {
+  authorization: string | undefined
+  contentType: string | undefined
+  body: Buffer
+}
+
+export interface RouteAnswer {
+  status: number
+  /** Plain text unless `type` says otherwise. */
+  body?: string
+  type?: string
+  headers?: Record<string, string>
+}
+
 export interface AdminOptions {
   address: { kind: 'tcp' | 'unix'; host: string; port: number; path: string }
   metrics: { readonly contentType: string; render(): Promise<string> }
   checks: readonly ReadyCheck[]
+  /** By path. */
+  routes?: ReadonlyMap<string, Route>
 }
 
 const INDEX = `Postern admin
@@ -34,6 +57,7 @@ interface Answer {
   status: number
   type: string
   body: string
+  headers?: Record<string, string>
 }
 
 export class AdminServer {
@@ -103,23 +127,26 @@ export class AdminServer {
   }
 
   async #serve(asked: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, type, body } = await this.#answer(asked)
+    const { status, type, body, headers } = await this.#answer(asked)
     response.writeHead(status, {
       'content-type': type,
       'content-length': Buffer.byteLength(body),
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
-      ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+      ...headers,
     })
     response.end(asked.method === 'HEAD' ? undefined : body)
     if (!response.destroyed) await new Promise((resolve) => response.once('close', resolve))
   }
 
   async #answer(asked: IncomingMessage): Promise<Answer> {
+    const path = asked.url?.split('?', 1)[0] ?? ''
+    const route = this.#options.routes?.get(path)
+    if (route !== undefined) return this.#call(route, asked)
     if (asked.method !== 'GET' && asked.method !== 'HEAD') {
-      return { status: 405, type: TEXT, body: 'Only GET and HEAD are served here.\n' }
+      return { ...notAllowed('GET, HEAD'), body: 'Only GET and HEAD are served here.\n' }
     }
-    switch (asked.url?.split('?', 1)[0]) {
+    switch (path) {
       case '/':
         return { status: 200, type: TEXT, body: INDEX }
       case '/livez':
@@ -130,6 +157,22 @@ export class AdminServer {
         return this.#metrics()
       default:
         return { status: 404, type: TEXT, body: 'Not found; / lists what is here.\n' }
+    }
+  }
+
+  async #call(route: Route, asked: IncomingMessage): Promise<Answer> {
+    if (asked.method !== 'POST') return { ...notAllowed('POST'), body: 'Only POST is served here.\n' }
+    const { authorization, 'content-type': contentType } = asked.headers
+    const body = await readBody(asked, route.maxBytes)
+    if (body === undefined) {
+      // Nothing more is read of it, so the connection is of no more use.
+      return { status: 413, type: TEXT, body: 'The body is too large.\n', headers: { connection: 'close' } }
+    }
+    try {
+      const answer = await route.answer({ authorization, contentType, body })
+      return { type: TEXT, body: '', ...answer }
+    } catch {
+      return { status: 500, type: TEXT, body: 'It could not be done; the log says why.\n' }
     }
   }
 
@@ -204,4 +247,24 @@ function run(check: ReadyCheck): true | string {
   } catch {
     return 'The check itself failed.'
   }
+}
+
+function notAllowed(allow: string): Omit<Answer, 'body'> {
+  return { status: 405, type: TEXT, headers: { allow } }
+}
+
+/** undefined: it is longer, or broken off. */
+async function readBody(asked: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
+  const parts: Buffer[] = []
+  let length = 0
+  try {
+    for await (const part of asked as AsyncIterable<Buffer>) {
+      length += part.length
+      if (length > maxBytes) return undefined
+      parts.push(part)
+    }
+  } catch {
+    return undefined
+  }
+  return Buffer.concat(parts)
 }

@@ -19,10 +19,18 @@ export interface CatalogueSets {
   shadowed: readonly (readonly string[])[]
   /** Why a CONNECT is refused. */
   authFailures: readonly string[]
+  /** Why a fresh token for a connection is refused. */
+  renewalFailures: readonly string[]
   /** Faults of the wire reader. */
   faults: readonly string[]
   /** Why a session ended. */
   endCauses: readonly string[]
+  /** Ways by which a revocation comes in. */
+  revocationSources: readonly string[]
+  /** Kinds of security events. */
+  securityEvents: readonly string[]
+  /** Configured streams of security events. */
+  eventStreams: readonly string[]
   /** Configured issuers. */
   issuers: readonly string[]
 }
@@ -47,8 +55,10 @@ export const PACKET_TYPES = [
   'disconnect',
   'auth',
 ] as const
-export const RELOADS = ['policy', 'keys', 'tls'] as const
+export const RELOADS = ['policy', 'keys', 'revocation', 'tls'] as const
 export const RESULTS = ['ok', 'failed'] as const
+export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
+export const REVOCATION_RESULTS = ['done', 'refused'] as const
 /** Where copies of audit records go, and checkpoints. */
 export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
 export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
@@ -58,7 +68,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['decision', '`allow` or `deny`'],
   [
     'reason',
-    'for an allow `allow` (`ok` for a CONNECT), else the name of the reason to deny; the same names as in the audit log',
+    'for an allow `allow` (`ok` for a CONNECT and a fresh token), else the name of the reason to deny; the same names as in the audit log',
   ],
   ['action', '`publish`, `subscribe`, `deliver` or `will`'],
   ['cause', 'why a session ended; the same names as in the audit log'],
@@ -66,9 +76,18 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['fault', 'name of the fault that the packet reader found'],
   ['direction', '`client_to_server` or `server_to_client`'],
   ['type', 'MQTT Control Packet type in lower case'],
-  ['result', '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`'],
+  [
+    'result',
+    '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
+  ],
+  ['what', '`policy`, `keys` or `revocation` (secrets and list), `tls` (certificates)'],
+  [
+    'event',
+    'last part of the type of a security event; `unknown` for others, and for what could not be read',
+  ],
+  ['stream', 'a configured stream of security events'],
+  ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
-  ['what', '`policy`, `keys` or `tls` (certificates towards the broker)'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
   ['version', 'of Postern, or digest of the policy in force'],
@@ -79,6 +98,10 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
 export const HISTOGRAM = {
   name: 'postern_decision_seconds',
   help: 'Time to decide on one packet: the time for a chunk, shared by the packets decided in it.',
+} as const
+export const REVOCATION_HISTOGRAM = {
+  name: 'postern_revocation_seconds',
+  help: 'Time from what caused a revocation (the event, or the call) until the last connection was cut.',
 } as const
 export const BUILD_INFO = {
   name: 'postern_build_info',
@@ -93,6 +116,8 @@ export const POLICY_INFO = {
 export interface Catalogue {
   /** Row 0: accepted; row 1 + i: refused for `authFailures[i]`. */
   connects: Family
+  /** Row 0: accepted; row 1 + i: refused for `renewalFailures[i]`. */
+  renewals: Family
   /** Row i: `verdicts[i]`; so for the three below. */
   publishes: Family
   /** One count for each Topic Filter. */
@@ -118,6 +143,10 @@ export interface Catalogue {
   auditCheckpoints: Family
   /** Rows: ok, failed. */
   keyFetches: Family
+  /** Row 2 * source index, plus 1 when it was refused. */
+  revocations: Family
+  /** By event, then done, ignored, refused. */
+  securityEvents: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -126,6 +155,11 @@ export interface Catalogue {
   /** Row i: `issuers[i]`; NaN before the first set. */
   keySetAge: GaugeSpec
   policyLoaded: GaugeSpec
+  revocationMarks: GaugeSpec
+  /** Row i: `eventStreams[i]`. */
+  eventContactAge: GaugeSpec
+  /** Row i: `eventStreams[i]`; NaN before the first. */
+  eventVerificationAge: GaugeSpec
   shadowMode: GaugeSpec
   ready: GaugeSpec
 }
@@ -142,6 +176,10 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     connects: counter('postern_connects_total', 'CONNECT packets decided.', decided, [
       ['allow', 'ok'],
       ...sets.authFailures.map((name) => ['deny', name]),
+    ]),
+    renewals: counter('postern_renewals_total', 'Fresh tokens for open connections decided.', decided, [
+      ['allow', 'ok'],
+      ...sets.renewalFailures.map((name) => ['deny', name]),
     ]),
     publishes: counter('postern_publishes_total', 'PUBLISH packets from agents decided.', decided, verdicts),
     subscribes: counter(
@@ -212,6 +250,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['result'],
       RESULTS.map((result) => [result]),
     ),
+    revocations: counter(
+      'postern_revocations_total',
+      'Revocations asked for.',
+      ['source', 'result'],
+      pairs(sets.revocationSources, REVOCATION_RESULTS),
+    ),
+    securityEvents: counter(
+      'postern_security_events_total',
+      'Security events (SSF) received.',
+      ['event', 'result'],
+      pairs(sets.securityEvents, EVENT_RESULTS),
+    ),
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',
@@ -239,6 +289,19 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'postern_policy_loaded_timestamp_seconds',
       'When the policy in force was loaded (Unix time).',
     ),
+    revocationMarks: gauge('postern_revocation_marks', 'Revocations that keep tokens out at the moment.'),
+    eventContactAge: {
+      name: 'postern_event_source_age_seconds',
+      help: 'Time since the last sign of life of a stream of security events.',
+      labelNames: ['stream'],
+      rows: sets.eventStreams.map((stream) => [stream]),
+    },
+    eventVerificationAge: {
+      name: 'postern_event_verification_age_seconds',
+      help: 'Time since the last verification event of a stream; NaN before the first.',
+      labelNames: ['stream'],
+      rows: sets.eventStreams.map((stream) => [stream]),
+    },
     shadowMode: gauge(
       'postern_shadow_mode',
       '1 while a listener or a rule set of the policy in force is in shadow mode, else 0.',

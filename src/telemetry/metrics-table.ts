@@ -1,6 +1,14 @@
 // The catalogue as the table of docs/metrics.md; a test keeps the file in step.
 
-import { BUILD_INFO, type Catalogue, type GaugeSpec, HISTOGRAM, LABELS, POLICY_INFO } from './catalogue.ts'
+import {
+  BUILD_INFO,
+  type Catalogue,
+  type GaugeSpec,
+  HISTOGRAM,
+  LABELS,
+  POLICY_INFO,
+  REVOCATION_HISTOGRAM,
+} from './catalogue.ts'
 import type { Family } from './tally.ts'
 
 const HEAD = `# Metrics
@@ -20,6 +28,7 @@ export function metricsTable(catalogue: Catalogue): string {
     row(spec, 'kind' in spec ? spec.kind : 'gauge', spec.labelNames),
   )
   rows.push(row(HISTOGRAM, 'histogram', ['le']))
+  rows.push(row(REVOCATION_HISTOGRAM, 'histogram', ['le']))
   rows.push(row(BUILD_INFO, 'gauge', ['version', 'node']))
   rows.push(row(POLICY_INFO, 'gauge', ['version']))
   const labels = [...LABELS].map(([name, values]) => `| \`${name}\` | ${values} |\n`)

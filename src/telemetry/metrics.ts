@@ -1,8 +1,8 @@
 // The Prometheus side of the counters: copies them when somebody scrapes. The only file that imports prom-client.
 
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client'
-import { BUILD_INFO, type GaugeSpec, HISTOGRAM, POLICY_INFO } from './catalogue.ts'
-import { DECISION_BOUNDS, type DecisionTimes } from './decision-times.ts'
+import { BUILD_INFO, type GaugeSpec, HISTOGRAM, POLICY_INFO, REVOCATION_HISTOGRAM } from './catalogue.ts'
+import type { DecisionTimes, Durations, RevocationTimes } from './decision-times.ts'
 import type { Family, Tally } from './tally.ts'
 
 interface Sample {
@@ -52,6 +52,12 @@ export class Metrics {
     this.#register(HISTOGRAM, 'histogram', () => histogramSamples(HISTOGRAM.name, times))
   }
 
+  revocationTimes(times: RevocationTimes): void {
+    this.#register(REVOCATION_HISTOGRAM, 'histogram', () =>
+      histogramSamples(REVOCATION_HISTOGRAM.name, times),
+    )
+  }
+
   buildInfo(version: string, node: string): void {
     this.#register(BUILD_INFO, 'gauge', () => [{ labels: { version, node }, value: 1 }])
   }
@@ -77,9 +83,9 @@ function labelsOf(spec: { labelNames: readonly string[] }, row: readonly string[
 }
 
 /** Prometheus buckets are cumulative. */
-function histogramSamples(name: string, times: DecisionTimes): Sample[] {
+function histogramSamples(name: string, times: Durations): Sample[] {
   let count = 0
-  const samples: Sample[] = [...DECISION_BOUNDS, Number.POSITIVE_INFINITY].map((bound, i) => {
+  const samples: Sample[] = [...times.bounds, Number.POSITIVE_INFINITY].map((bound, i) => {
     count += times.buckets[i]!
     const le = bound === Number.POSITIVE_INFINITY ? '+Inf' : bound
     return { metricName: `${name}_bucket`, labels: { le }, value: count }

@@ -70,6 +70,7 @@ describe('defaults', () => {
           owners: {},
           legacyTyp: false,
           requireClientId: true,
+          requireProof: false,
           requireSubProfile: false,
           maxLifetime: 900_000,
           leeway: 30_000,
@@ -78,7 +79,7 @@ describe('defaults', () => {
           missingCeiling: 'none',
         },
       ],
-      token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'] },
+      token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'], topic: '$postern/token' },
       clientId: { binding: 'exact', separator: '-' },
       policy: { file: '/etc/postern/policy.yaml', userLayer: 'required' },
       denial: {
@@ -106,6 +107,14 @@ describe('defaults', () => {
         },
         copies: { stdout: false, otlp: undefined, topic: undefined },
       },
+      proof: {
+        dpop: undefined,
+        method: 'POSTERN-DPOP',
+        timeout: 5_000,
+        window: 30_000,
+        algorithms: ['ES256', 'Ed25519'],
+      },
+      revocation: undefined,
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },
       limits: {
         connections: 10_000,

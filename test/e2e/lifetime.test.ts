@@ -122,19 +122,6 @@ describe('shutdown', () => {
 })
 
 describe('AUTH in a session', () => {
-  test('re-authentication is not offered yet: DISCONNECT 0x87, and the broker hears nothing of it', async () => {
-    const postern = await stage.anotherPostern()
-    const client = await stage.socket(postern)
-    const token = await stage.token('scout', {}, postern)
-    const properties = [prop.authenticationMethod('OAUTH2-JWT'), prop.authenticationData(token)]
-    client.send(connect({ properties }))
-    await client.next('connack')
-    client.send(auth(0x19, properties))
-    expect(await client.next('disconnect')).toMatchObject({ reasonCode: 0x87 })
-    const sent = await stage.relay.sessions.at(-1)!.toBroker.closed()
-    expect(sent.map((packet) => packet.cmd)).toEqual(['connect'])
-  })
-
   test('on a connection with a Password it is a protocol error', async () => {
     const { scout } = await agent()
     scout.send(auth(0x19, [prop.authenticationMethod('OAUTH2-JWT')]))

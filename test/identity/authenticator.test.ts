@@ -16,7 +16,7 @@ const TRIES = 5
 const WINDOW_MS = 60_000
 
 const SETTINGS: AuthenticatorConfig = {
-  token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'] },
+  token: { maxBytes: 8192, fromUsername: false, topic: undefined, methods: ['OAUTH2-JWT'] },
   clientId: { binding: 'exact', separator: '.' },
   limits: { failedTries: TRIES, failedTriesWindow: WINDOW_MS, failedTriesFrom: 'any' },
 }
@@ -31,10 +31,11 @@ async function authenticatorKit(
 ): Promise<Kit> {
   const kit = await verifierKit(changes)
   const authenticator = new Authenticator(kit.verifier, { ...SETTINGS, ...settings }, kit.clock)
-  const admit: Admit = (source, connect, address) => authenticator.authenticate(source, connect, address)
+  const admit: Admit = (source, connect, address, tls) =>
+    authenticator.authenticate(source, connect, address, tls)
   const connect = (fields: ConnectFields, address = '192.0.2.1'): Promise<Authentication> => {
     const { source, connect: head } = connectFields({ clientId: 'scout', ...fields })
-    const answer = admit(source, head, address) as Promise<Authentication>
+    const answer = admit(source, head, address, undefined) as Promise<Authentication>
     // The session may reuse both as soon as the call has returned.
     source.fill(0)
     head.clientIdStart = head.clientIdEnd = 0

@@ -17,7 +17,7 @@ import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
 
 const WITH_WILL = { will: { topic: 'ok/will', payload: 'gone' } }
-const METHOD = [prop.authenticationMethod('OAUTH2-JWT'), prop.authenticationData('t')]
+const METHOD = [prop.authenticationMethod('OAUTH2-JWT')]
 /** DISCONNECT 0x00, as Postern says it. */
 const CLEAN = disconnect(0, [])
 
@@ -49,7 +49,7 @@ const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'ups
     broker: disconnect(0x82, []),
   },
   client_fault: { by: (it) => it.fromClient(Buffer.of(0xf1, 0)), agent: 0x81 },
-  reauthentication_refused: {
+  renewal_refused: {
     by: (it) => it.fromClient(auth(0x19, METHOD)),
     options: { authenticationMethod: 'OAUTH2-JWT' },
     agent: 0x87,
@@ -66,6 +66,11 @@ const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'ups
     agent: 0x87,
   },
   will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
+  revoked: {
+    by: (it) => it.session.revoke(),
+    agent: 0x98,
+    broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
+  },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
   audit_unavailable: {
     by: (it) => {

@@ -22,6 +22,8 @@ export interface PosternOptions {
   /** Whose tokens are accepted; default: an identity provider of its own. */
   idp?: TestIssuer
   clock?: TravelClock
+  /** Further files beside the configuration, by name. */
+  files?: Readonly<Record<string, string>>
   /** In place of standard output. */
   output?: Writable
 }
@@ -51,6 +53,7 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
   const policyFile = join(directory, 'policy.yaml')
   const auditFile = join(directory, 'audit.jsonl')
   await writeFile(policyFile, options.policy)
+  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(directory, name), text)
   await writeFile(join(directory, 'jwks.json'), JSON.stringify(issuer.dev.publicJwks()))
   const file = {
     listeners: [{ name: 'agents', address: '127.0.0.1:0' }],

@@ -1,6 +1,7 @@
 // An MQTT client that sends exactly the bytes it is given, for what MQTT.js would never send.
 import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Packet, PacketCmd } from 'mqtt-packet'
 import { PINGREQ } from './frames.ts'
 import { PacketInbox, type PacketOf } from './packet-inbox.ts'
@@ -11,10 +12,17 @@ export interface RawClientOptions {
   /** For error messages. */
   name?: string
   protocolVersion?: 4 | 5
+  /** Over TLS, whatever the server's certificate is. */
+  tls?: ConnectionOptions
 }
 
 export class RawClient {
   readonly inbox: PacketInbox
+  /** For what only the socket knows. */
+  get socket(): Socket {
+    return this.#socket
+  }
+
   readonly #socket: Socket
 
   private constructor(socket: Socket, options: RawClientOptions) {
@@ -27,8 +35,12 @@ export class RawClient {
   }
 
   static async open(options: RawClientOptions): Promise<RawClient> {
-    const socket = connectSocket({ host: options.host ?? '127.0.0.1', port: options.port, noDelay: true })
-    await once(socket, 'connect')
+    const where = { host: options.host ?? '127.0.0.1', port: options.port, noDelay: true }
+    const socket =
+      options.tls === undefined
+        ? connectSocket(where)
+        : connectTls({ ...where, rejectUnauthorized: false, ...options.tls })
+    await once(socket, options.tls === undefined ? 'connect' : 'secureConnect')
     return new RawClient(socket, options)
   }
 

@@ -5,15 +5,23 @@ import { payloadDigest } from '../../src/audit/digest.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
-import type { SessionContext } from '../../src/session/context.ts'
-import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from '../../src/session/outcome.ts'
+import type { Renewed, SessionContext } from '../../src/session/context.ts'
+import {
+  CONNECT_REFUSALS,
+  END_CAUSES,
+  OUTCOME_NAMES,
+  RENEWAL_REFUSALS,
+  SESSION_FAULTS,
+} from '../../src/session/outcome.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
 import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
+import { slotsIn as slotsFrom } from '../../src/session/slots.ts'
 import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
 import { Tally } from '../../src/telemetry/tally.ts'
 import { FAULTS } from '../../src/wire/fault.ts'
@@ -58,6 +66,9 @@ export interface RigOptions {
   audit?: RecordingAudit
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
+  revocations?: SessionContext['revocations']
+  /** What becomes of a fresh token; default: it is refused. */
+  renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -163,11 +174,15 @@ export class SessionRig {
         assigned: false,
         authenticationMethod: options.authenticationMethod,
       }),
+      renew: async (token) =>
+        options.renew?.(token.toString(), this) ?? { ok: false, reason: 'expired', detail: undefined },
+      tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },
+      revocations: options.revocations ?? { enter: () => undefined, leave: () => {} },
       memory: options.memory ?? new SessionMemory(this.clock, 100),
       bindOptionsOf: () => ({
         userLayer: config.policy.userLayer,
@@ -207,27 +222,16 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
     shadowed: SHADOWED_ROWS,
-    authFailures: Object.keys(CONNECT_REFUSALS),
+    authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
+    renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    revocationSources: [],
+    securityEvents: [],
+    eventStreams: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
     issuers: [],
   })
-  const row = (family: { first: number; rows: readonly (readonly string[])[] }, name: string): number =>
-    family.first + family.rows.findIndex((labels) => labels.at(-1) === name)
-  return {
-    publishes: c.publishes.first,
-    subscribes: c.subscribes.first,
-    deliveries: c.deliveries.first,
-    wills: c.wills.first,
-    shadowed: c.shadowed.first,
-    connect: (reason) => row(c.connects, reason),
-    ended: (cause) => row(c.sessionsEnded, cause),
-    clientFaults: c.protocolErrors.first,
-    serverFaults: c.protocolErrors.first + FAULTS.length + SESSION_FAULTS.length,
-    packets: c.packets.first,
-    bytes: c.bytes.first,
-    connections: c.connections.first,
-  }
+  return slotsFrom(c)
 }
 
 function principal(endsAtMs: number, delegated: boolean): Principal {

@@ -56,6 +56,8 @@ export class JwksServer {
   readonly requests: string[] = []
   readonly #server: Server
   #onRequest: (() => void)[] = []
+  /** Requests that hang. */
+  readonly #held: { request: IncomingMessage; response: ServerResponse }[] = []
 
   constructor(keys: JWK[]) {
     this.keys = keys
@@ -74,6 +76,11 @@ export class JwksServer {
   /** Resolves at the next request. */
   nextRequest(): Promise<void> {
     return new Promise((resolve) => this.#onRequest.push(resolve))
+  }
+
+  /** Answers the requests that hang, as it would answer now. */
+  release(): void {
+    for (const { request, response } of this.#held.splice(0)) this.#answer(request, response)
   }
 
   async close(): Promise<void> {
@@ -109,6 +116,7 @@ export class JwksServer {
         response.writeHead(200, json).end('{"keys":[]}')
         break
       case 'hang':
+        this.#held.push({ request, response })
         break
     }
     for (const resolve of this.#onRequest.splice(0)) resolve()

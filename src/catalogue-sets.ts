@@ -1,0 +1,33 @@
+// The closed sets of label values, from the layers that own them.
+
+import type { Config } from './config/config.ts'
+import { AUTH_FAILURES } from './identity/auth-failure.ts'
+import { EVENT_NAMES } from './revocation/event-mapping.ts'
+import { SOURCES } from './revocation/revocations.ts'
+import {
+  CONNECT_REFUSALS,
+  END_CAUSES,
+  OUTCOME_NAMES,
+  RENEWAL_REFUSALS,
+  SESSION_FAULTS,
+} from './session/outcome.ts'
+import { SHADOWED_ROWS } from './session/recorder.ts'
+import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
+import type { Tally } from './telemetry/tally.ts'
+import { FAULTS } from './wire/fault.ts'
+
+/** Declares every metric in `tally`. */
+export function catalogueFor(config: Config, tally: Tally): Catalogue {
+  return declareCatalogue(tally, {
+    verdicts: OUTCOME_NAMES,
+    shadowed: SHADOWED_ROWS,
+    authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
+    revocationSources: SOURCES,
+    securityEvents: EVENT_NAMES,
+    eventStreams: (config.revocation?.events ?? []).map(({ name }) => name),
+    renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
+    endCauses: Object.keys(END_CAUSES),
+    issuers: config.issuers.map((issuer) => issuer.issuer),
+  })
+}

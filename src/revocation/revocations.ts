@@ -1,0 +1,182 @@
+// The one place where somebody is cut or kept out. An order marks and cuts in one synchronous step, so that no packet
+// passes in between; it is done when it is on disk and in the audit log.
+
+import type { AuditEvent, AuditSink } from '../audit/event.ts'
+import type { Clock } from '../clock.ts'
+import type { Principal } from '../identity/principal.ts'
+import { apply, type Entry, type Journal } from './journal.ts'
+import { LiveIndex, type Revocable } from './live-index.ts'
+import type { Bar, Marks } from './marks.ts'
+import { facetsOf, facetsOfPrincipal, type Selector } from './selector.ts'
+
+/** Ways in. */
+export const SOURCES = ['admin', 'list', 'push', 'poll'] as const
+export type Source = (typeof SOURCES)[number]
+
+export interface Order {
+  do: 'revoke' | 'disable' | 'enable'
+  selector: Selector
+  source: Source
+  /** When what it is about happened, milliseconds since the epoch; undefined: now. */
+  atMs?: number | undefined
+  /** Of a security event: its `jti`, type, and who started it. */
+  event?: { jti: string; type: string; initiator?: string; txn?: string } | undefined
+}
+
+/** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
+const CLOCK_SKEW_MS = 60_000
+
+export interface RevocationPorts {
+  clock: Clock
+  audit: AuditSink & { flush(): Promise<void> }
+  /** undefined: nothing survives a restart. */
+  journal: Journal | undefined
+  /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
+  marginMs: number
+  /** true: revocations may be missed at the moment, and by configuration nobody is let in then (REV-16). */
+  isBlind(): boolean
+  /** One order was carried out; `seconds` from its cause to the last connection cut. */
+  observe(source: Source, seconds: number): void
+}
+
+export class Revocations {
+  readonly #marks: Marks
+  readonly #listed: Marks
+  readonly #live = new LiveIndex()
+  readonly #ports: RevocationPorts
+
+  /**
+   * @param marks replayed from disk
+   * @param listed what the operator's list bars; replaced in `useList`
+   */
+  constructor(marks: Marks, listed: Marks, ports: RevocationPorts) {
+    this.#marks = marks
+    this.#listed = listed
+    this.#ports = ports
+  }
+
+  /** Marks in force. */
+  get size(): number {
+    return this.#marks.size + this.#listed.size
+  }
+
+  /**
+   * Takes a connection in, or its renewed principal, unless it is barred. From here on a revocation finds it: there is
+   * no moment between the two (REV-18).
+   */
+  enter(who: Revocable, principal: Principal): Bar | 'events_silent' | undefined {
+    if (this.#ports.isBlind()) return 'events_silent'
+    const facets = facetsOfPrincipal(principal)
+    const bar = this.#barOf(facets, principal.issuedAtMs)
+    if (bar === undefined) this.#live.put(who, facets, principal.issuedAtMs)
+    return bar
+  }
+
+  leave(who: Revocable): void {
+    this.#live.remove(who)
+  }
+
+  /**
+   * Carries out an order; marks and cuts before this returns.
+   *
+   * @returns when it is on disk and audited: how many connections were cut
+   * @throws PosternError `ERR_REVOCATIONS` when it could not be written; the connections are cut all the same
+   */
+  async carryOut(order: Order): Promise<number> {
+    const { clock, audit, journal, marginMs } = this.#ports
+    const now = clock.now()
+    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs)
+    audit.append(recordOf(order, cut))
+    this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
+    await journal?.append(entry)
+    await audit.flush()
+    return cut
+  }
+
+  /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
+  useList(selectors: readonly Selector[]): number {
+    const { clock, audit } = this.#ports
+    const before = new Set(this.#listed.entries().map(({ selector }) => wordOf(selector)))
+    for (const { selector } of this.#listed.entries()) this.#listed.enable(selector)
+    const fresh = selectors.filter((selector) => !before.has(wordOf(selector)))
+    for (const selector of selectors) this.#listed.disable(selector)
+    let total = 0
+    for (const selector of fresh) {
+      const started = clock.now()
+      const order: Order = { do: 'disable', selector, source: 'list' }
+      const cut = this.#end(this.#live.find(facetsOf(selector)))
+      audit.append(recordOf(order, cut))
+      this.#ports.observe('list', (clock.now() - started) / 1000)
+      total += cut
+    }
+    return total
+  }
+
+  /** An event that asks for nothing here; resolves when that is audited. */
+  async ignored(source: Source, reason: string, event: NonNullable<Order['event']>): Promise<void> {
+    const { audit } = this.#ports
+    audit.append({ action: 'revoke', decision: 'allow', reason, effect: 'nothing', cause: { source, event } })
+    await audit.flush()
+  }
+
+  /** A refused order, for the audit trail. */
+  refused(source: Source, reason: string, effect: string, detail?: string): void {
+    this.#ports.audit.append({
+      action: 'revoke',
+      decision: 'deny',
+      reason,
+      effect,
+      cause: { source },
+      detail,
+    })
+  }
+
+  #cut(order: Order, atMs: number): { entry: Entry; cut: number } {
+    const { selector } = order
+    if (order.do !== 'revoke') {
+      const entry: Entry = { do: order.do, selector }
+      apply(this.#marks, entry)
+      const cut = order.do === 'disable' ? this.#end(this.#live.find(facetsOf(selector))) : 0
+      return { entry, cut }
+    }
+    // Of an event that comes late, those who have got a new token since are spared.
+    const met = this.#live
+      .find(facetsOf(selector))
+      .filter(([, issuedAtMs]) => issuedAtMs <= atMs + CLOCK_SKEW_MS)
+    // No token that was in use may come back, also when its issuer's clock is ahead of ours.
+    const before = met.reduce((latest, [, issuedAtMs]) => Math.max(latest, issuedAtMs), atMs)
+    const entry: Entry = { do: 'revoke', selector, before }
+    apply(this.#marks, entry)
+    return { entry, cut: this.#end(met) }
+  }
+
+  #end(met: readonly [Revocable, number][]): number {
+    for (const [who] of met) who.revoke()
+    return met.length
+  }
+
+  #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
+    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+  }
+}
+
+/** Equal selectors have one word. */
+export function wordOf(selector: Selector): string {
+  return facetsOf(selector).join('\n')
+}
+
+function recordOf(order: Order, cut: number): AuditEvent {
+  const { source, selector, event, atMs } = order
+  return {
+    action: 'revoke',
+    decision: 'allow',
+    reason: order.do,
+    effect: `${cut} cut`,
+    cause: {
+      source,
+      selector,
+      ...(event === undefined ? {} : { event }),
+      ...(atMs === undefined ? {} : { at: new Date(atMs).toISOString() }),
+    },
+  }
+}

@@ -1,0 +1,195 @@
+// Everything that revokes, put together: marks from disk, the ways in that are configured, and their files as they
+// change. The app starts it, reloads it and closes it.
+
+import { readFile } from 'node:fs/promises'
+import type { AuditSink } from '../audit/event.ts'
+import type { Clock } from '../clock.ts'
+import type { Config } from '../config/config.ts'
+import { PosternError } from '../errors.ts'
+import { EventPoller } from '../identity/event-poll.ts'
+import type { OnKeysLoaded } from '../identity/issuers.ts'
+import { openKeys } from '../identity/issuers.ts'
+import type { KeySource } from '../identity/key-source.ts'
+import type { Route } from '../telemetry/admin.ts'
+import { adminRoute } from './admin-route.ts'
+import { EventStream } from './event-stream.ts'
+import { Journal } from './journal.ts'
+import { Marks } from './marks.ts'
+import { readOrderOf } from './order.ts'
+import { PollLoop } from './poll-loop.ts'
+import { pushRoute } from './push-route.ts'
+import { Revocations, type Source } from './revocations.ts'
+import type { Selector } from './selector.ts'
+
+export interface ServicePorts {
+  clock: Clock
+  audit: AuditSink & { flush(): Promise<void> }
+  count(source: Source, result: 'done' | 'refused'): void
+  countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
+  observe(seconds: number): void
+  onKeysLoaded: OnKeysLoaded
+  /** A poll failed. */
+  onPollFailure(stream: string, reason: string): void
+}
+
+/** Shortest secret of the admin endpoint, characters. */
+const SHORTEST_SECRET = 16
+/** Largest answer to a poll. */
+const POLL_BYTES = 16 * 1024 * 1024
+
+export class RevocationService {
+  readonly revocations: Revocations
+  /** By path, for the admin listener. */
+  readonly routes = new Map<string, Route>()
+  readonly #config: Config
+  readonly #ports: ServicePorts
+  readonly #journal: Journal | undefined
+  #secret = ''
+  /** Of each stream, in order. */
+  #streamSecrets: string[] = []
+  readonly streams: EventStream[] = []
+  readonly #keys: KeySource[] = []
+  readonly #polls: PollLoop[] = []
+
+  private constructor(config: Config, ports: ServicePorts, revocations: Revocations, journal?: Journal) {
+    this.#config = config
+    this.#ports = ports
+    this.revocations = revocations
+    this.#journal = journal
+  }
+
+  /** @throws PosternError `ERR_REVOCATIONS` of a file that cannot be used: what is revoked must not come back by that */
+  static async open(config: Config, ports: ServicePorts): Promise<RevocationService> {
+    const { clock, audit } = ports
+    const longest = Math.max(...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
+    const marks = new Marks(clock, longest)
+    const settings = config.revocation
+    const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks)
+    const revocations = new Revocations(marks, new Marks(clock, longest), {
+      clock,
+      audit,
+      journal,
+      marginMs: settings?.margin ?? 0,
+      isBlind: () => service.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent),
+      observe: (source, seconds) => {
+        if (source === 'list') ports.count(source, 'done')
+        ports.observe(seconds)
+      },
+    })
+    const service: RevocationService = new RevocationService(config, ports, revocations, journal)
+    try {
+      await service.load()
+      await service.#openStreams()
+    } catch (error) {
+      await service.close()
+      throw error
+    }
+    if (settings?.secretFile !== undefined) {
+      const route = adminRoute(
+        revocations,
+        () => service.#secret,
+        { issuers: service.#issuers },
+        (result) => ports.count('admin', result),
+      )
+      service.routes.set('/revocations', route)
+    }
+    return service
+  }
+
+  /** Reads secret and list again. What is bad leaves the former ones in force. @throws PosternError ERR_REVOCATIONS */
+  async load(): Promise<void> {
+    const { secretFile, listFile } = this.#config.revocation ?? {}
+    if (secretFile !== undefined) {
+      this.#secret = await readSecret(secretFile)
+    }
+    const { events = [] } = this.#config.revocation ?? {}
+    this.#streamSecrets = await Promise.all(events.map((stream) => readSecret(stream.secretFile)))
+    if (listFile !== undefined)
+      this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
+  }
+
+  /** Streams that have been silent for longer than they may be. */
+  get silent(): string[] {
+    return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
+  }
+
+  /** Begins to poll; once the agents' listeners are there or about to be. */
+  start(): void {
+    for (const poll of this.#polls) poll.start()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#polls.map((poll) => poll.stop()))
+    await Promise.all(this.#keys.map((keys) => keys.close()))
+    await this.#journal?.close()
+  }
+
+  async #openStreams(): Promise<void> {
+    const { clock, onKeysLoaded, onPollFailure, count, countEvent } = this.#ports
+    const { revocations } = this
+    for (const [i, config] of (this.#config.revocation?.events ?? []).entries()) {
+      const keys = openKeys(config, clock, onKeysLoaded)
+      this.#keys.push(keys)
+      const stream = new EventStream(config, {
+        clock,
+        revocations,
+        keys,
+        issuers: this.#issuers,
+        count: (source, event, result) => {
+          countEvent(event, result)
+          if (result !== 'ignored') count(source, result)
+        },
+      })
+      this.streams.push(stream)
+      const secret = (): string => this.#streamSecrets[i]!
+      if (config.poll === undefined) {
+        this.routes.set(`/events/${config.name}`, pushRoute(stream, secret, revocations))
+        continue
+      }
+      const { url, timeout, interval } = config.poll
+      const poller = new EventPoller({ url, timeout, secret, maxBytes: POLL_BYTES }, clock)
+      const failed = (reason: string): void => onPollFailure(config.name, reason)
+      this.#polls.push(new PollLoop(stream, poller, clock, interval, failed))
+    }
+    await Promise.all(this.#keys.map((keys) => keys.load()))
+  }
+
+  get #issuers(): ReadonlySet<string> {
+    return new Set(this.#config.issuers.map(({ issuer }) => issuer))
+  }
+
+  /** A JSON list of `sub_id`: all of them are barred for as long as they stand there. */
+  #selectorsIn(text: string, file: string): Selector[] {
+    let list: unknown
+    try {
+      list = JSON.parse(text)
+    } catch {
+      throw bad(file, 'it is not JSON')
+    }
+    if (!Array.isArray(list)) throw bad(file, 'it is no list of subjects')
+    return list.map((subject, i) => {
+      const read = readOrderOf(new Map([['sub_id', subject as unknown]]), { issuers: this.#issuers })
+      if (!read.ok) {
+        this.#ports.count('list', 'refused')
+        throw bad(file, `entry ${i + 1}: ${read.message}`)
+      }
+      return read.order.selector
+    })
+  }
+}
+
+async function readSecret(file: string): Promise<string> {
+  const secret = (await readText(file)).trim()
+  if (secret.length >= SHORTEST_SECRET && !/\s/.test(secret)) return secret
+  throw bad(file, `a secret has at least ${SHORTEST_SECRET} characters, without blanks`)
+}
+
+async function readText(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw bad(file, `it cannot be read (${cause.code ?? 'unknown reason'})`, cause)
+  })
+}
+
+function bad(file: string, why: string, cause?: unknown): PosternError {
+  return new PosternError('ERR_REVOCATIONS', 'internal', `${file} cannot be used: ${why}`, { cause })
+}

@@ -1,0 +1,164 @@
+// A fresh token for a connection that is in use: by AUTH 0x19 (MQTT 5.0 §4.12.1), or as the payload of a PUBLISH to
+// the token topic, for clients that connected with a password (the way of RFC 9431's `authz-info`). While the token is
+// verified the former rights stay in force and packets go on.
+
+import type { PublishHead } from '../wire/heads.ts'
+import type { PacketReader } from '../wire/packet-reader.ts'
+import { ReasonCode } from '../wire/reason-code.ts'
+import { ack, auth } from '../wire/reply.ts'
+import type { Renewed } from './context.ts'
+import { hex } from './effect.ts'
+import { answerTo } from './outcome.ts'
+import type { Session } from './session.ts'
+
+/** How a token came in, and how it is answered. */
+type Way = { by: 'auth' } | { by: 'topic'; qos: number; packetId: number }
+
+/** A token that is not one at all, as opposed to one that is not accepted. */
+const UNPARSABLE = new Set(['malformed_token', 'duplicate_claim', 'token_too_large'])
+
+export class Renewal {
+  readonly #session: Session
+  #isUnderWay = false
+  /** A token on the token topic whose payload is still on its way. */
+  #upload: { way: Way; parts: Buffer[] } | undefined
+  /** QoS 2: Packet Identifiers that were answered with PUBREC 0x00 and not released yet. */
+  readonly #unreleased = new Set<number>()
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  /**
+   * Takes an AUTH.
+   *
+   * @returns `taken`; `refused`: the session ends with DISCONNECT 0x87; or `unexpected`: no re-authentication of this
+   *   connection (EXP-05)
+   */
+  onAuth(reader: PacketReader): 'taken' | 'refused' | 'unexpected' {
+    const { authenticationMethod } = this.#session
+    const { source, ack: head } = reader
+    const method =
+      head.authenticationMethodStart < 0
+        ? undefined
+        : source.toString('utf8', head.authenticationMethodStart, head.authenticationMethodEnd)
+    if (
+      authenticationMethod === undefined ||
+      method !== authenticationMethod ||
+      head.reasonCode !== ReasonCode.RE_AUTHENTICATE ||
+      this.#isUnderWay
+    ) {
+      return 'unexpected'
+    }
+    if (head.authenticationDataStart < 0) {
+      this.#session.recorder.renewal('no_token', `disconnect ${hex(ReasonCode.NOT_AUTHORIZED)}`, 'auth')
+      return 'refused'
+    }
+    const token = source.subarray(head.authenticationDataStart, head.authenticationDataEnd)
+    this.#begin(Buffer.from(token), { by: 'auth' })
+    return 'taken'
+  }
+
+  /**
+   * Takes the head of a PUBLISH to the token topic, and as much of its payload as is there.
+   *
+   * @returns `more`: the rest is to be handed to `onPayload`; `done`; or `refused`: DISCONNECT 0x87
+   */
+  onPublish(head: PublishHead, payload: Buffer): 'more' | 'done' | 'refused' {
+    const way: Way = { by: 'topic', qos: head.qos, packetId: head.packetId }
+    const early = this.#isUnderWay || this.#upload !== undefined ? 'renewal_in_progress' : this.#tooLong(head)
+    if (early !== undefined) return this.#refuseUpload(way, early) ? 'done' : 'refused'
+    this.#upload = { way, parts: [Buffer.from(payload)] }
+    if (payload.length < head.payloadLength) return 'more'
+    this.#uploaded()
+    return 'done'
+  }
+
+  /** More of the payload; false when none is waited for. */
+  onPayload(part: Buffer, last: boolean): boolean {
+    if (this.#upload === undefined) return false
+    this.#upload.parts.push(Buffer.from(part))
+    if (last) this.#uploaded()
+    return true
+  }
+
+  /** Whether this PUBREL belongs to a token; it is answered. */
+  takeRelease(packetId: number): boolean {
+    return this.#unreleased.delete(packetId)
+  }
+
+  #tooLong(head: PublishHead): string | undefined {
+    return head.payloadLength > this.#session.context.config.token.maxBytes ? 'token_too_large' : undefined
+  }
+
+  #uploaded(): void {
+    const { way, parts } = this.#upload!
+    this.#upload = undefined
+    this.#begin(Buffer.concat(parts), way)
+  }
+
+  #begin(token: Buffer, way: Way): void {
+    const { context, principal, towardsClient } = this.#session
+    this.#isUnderWay = true
+    context
+      .renew(token, principal!, towardsClient.peer.host)
+      .then((renewed) => this.#finish(renewed, way))
+      .catch((error: unknown) => this.#session.onPanic(error))
+  }
+
+  #finish(renewed: Renewed, way: Way): void {
+    const session = this.#session
+    this.#isUnderWay = false
+    // The session may have ended meanwhile, by expiry for instance: a late token does not bring it back.
+    if (!session.receiving) return
+    if (!renewed.ok) return this.#failed(renewed.reason, renewed.detail, way)
+    if (!session.recorder.accepting) return this.#failed('audit_unavailable', undefined, way)
+    const bar = session.context.revocations.enter(session, renewed.principal)
+    if (bar !== undefined) return this.#failed(bar, undefined, way)
+    session.renewed(renewed.principal)
+    const effect = way.by === 'auth' ? `auth ${hex(0)}` : way.qos === 0 ? 'taken' : `ack ${hex(0)}`
+    session.recorder.renewal('ok', effect, way.by)
+    if (!session.recorder.commit()) return session.end('audit_unavailable')
+    session.applyRights()
+    if (!session.receiving) return
+    if (way.by === 'auth') {
+      const authenticationMethod = session.authenticationMethod!
+      session.towardsClient.send(auth(ReasonCode.SUCCESS, { authenticationMethod }))
+    } else if (way.qos > 0) {
+      if (way.qos === 2) this.#unreleased.add(way.packetId)
+      session.towardsClient.send(ack(answerTo(way.qos), way.packetId, ReasonCode.SUCCESS))
+    }
+  }
+
+  #failed(reason: string, detail: string | undefined, way: Way): void {
+    const session = this.#session
+    if (way.by === 'auth') {
+      const reasonCode = AUTH_FAILURE_CODES.get(reason) ?? ReasonCode.NOT_AUTHORIZED
+      session.recorder.renewal(reason, `disconnect ${hex(reasonCode)}`, 'auth', detail)
+      return session.end('renewal_refused', { detail: reason, reasonCode })
+    }
+    const goesOn = this.#refuseUpload(way, reason, detail)
+    // EXP-03: whoever shows the token of somebody else is not who connected.
+    if (!goesOn || reason === 'identity_changed') session.end('renewal_refused', { detail: reason })
+  }
+
+  /** @returns false at QoS 0, which has no other answer than the end */
+  #refuseUpload(way: Way & { by: 'topic' }, reason: string, detail?: string): boolean {
+    const session = this.#session
+    const code = UNPARSABLE.has(reason) ? ReasonCode.PAYLOAD_FORMAT_INVALID : ReasonCode.NOT_AUTHORIZED
+    if (way.qos === 0) {
+      session.recorder.renewal(reason, `disconnect ${hex(ReasonCode.NOT_AUTHORIZED)}`, 'topic', detail)
+      return false
+    }
+    session.recorder.renewal(reason, `ack ${hex(code)}`, 'topic', detail)
+    session.towardsClient.send(ack(answerTo(way.qos), way.packetId, code))
+    return true
+  }
+}
+
+/** What a failed AUTH ends with when it is not the token's fault. */
+const AUTH_FAILURE_CODES: ReadonlyMap<string, number> = new Map([
+  ['rate_limited', ReasonCode.MESSAGE_RATE_TOO_HIGH],
+  ['keys_unavailable', ReasonCode.SERVER_BUSY],
+  ['events_silent', ReasonCode.SERVER_BUSY],
+])
