@@ -1,0 +1,37 @@
+// The few packets that source and sink say, encoded once.
+
+import { generate } from 'mqtt-packet'
+
+const V5 = { protocolVersion: 5 } as const
+
+export function connect(clientId: string, password: string): Buffer {
+  return generate(
+    { cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clean: true, keepalive: 0, clientId, username: 'x', password: Buffer.from(password) },
+    V5,
+  )
+}
+
+export const CONNACK: Buffer = generate({ cmd: 'connack', reasonCode: 0, sessionPresent: false }, V5)
+
+export function subscribe(filter: string): Buffer {
+  return generate({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos: 0 }] }, V5)
+}
+
+export const SUBACK: Buffer = generate({ cmd: 'suback', messageId: 1, granted: [0] }, V5)
+
+export function publish(topic: string, payloadBytes: number, qos: 0 | 1 = 0): Buffer {
+  const payload = Buffer.alloc(payloadBytes, 0x61)
+  return generate({ cmd: 'publish', topic, payload, qos, messageId: qos === 0 ? undefined! : 1, dup: false, retain: false }, V5)
+}
+
+/** One write of about `bytes` made of whole frames, taken in turn from `frames`. */
+export function batch(frames: readonly Buffer[], bytes: number): { buffer: Buffer; count: number } {
+  const parts: Buffer[] = []
+  let size = 0
+  while (size < bytes || parts.length < frames.length) {
+    const frame = frames[parts.length % frames.length]!
+    parts.push(frame)
+    size += frame.length
+  }
+  return { buffer: Buffer.concat(parts), count: parts.length }
+}
