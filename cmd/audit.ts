@@ -7,10 +7,9 @@ import { formatRecord } from '../src/audit/format.ts'
 import { type ChainReport, ChainVerifier } from '../src/audit/hash-chain.ts'
 import { type ChainHead, MAX_RECORD_BYTES } from '../src/audit/record.ts'
 import { readRecord } from '../src/audit/record-reader.ts'
+import { EXIT } from './exit.ts'
 
-const EXIT_BAD = 1
 const EXIT_UNREADABLE = 2
-const EXIT_USAGE = 64
 /** A line on standard error for each so many bytes. */
 const PROGRESS_BYTES = 256 * 1024 * 1024
 const READ_BYTES = 256 * 1024
@@ -22,10 +21,29 @@ Exit codes:
   2   a file cannot be read
   64  wrong usage`
 
+const VERIFY_HELP = `${EXIT_CODES}
+
+Examples:
+  postern audit verify audit.jsonl
+  postern audit verify audit-2026-10.jsonl audit-2026-11.jsonl
+  postern audit verify --known 1200:5f0c…(64 hex digits) audit.jsonl`
+
+const SHOW_HELP = `
+Exit codes: 0 printed, 2 the file cannot be read, 64 wrong usage.
+
+Example:
+  postern audit show --last 20 audit.jsonl`
+
+const HELP = `
+Examples:
+  postern audit verify audit.jsonl
+  postern audit show --last 20 audit.jsonl`
+
 /** The subcommands `verify` and `show`. */
 export function auditCommand(): Command {
   const audit = new Command('audit').description('verify and show audit logs')
-  audit.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : EXIT_USAGE))
+  audit.addHelpText('after', HELP)
+  audit.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : EXIT.USAGE))
   audit
     .command('verify')
     .description('prove the hash chain of audit logs, or name the first bad record')
@@ -36,7 +54,7 @@ export function auditCommand(): Command {
       'a record that the last file must hold; finds a tail that was cut off',
       parseHead,
     )
-    .addHelpText('after', EXIT_CODES)
+    .addHelpText('after', VERIFY_HELP)
     .action(async (files: string[], options: VerifyOptions) => {
       process.exitCode = await verifyFiles(files, options)
     })
@@ -45,7 +63,7 @@ export function auditCommand(): Command {
     .description('print an audit log for people, one line per record; does not verify it')
     .argument('<file>', 'audit log')
     .option('--last <n>', 'only the last n records', parseCount)
-    .addHelpText('after', EXIT_CODES)
+    .addHelpText('after', SHOW_HELP)
     .action(async (file: string, options: { last?: number }) => {
       process.exitCode = await showFile(file, options.last)
     })
@@ -73,7 +91,7 @@ async function verifyFiles(files: readonly string[], options: VerifyOptions): Pr
     }
     const report = verifier.end()
     process.stdout.write(`${describe(file, report)}\n`)
-    if (!report.ok && code === 0) code = EXIT_BAD
+    if (!report.ok && code === 0) code = EXIT.FAILED
     before = report.ok ? report.head : undefined
   }
   return code

@@ -1,10 +1,13 @@
-// Reads a configuration for the commands that need one, and says what is wrong with it.
+// Reads a configuration and the files that it names, for the commands that need them, and says what is wrong with them.
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { PolicyError, readPolicy } from '../src/app.ts'
+import { systemClock } from '../src/clock.ts'
 import type { Config } from '../src/config/config.ts'
-import { loadConfig } from '../src/config/load.ts'
-import type { Problem } from '../src/errors.ts'
+import { type LoadResult, loadConfig, type NamedFiles } from '../src/config/load.ts'
+import { PosternError, type Problem } from '../src/errors.ts'
+import { FileKeys } from '../src/identity/file-keys.ts'
 import { EXIT } from './exit.ts'
 
 /** One problem as a line: `file:line path: sentence`. */
@@ -15,12 +18,29 @@ export function problemLine(problem: Problem): string {
     : `${place}: ${problem.path}: ${problem.message}`
 }
 
-export function printProblems(problems: readonly Problem[]): void {
-  for (const problem of problems) console.error(problemLine(problem))
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }
 
-/** The configuration, or undefined after every problem was printed and exit code 64 set. */
-export function readConfig(file: string): { config: Config; warnings: Problem[] } | undefined {
+/** Prints all problems and what follows from them, and sets exit code 64. */
+export function refuse(problems: readonly Problem[], consequence: string): void {
+  console.error(`postern: ${count(problems.length, 'problem')}, ${consequence}`)
+  for (const problem of problems) console.error(problemLine(problem))
+  process.exitCode = EXIT.USAGE
+}
+
+/** The configuration, or undefined after everything wrong with it and its files was told and exit code 64 set. */
+export async function readConfig(
+  file: string,
+  consequence: string,
+): Promise<{ config: Config; warnings: Problem[] } | undefined> {
+  const loaded = loadFile(file)
+  if (loaded === undefined || 'config' in loaded) return loaded
+  refuse([...loaded.problems, ...(await problemsIn(loaded.files))], consequence)
+  return undefined
+}
+
+function loadFile(file: string): LoadResult | undefined {
   const path = resolve(file)
   let text: string
   try {
@@ -30,13 +50,32 @@ export function readConfig(file: string): { config: Config; warnings: Problem[] 
     process.exitCode = EXIT.USAGE
     return undefined
   }
-  const loaded = loadConfig(text, path, process.env)
-  if ('config' in loaded) return loaded
-  const { length } = loaded.problems
-  console.error(
-    `postern: ${length} ${length === 1 ? 'problem' : 'problems'} in the configuration, nothing was started`,
-  )
-  printProblems(loaded.problems)
-  process.exitCode = EXIT.USAGE
-  return undefined
+  return loadConfig(text, path, process.env)
+}
+
+/** What is wrong with the policy and the key files of a configuration. */
+export async function problemsIn(files: NamedFiles): Promise<Problem[]> {
+  const found: Problem[] = []
+  const attempt = async (file: string, read: () => Promise<unknown>): Promise<void> => {
+    try {
+      await read()
+    } catch (error) {
+      if (error instanceof PolicyError) found.push(...error.problems)
+      else if (error instanceof PosternError) found.push({ file, path: '', message: error.message })
+      else throw error
+    }
+  }
+  const { policy, keys } = files
+  if (policy !== undefined) await attempt(policy, () => readPolicy(policy))
+  for (const source of keys) await attempt(source.path, () => new FileKeys(source, systemClock).load())
+  return found
+}
+
+export function filesOf(config: Config): NamedFiles {
+  return {
+    policy: config.policy.file,
+    keys: config.issuers.flatMap(({ jwks: { file, maxBytes }, algorithms }) =>
+      file === undefined ? [] : [{ path: file, algorithms, maxBytes }],
+    ),
+  }
 }

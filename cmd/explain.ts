@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
-import { bindOptionsOf, PolicyError, readPolicy } from '../src/app.ts'
+import { bindOptionsOf, readPolicy } from '../src/app.ts'
 import { type Clock, systemClock } from '../src/clock.ts'
 import type { Config } from '../src/config/config.ts'
 import { parseSize } from '../src/config/fields.ts'
@@ -14,20 +14,48 @@ import { TokenVerifier } from '../src/identity/token-verifier.ts'
 import type { Acl } from '../src/policy/acl.ts'
 import { type Explanation, explainPublish, explainSubscribe } from '../src/policy/explain.ts'
 import { Verdict } from '../src/policy/verdict.ts'
-import { printProblems, readConfig } from './config-file.ts'
+import { filesOf, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT } from './exit.ts'
 import { printExplanation, printPrincipal } from './explanation.ts'
 
+const EXIT_CODES = `
+Exit codes: 0 allow, 1 deny (or the token is refused), 64 wrong usage, configuration, policy or key file.`
+
 const HELP = `
 The token is verified as at CONNECT: keys, times, audience, mapping. A remote key set is fetched.
-
-Exit codes: 0 allow, 1 deny (or the token is refused), 64 wrong usage, configuration or policy.
+${EXIT_CODES}
 
 Examples:
   postern explain -c postern.yaml -t scout.jwt publish agents/analyst/card --qos 1
   postern explain -c postern.yaml -t scout.jwt subscribe 'agents/+/card'
   postern token sign --keys dev-keys --agent scout --user alice | postern explain -c postern.yaml -t - connect
   postern explain -c postern.yaml -t old.jwt --at 2026-11-22T12:00:00Z connect --will-topic agents/scout/status`
+
+const PUBLISH_HELP = `
+The options before \`publish\` name the configuration and the token: see postern explain --help.
+${EXIT_CODES}
+
+Examples:
+  postern explain -c postern.yaml -t scout.jwt publish agents/scout/card --qos 1 --retain
+  postern explain -c postern.yaml -t scout.jwt publish tasks/analyst/inbox --response-topic tasks/scout/results`
+
+const SUBSCRIBE_HELP = `
+The options before \`subscribe\` name the configuration and the token: see postern explain --help.
+${EXIT_CODES}
+
+Examples:
+  postern explain -c postern.yaml -t scout.jwt subscribe 'agents/+/card' --qos 1
+  postern explain -c postern.yaml -t scout.jwt subscribe '$share/workers/tasks/scout/inbox'`
+
+const CONNECT_HELP = `
+The options before \`connect\` name the configuration and the token: see postern explain --help.
+${EXIT_CODES}
+
+Examples:
+  postern explain -c postern.yaml -t scout.jwt --client-id scout connect
+  postern explain -c postern.yaml -t scout.jwt connect --will-topic agents/scout/status --will-retain`
+
+const CONSEQUENCE = 'nothing is explained'
 
 interface Options {
   config: string
@@ -59,17 +87,24 @@ export function explainCommand(): Command {
     .addHelpText('after', HELP)
   const admit = (): Promise<Admitted | undefined> => admitBearer(explain.opts<Options>())
 
-  message(explain.command('publish <topic>').description('a PUBLISH')).action(
-    async (topic: string, options: MessageOptions) => {
+  explain
+    .command('publish <topic>')
+    .description('a PUBLISH')
+    .option('--qos <n>', 'QoS', qos, 0)
+    .option('--retain', 'retained')
+    .option('--size <size>', 'payload, bytes or such as 2KiB', size, 0)
+    .option('--response-topic <topic>', 'Response Topic')
+    .addHelpText('after', PUBLISH_HELP)
+    .action(async (topic: string, options: MessageOptions) => {
       const admitted = await admit()
       if (admitted === undefined) return
       finish(`publish ${topic}`, explainPublish(admitted.acl, question(topic, options)))
-    },
-  )
+    })
   explain
     .command('subscribe <filter>')
     .description('one filter of a SUBSCRIBE, with its $share/{group}/ if it has one')
     .option('--qos <n>', 'requested QoS', qos, 0)
+    .addHelpText('after', SUBSCRIBE_HELP)
     .action(async (filter: string, options: { qos: number }) => {
       const admitted = await admit()
       if (admitted === undefined) return
@@ -82,6 +117,7 @@ export function explainCommand(): Command {
     .option('--will-qos <n>', 'Will QoS', qos, 0)
     .option('--will-retain', 'Will Retain')
     .option('--will-size <size>', 'Will Payload, bytes or such as 2KiB', size, 0)
+    .addHelpText('after', CONNECT_HELP)
     .action(async (will: { willTopic?: string; willQos: number; willRetain?: boolean; willSize: number }) => {
       const admitted = await admit()
       if (admitted === undefined) return
@@ -94,14 +130,6 @@ export function explainCommand(): Command {
       finish(`connect with a Will on ${topic}`, explainPublish(admitted.acl, asked))
     })
   return explain
-}
-
-function message(command: Command): Command {
-  return command
-    .option('--qos <n>', 'QoS', qos, 0)
-    .option('--retain', 'retained')
-    .option('--size <size>', 'payload, bytes or such as 2KiB', size, 0)
-    .option('--response-topic <topic>', 'Response Topic')
 }
 
 function question(topic: string, options: MessageOptions): Parameters<typeof explainPublish>[1] {
@@ -118,14 +146,14 @@ function finish(action: string, explanation: Explanation): void {
 
 /** The bearer as Postern would admit it, or undefined after saying why not and setting the exit code. */
 async function admitBearer(options: Options): Promise<Admitted | undefined> {
-  const config = readConfig(options.config)?.config
+  const config = (await readConfig(options.config, CONSEQUENCE))?.config
   if (config === undefined) return undefined
-  const policy = await readPolicy(config.policy.file).catch((error: Error) => {
-    if (error instanceof PolicyError) printProblems(error.problems)
-    else console.error(`postern: ${error.message}`)
-    process.exitCode = EXIT.USAGE
-  })
-  if (policy === undefined) return undefined
+  const problems = await problemsIn(filesOf(config))
+  if (problems.length > 0) {
+    refuse(problems, CONSEQUENCE)
+    return undefined
+  }
+  const policy = await readPolicy(config.policy.file)
   const clock: Clock = options.at === undefined ? systemClock : { ...systemClock, now: () => options.at! }
   const token = readToken(options.token)
   if (token === undefined) return undefined

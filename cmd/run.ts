@@ -2,9 +2,10 @@
 
 import { Command } from 'commander'
 import { App, PolicyError } from '../src/app.ts'
+import type { Config } from '../src/config/config.ts'
 import { PosternError } from '../src/errors.ts'
-import { printProblems, problemLine, readConfig } from './config-file.ts'
-import { EXIT } from './exit.ts'
+import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
+import { EXIT, sentenceOf } from './exit.ts'
 import { version } from './version.ts'
 
 const HELP = `
@@ -16,11 +17,16 @@ Signals:
 Environment: every key of the file as POSTERN_ and its path in upper snake case, levels joined by two
 underscores, such as POSTERN_UPSTREAM__ADDRESS or POSTERN_ISSUERS__0__ISSUER; POSTERN_CONFIG is --config.
 
-Exit codes: 0 drained, 1 could not start or was ended by a second signal, 64 wrong configuration or policy
-(nothing was bound).
+Exit codes:
+  0   drained
+  1   could not start (a file cannot be read, an address is taken), could not write the last audit records, or was
+      ended before it had started or drained; the same command may succeed later
+  64  wrong usage, configuration or policy; nothing was bound, and trying again does not help
 
 Example:
-  postern run --config deploy/examples/postern.yaml`
+  postern run --config postern.yaml`
+
+const CONSEQUENCE = 'nothing was bound'
 
 export function runCommand(): Command {
   return new Command('run')
@@ -31,36 +37,45 @@ export function runCommand(): Command {
 }
 
 async function run(file: string): Promise<void> {
-  const loaded = readConfig(file)
+  const loaded = await readConfig(file, CONSEQUENCE)
   if (loaded === undefined) return
   const app = new App(loaded.config, { version })
   for (const warning of loaded.warnings) app.logger.warn({ warning: problemLine(warning) }, 'configuration')
+  let isRunning = false
+  process.on('SIGHUP', () => void app.reload())
+  const end = (signal: string): void => {
+    if (!isRunning) process.exit(EXIT.FAILED)
+    isRunning = false
+    void drain(app, signal)
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
   try {
     await app.start()
+    isRunning = true
   } catch (error) {
-    reportStartFailure(error)
-    return
+    await reportStartFailure(error, loaded.config)
   }
-  process.on('SIGHUP', () => void app.reload())
-  let draining = false
-  const drain = (signal: string): void => {
-    if (draining) process.exit(EXIT.FAILED)
-    draining = true
-    app.logger.info({ signal, connections: app.connections }, 'draining')
-    void app.stop().then(() => process.exit(EXIT.OK))
-  }
-  process.on('SIGTERM', drain)
-  process.on('SIGINT', drain)
 }
 
-function reportStartFailure(error: unknown): void {
+/** The process ends by itself when the last socket has taken what was sent to it. */
+async function drain(app: App, signal: string): Promise<void> {
+  app.logger.info({ signal, connections: app.connections }, 'draining')
+  try {
+    await app.stop()
+  } catch (error) {
+    app.logger.error({ err: error }, 'audit records are lost')
+    process.exitCode = EXIT.FAILED
+  }
+}
+
+async function reportStartFailure(error: unknown, config: Config): Promise<void> {
   if (error instanceof PolicyError) {
-    console.error('postern: the policy has problems, nothing was bound')
-    printProblems(error.problems)
-    process.exitCode = EXIT.USAGE
-    return
+    const { keys } = filesOf(config)
+    const others = await problemsIn({ policy: undefined, keys })
+    return refuse([...error.problems, ...others], CONSEQUENCE)
   }
   if (!(error instanceof PosternError)) throw error
-  console.error(`postern: ${error.message} (${error.code})`)
+  console.error(`postern: ${sentenceOf(error)}`)
   process.exitCode = EXIT.FAILED
 }

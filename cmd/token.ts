@@ -20,6 +20,8 @@ import { PosternError } from '../src/errors.ts'
 const EXAMPLES = `
 Development only: whoever can read the key file is every agent and every human.
 
+Exit codes: 0 done, 1 keys missing or already there, 64 wrong usage.
+
 Examples:
   $ postern token keys --dir dev-keys
   $ postern token sign --keys dev-keys --agent scout --user alice

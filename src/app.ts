@@ -2,7 +2,6 @@
 
 import { hash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { connect as probe } from 'node:net'
 import { AuditLog } from './audit/audit-log.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
@@ -12,8 +11,9 @@ import { AUTH_FAILURES } from './identity/auth-failure.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
-import { dial, endpointOf } from './net/dialer.ts'
+import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
+import { UpstreamProbe } from './net/upstream-probe.ts'
 import { loadPolicy } from './policy/document.ts'
 import type { BindOptions, Policy } from './policy/policy.ts'
 import type { SessionContext } from './session/context.ts'
@@ -31,8 +31,6 @@ import { FAULTS } from './wire/fault.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
-/** How often the broker is probed for /readyz. */
-const UPSTREAM_PROBE_MS = 5_000
 
 /** A policy file that cannot be used: `problems` says all that is wrong with it. */
 export class PolicyError extends PosternError {
@@ -71,16 +69,18 @@ export class App {
   readonly #version: string
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
+  readonly #upstream: UpstreamProbe
   #audit!: AuditLog
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
   #admin: AdminServer | undefined
   #policyLoadedMs = 0
-  #upstreamReachable: true | string = 'the broker has not been tried yet'
   #stopWatching: (() => void)[] = []
-  #probeTimer: { cancel(): void } | undefined
-  #stopped = false
+  /** Reloads run one after another, the first after the start, so that what was read last is what stays. */
+  #lastReload: Promise<void> = Promise.resolve()
+  #stopping = false
+  #closed = false
 
   constructor(config: Config, options: AppOptions) {
     this.config = config
@@ -94,11 +94,15 @@ export class App {
       endCauses: Object.keys(END_CAUSES),
       issuers: config.issuers.map((issuer) => issuer.issuer),
     })
+    this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
+      if (reachable === true) this.logger.info({}, 'the broker can be reached')
+      else this.logger.warn({}, reachable)
+    })
     this.#checks = [
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
-      { name: 'upstream', ok: () => this.#upstreamReachable },
+      { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
 
@@ -126,8 +130,10 @@ export class App {
    * @throws PosternError of the part that failed
    */
   async start(): Promise<void> {
+    const started = this.#start()
+    this.#lastReload = started.catch(() => {})
     try {
-      await this.#start()
+      await started
     } catch (error) {
       await this.#close()
       throw error
@@ -136,6 +142,8 @@ export class App {
 
   async #start(): Promise<void> {
     const { config, logger } = this
+    // Before anything is read, so that no change is missed while key servers are waited for.
+    await this.#watch()
     const policy = await readPolicy(config.policy.file)
     this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
@@ -147,14 +155,13 @@ export class App {
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
-    await this.#watch()
-    this.#probeUpstream()
     for (const listener of config.listeners) {
       const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
     }
+    this.#upstream.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
@@ -164,9 +171,11 @@ export class App {
   }
 
   /** Reads policy and key files again. What is bad is reported and stays as it was. */
-  async reload(): Promise<void> {
-    await this.#reloadPolicy()
-    await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+  reload(): Promise<void> {
+    return this.#reloadInTurn(async () => {
+      await this.#reloadPolicy()
+      await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+    })
   }
 
   /**
@@ -174,8 +183,8 @@ export class App {
    * log. Idempotent.
    */
   async stop({ withinMs = this.config.sessions.drain }: { withinMs?: number } = {}): Promise<void> {
-    if (this.#stopped) return
-    this.#stopped = true
+    if (this.#stopping) return
+    this.#stopping = true
     this.#context.draining = true
     for (const listener of this.listeners) listener.close()
     await this.#registry.drain(withinMs)
@@ -184,7 +193,8 @@ export class App {
   }
 
   async #close(): Promise<void> {
-    this.#probeTimer?.cancel()
+    this.#closed = true
+    this.#upstream.stop()
     for (const stop of this.#stopWatching) stop()
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
@@ -277,14 +287,20 @@ export class App {
   }
 
   async #watch(): Promise<void> {
-    this.#stopWatching.push(
-      await watchFile(this.config.policy.file, this.#clock, () => void this.#reloadPolicy()),
-    )
-    for (const issuer of this.#issuers) {
-      const { file } = issuer.config.jwks
-      if (file === undefined) continue
-      this.#stopWatching.push(await watchFile(file, this.#clock, () => void this.#reloadKeys(issuer)))
+    const { policy, issuers } = this.config
+    const watch = async (file: string, reload: () => Promise<void>): Promise<void> => {
+      const stop = await watchFile(file, this.#clock, () => void this.#reloadInTurn(reload))
+      this.#stopWatching.push(stop)
     }
+    await watch(policy.file, () => this.#reloadPolicy())
+    for (const [i, { jwks }] of issuers.entries()) {
+      if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
+    }
+  }
+
+  #reloadInTurn(reload: () => Promise<void>): Promise<void> {
+    this.#lastReload = this.#lastReload.then(() => (this.#closed ? undefined : reload()))
+    return this.#lastReload
   }
 
   async #reloadPolicy(): Promise<void> {
@@ -301,13 +317,15 @@ export class App {
     }
   }
 
-  async #reloadKeys(issuer: IssuerRuntime): Promise<void> {
-    const source = issuer.config.jwks.file ?? issuer.config.jwks.url!
+  async #reloadKeys({ config, keys }: IssuerRuntime): Promise<void> {
+    const { file } = config.jwks
+    // From a URL they are fetched, and how that went is told as for every fetch.
+    if (file === undefined) return keys.load()
     try {
-      await issuer.keys.load()
-      this.#reloaded('keys', 'ok', source)
+      await keys.load()
+      this.#reloaded('keys', 'ok', file)
     } catch (error) {
-      this.#reloaded('keys', 'failed', source, error)
+      this.#reloaded('keys', 'failed', file, error)
     }
   }
 
@@ -339,22 +357,6 @@ export class App {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-
-  #probeUpstream(): void {
-    const { address, connectTimeout } = this.config.upstream
-    const socket = probe(endpointOf(address))
-    const done = (reachable: true | string): void => {
-      socket.destroy()
-      if (this.#stopped) return
-      if (reachable !== this.#upstreamReachable && reachable !== true) this.logger.warn({}, reachable)
-      this.#upstreamReachable = reachable
-      this.#probeTimer = this.#clock.after(UPSTREAM_PROBE_MS, () => this.#probeUpstream())
-    }
-    socket.setTimeout(connectTimeout)
-    socket.once('connect', () => done(true))
-    socket.once('timeout', () => done('The broker does not answer.'))
-    socket.once('error', (error) => done(`The broker cannot be reached: ${error.message}.`))
   }
 
   #onPanic(error: unknown): void {

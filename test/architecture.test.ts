@@ -90,7 +90,6 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/net/',
     'src/telemetry/admin.ts',
     'src/config/fields.ts',
-    'src/app.ts',
     'src/dev/',
     'cmd/',
   ],

@@ -13,7 +13,16 @@ import { configJsonSchema, configSchema, type FileConfig, type SchemaNode } from
 import { suggest } from './suggestion.ts'
 import { findWarnings } from './warnings.ts'
 
-export type LoadResult = { config: Config; warnings: Problem[] } | { problems: Problem[] }
+/** Files that a configuration names and that others read, by absolute path. */
+export interface NamedFiles {
+  policy: string | undefined
+  keys: { path: string; algorithms: readonly string[]; maxBytes: number }[]
+}
+
+export type LoadResult =
+  | { config: Config; warnings: Problem[] }
+  /** `files`: those that could be made out, so that their problems can be told of at once. */
+  | { problems: Problem[]; files: NamedFiles }
 
 type Finding = { path: Path; message: string }
 
@@ -32,7 +41,7 @@ export function loadConfig(
 ): LoadResult {
   const source = readSource(text)
   const broken = source.errors.map((e): Problem => ({ file, line: e.line, path: '', message: e.message }))
-  if (source.value === undefined) return { problems: broken }
+  if (source.value === undefined) return { problems: broken, files: { policy: undefined, keys: [] } }
   const overrides = applyEnvironment(source.value ?? {}, env)
   const place = (finding: Finding): Problem => placed(finding, file, source, overrides)
 
@@ -50,7 +59,9 @@ export function loadConfig(
     findings.push({ path: ['upstream', 'passwordFile'], message: password.problem })
 
   const problems = [...broken, ...overrides.problems, ...findings.map(place)].sort(byPlace)
-  if (problems.length > 0 || !parsed.success || typeof password === 'object') return { problems }
+  if (problems.length > 0 || !parsed.success || typeof password === 'object') {
+    return { problems, files: namedFiles(readable, dirname(file)) }
+  }
   const config = toConfig(parsed.data, password, dirname(file))
   return { config, warnings: findWarnings(config, parsed.data).map(place) }
 }
@@ -182,6 +193,17 @@ function readPassword(
   } catch (error) {
     const code = (error as { code?: unknown }).code ?? 'unknown reason'
     return { problem: `The file cannot be read (${code}): check the path and its permissions.` }
+  }
+}
+
+function namedFiles({ policy, issuers }: PartialConfig, directory: string): NamedFiles {
+  return {
+    policy: policy && resolve(directory, policy.file),
+    keys: issuers.flatMap((issuer) => {
+      if (issuer?.jwks.file === undefined) return []
+      const { jwks, algorithms } = issuer
+      return [{ path: resolve(directory, jwks.file!), algorithms, maxBytes: jwks.maxBytes }]
+    }),
   }
 }
 

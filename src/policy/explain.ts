@@ -2,7 +2,7 @@
 // the rule that came nearest. For `postern explain` and tests; may be slow, and shows claim values: never logged.
 import type { Acl } from './acl.ts'
 import type { Layer } from './layer.ts'
-import { type Nearest, nearestPair, nearestRule, type Question } from './nearest.ts'
+import { type Nearest, nearestPair, nearestRule, placeholdersOf, type Question } from './nearest.ts'
 import { PublishRequest, SubscribeRequest } from './request.ts'
 import { VERDICT_NAMES, Verdict } from './verdict.ts'
 
@@ -111,15 +111,9 @@ function nearestOf(acl: Acl, layer: Layer, verdict: Verdict, question: Question)
 function boundValues(acl: Acl, id: string, filter: string): Map<string, string> {
   const { tenant, agents, users } = acl.rules
   const rule = [...agents, ...users, ...(tenant ? [tenant] : [])].find((each) => each.id === id)
+  if (rule === undefined) return new Map()
   const filled = filter.split('/')
-  for (const { levels } of rule?.topics ?? []) {
-    const fits = levels.every((level, i) => typeof level !== 'string' || level === filled[i])
-    if (!fits || levels.length !== filled.length) continue
-    return new Map(
-      levels.flatMap((level, i) => (typeof level === 'string' ? [] : [[level.name, filled[i]!]])),
-    )
-  }
-  return new Map()
+  return new Map([...placeholdersOf(rule, filter)].map(([i, name]) => [name, filled[i]!]))
 }
 
 function requestOf(question: PublishQuestion): PublishRequest {

@@ -1,5 +1,6 @@
 // For a denial: the rule of a layer that would have allowed the action if least were different, and in what words
-// it differs. The same topic with another limit is nearer than another topic. For explain.ts only.
+// it differs. The same topic with another limit is nearest; then the same rule for another bearer (only levels that
+// are bound to claims differ); then another action; then another topic. For explain.ts only.
 import type { Acl } from './acl.ts'
 import { attributesOf, expandRule } from './bind.ts'
 import { OrderedLayer } from './ceiling.ts'
@@ -27,9 +28,11 @@ export interface Nearest {
   readonly differs: readonly string[]
 }
 
+const Rank = { SAME_TOPIC: 0, OTHER_BEARER: 1, OTHER_ACTION: 2, OTHER_TOPIC: 3, OTHER_BOTH: 4 } as const
+type Rank = (typeof Rank)[keyof typeof Rank]
+
 interface Candidate extends Nearest {
-  /** 0: the topic fits; 1: another topic; 2: another topic and another action. */
-  readonly rank: number
+  readonly rank: Rank
   /** Levels of the topic that the rule does not have. */
   readonly distance: number
 }
@@ -38,6 +41,8 @@ interface Candidate extends Nearest {
 interface Source {
   readonly rule: string
   readonly filter: string
+  /** Attributes that fill levels of the filter, by index. */
+  readonly placeholders: ReadonlyMap<number, string>
   /** undefined: a placeholder has no value. */
   readonly grant: Grant | undefined
   readonly publish: boolean
@@ -74,7 +79,12 @@ export function nearestPair(acl: Acl): Nearest | undefined {
 function sourcesOf(acl: Acl, layer: Layer): Source[] {
   if (layer instanceof OrderedLayer) {
     const allows = layer.entries.filter((entry) => entry.allow)
-    return allows.map((entry) => ({ ...entry, ...named(entry.grant), obstacles: [] }))
+    return allows.map((entry) => ({
+      ...entry,
+      ...named(entry.grant),
+      placeholders: new Map(),
+      obstacles: [],
+    }))
   }
   const rules = rulesOf(acl, layer.name)
   if (rules !== undefined)
@@ -83,6 +93,7 @@ function sourcesOf(acl: Acl, layer: Layer): Source[] {
   const { publishAllow, subscribeAllow } = layer.grants
   return [...new Set([...publishAllow, ...subscribeAllow])].map((grant) => ({
     ...named(grant),
+    placeholders: new Map(),
     publish: publishAllow.includes(grant),
     subscribe: subscribeAllow.includes(grant),
     obstacles: [],
@@ -100,16 +111,37 @@ function expand(acl: Acl, rule: Rule): Source[] {
   const obstacle = whyNotFor('allow', rule.selector, acl.subject)
   const obstacles = obstacle === undefined ? [] : [obstacle]
   const grants = expandRule(rule, acl.subject, [])
-  if (grants.length > 0) return grants.map((grant) => ({ ...named(grant), publish, subscribe, obstacles }))
+  if (grants.length > 0) {
+    return grants.map((grant) => {
+      const placeholders = placeholdersOf(rule, grant.filter.text)
+      return { ...named(grant), placeholders, publish, subscribe, obstacles }
+    })
+  }
   const missing = `needs a usable value for ${attributesOf(rule).join(', ')}`
   return rule.topics.map(({ text }) => ({
     rule: rule.id,
     filter: text,
+    placeholders: placeholdersOf(rule, text),
     grant: undefined,
     publish,
     subscribe,
     obstacles: [...obstacles, missing],
   }))
+}
+
+/** Which attributes fill which levels of a rule's filter, by index. */
+export function placeholdersOf(rule: Rule, filter: string): Map<number, string> {
+  const filled = filter.split('/')
+  const template = rule.topics.find(
+    ({ levels }) =>
+      levels.length === filled.length &&
+      levels.every((level, i) => typeof level !== 'string' || level === filled[i]),
+  )
+  const found = new Map<number, string>()
+  template?.levels.forEach((level, i) => {
+    if (typeof level !== 'string') found.set(i, level.name)
+  })
+  return found
 }
 
 function named(grant: Grant): { grant: Grant; rule: string; filter: string } {
@@ -121,38 +153,53 @@ function compare(source: Source, question: Question, beaten: readonly string[]):
   const isPublish = question.action === 'publish'
   const fitsAction = isPublish ? source.publish : source.subscribe
   if (!fitsAction) differs.push(isPublish ? 'allows subscribing only' : 'allows publishing only')
-  const levels = levelDifferences(source.filter, question.text)
-  if (levels.length > 0) differs.push(levels.join(', '))
+  const levels = levelDifferences(source, question.text)
+  if (levels.length > 0) differs.push(levels.map(({ words }) => words).join(', '))
   const limit = source.grant === undefined ? undefined : limitWords(source.grant, question)
   if (limit !== undefined) differs.push(limit)
   return {
     rule: source.rule,
     filter: source.filter,
     differs: [...differs, ...beaten],
-    rank: levels.length === 0 ? 0 : fitsAction ? 1 : 2,
+    rank: rankOf(fitsAction, levels),
     distance: levels.length,
   }
+}
+
+function rankOf(fitsAction: boolean, levels: readonly LevelDifference[]): Rank {
+  if (levels.length === 0) return fitsAction ? Rank.SAME_TOPIC : Rank.OTHER_ACTION
+  if (!fitsAction) return Rank.OTHER_BOTH
+  return levels.every(({ isBound }) => isBound) ? Rank.OTHER_BEARER : Rank.OTHER_TOPIC
 }
 
 function isNearer(a: Candidate, b: Candidate): boolean {
   return (a.rank - b.rank || a.distance - b.distance || a.differs.length - b.differs.length) < 0
 }
 
-/** In words, each level that the rule's filter does not cover. */
-function levelDifferences(filter: string, asked: string): string[] {
+interface LevelDifference {
+  readonly words: string
+  /** A claim of the bearer stands there, and another value is asked for. */
+  readonly isBound: boolean
+}
+
+/** Each level that the rule's filter does not cover. */
+function levelDifferences({ filter, placeholders }: Source, asked: string): LevelDifference[] {
   const have = filter.split('/')
   const want = asked.split('/')
-  const differences: string[] = []
+  const differences: LevelDifference[] = []
   for (let i = 0; i < Math.max(have.length, want.length); i++) {
     const [mine, theirs] = [have[i], want[i]]
     const isDollar = i === 0 && theirs?.startsWith('$') === true
     if (mine === '#' && !isDollar) break
     if (mine === theirs || (mine === '+' && theirs !== undefined && theirs !== '#' && !isDollar)) continue
-    if (mine === undefined) differences.push(`has no level ${i + 1}`)
-    else
-      differences.push(
-        `has \`${mine}\` at level ${i + 1}${theirs === undefined ? '' : `, not \`${theirs}\``}`,
-      )
+    const name = placeholders.get(i)
+    const from = name === undefined || mine === `{${name}}` ? '' : ` ({${name}})`
+    const instead = theirs === undefined ? '' : `, not \`${theirs}\``
+    differences.push({
+      words:
+        mine === undefined ? `has no level ${i + 1}` : `has \`${mine}\`${from} at level ${i + 1}${instead}`,
+      isBound: name !== undefined && theirs !== undefined,
+    })
   }
   return differences
 }

@@ -239,11 +239,20 @@ export class Handshake {
   #refuse(reason: string, reasonCode: number, reasonString?: string, detail?: string): void {
     const session = this.#session
     if (session.state === State.CLOSED || session.state === State.RELAYING) return
-    if (reasonCode >= 0) {
-      session.towardsClient.peer.write(connack({ reasonCode, ...(reasonString ? { reasonString } : {}) }))
-    }
-    session.recorder.connect(false, reason, reasonCode >= 0 ? `connack ${hex(reasonCode)}` : 'closed', detail)
+    const answer = reasonCode < 0 ? undefined : this.#refusal(reasonCode, reasonString)
+    if (answer !== undefined) session.towardsClient.peer.write(answer)
+    session.recorder.connect(false, reason, answer ? `connack ${hex(reasonCode)}` : 'closed', detail)
     this.#closeBoth()
+  }
+
+  /** As much as the client takes, by its Maximum Packet Size [MQTT-3.1.2-24], [MQTT-3.2.2-19]. */
+  #refusal(reasonCode: number, reasonString: string | undefined): Buffer | undefined {
+    const most = this.#connect?.maximumPacketSize || Number.POSITIVE_INFINITY
+    const forms = [
+      connack({ reasonCode, ...(reasonString ? { reasonString } : {}) }),
+      connack({ reasonCode }),
+    ]
+    return forms.find((form) => form.length <= most)
   }
 
   #closeBoth(): void {

@@ -45,7 +45,7 @@ export const PACKET_TYPES = [
   'disconnect',
   'auth',
 ] as const
-export const RELOADS = ['policy', 'keys', 'config'] as const
+export const RELOADS = ['policy', 'keys'] as const
 export const RESULTS = ['ok', 'failed'] as const
 
 /** What each label may hold, for docs/metrics.md. */
@@ -61,7 +61,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['direction', '`client_to_server` or `server_to_client`'],
   ['type', 'MQTT Control Packet type in lower case'],
   ['result', '`ok` or `failed`; for audit records `written` or `lost`'],
-  ['what', '`policy`, `keys` or `config`'],
+  ['what', '`policy` or `keys`'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
   ['version', 'of Postern, or digest of the policy in force'],

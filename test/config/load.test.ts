@@ -236,13 +236,13 @@ describe('the environment', () => {
     ['POSTERN_', 'Two underscores'],
     ['POSTERN___PROTO__', 'Two underscores'],
   ])('an unknown variable is a problem: %s', (name, message) => {
-    expect(loaded(MINIMAL, { [name]: 'alice' })).toEqual({
+    expect(loaded(MINIMAL, { [name]: 'alice' })).toMatchObject({
       problems: [{ file: 'environment', path: '', message: expect.stringContaining(message) }],
     })
   })
 
   it('is named when its value is wrong', () => {
-    expect(loaded(MINIMAL, { POSTERN_ISSUERS__0__LEEWAY: '2h' })).toEqual({
+    expect(loaded(MINIMAL, { POSTERN_ISSUERS__0__LEEWAY: '2h' })).toMatchObject({
       problems: [
         {
           file: 'environment',
@@ -373,4 +373,16 @@ it('never throws, whatever the file and the environment hold', () => {
     }),
     { numRuns: 1000 },
   )
+})
+
+it('names the files of a broken configuration, so that their problems can be told of too', () => {
+  const broken = `${MINIMAL}limits: { conections: 5 }\n`
+  expect(loaded(broken)).toMatchObject({
+    files: {
+      policy: '/etc/postern/policy.yaml',
+      keys: [{ path: '/etc/postern/keys.json', algorithms: ['ES256', 'Ed25519'], maxBytes: 1_048_576 }],
+    },
+  })
+  expect(loaded('policy: [a]\nissuers: 7\n')).toMatchObject({ files: { policy: undefined, keys: [] } })
+  expect(loaded('}')).toMatchObject({ files: { policy: undefined, keys: [] } })
 })

@@ -165,7 +165,7 @@ describe('one mistake, one sentence: where it is and what to write', () => {
   it('names both password keys when both are written', () => {
     const text = spoil('upstream:\n', 'upstream:\n  password: a\n  passwordFile: b\n')
     const result = loadConfig(text, 'postern.yaml', {}, () => 'secret')
-    expect(result).toEqual({
+    expect(result).toMatchObject({
       problems: [
         {
           file: 'postern.yaml',

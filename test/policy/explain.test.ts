@@ -65,7 +65,7 @@ describe('a denial', () => {
     ['acme/scout/card', {}, 'card', ['allows retained messages only']],
     ['acme/scout/card', { retain: true, qos: 2 }, 'card', ['allows QoS 0 or 1 only']],
     ['acme/scout/card', { retain: true, payloadLength: 11 }, 'card', ['allows at most 10 bytes of payload']],
-    ['acme/analyst/card', { retain: true }, 'card', ['has `scout` at level 2, not `analyst`']],
+    ['acme/analyst/card', { retain: true }, 'card', ['has `scout` ({agent_id}) at level 2, not `analyst`']],
     ['acme/team/red', {}, 'team', ['requires a Response Topic']],
     ['acme/team/red', { retain: true }, 'team', ['allows no retained message']],
     ['acme/post', {}, 'post', ['is only for the agents operator']],
@@ -81,6 +81,23 @@ describe('a denial', () => {
       rule: 'post',
       differs: ['is only for the agents operator', 'allows no retained message'],
     })
+  })
+
+  it('a rule that is bound to another bearer is nearer than one for another action', () => {
+    const cards = aclOf(`version: 1
+agents:
+  - { id: cards, allow: subscribe, topic: agents/+/card }
+  - { id: own-card, allow: publish+subscribe, topic: "agents/{agent_id}/card" }
+  - { id: own-status, allow: publish, topic: "agents/{agent_id}/status" }
+`)
+    const asked = { topic: 'agents/analyst/card', qos: 1, retain: false, payloadLength: 0 }
+    expect(nearest(explainPublish(cards, asked))).toEqual({
+      rule: 'own-card',
+      filter: 'agents/scout/card',
+      differs: ['has `scout` ({agent_id}) at level 2, not `analyst`'],
+    })
+    const other = { ...asked, topic: 'agents/analyst/inbox/card' }
+    expect(nearest(explainPublish(cards, other))?.rule).not.toBe('cards')
   })
 
   it('names the deny that beats the rule', () => {
@@ -101,7 +118,7 @@ describe('a denial', () => {
     expect(nearest(explanation, 'tenant')).toEqual({
       rule: 'tenant',
       filter: 'acme/#',
-      differs: ['has `acme` at level 1, not `other`'],
+      differs: ['has `acme` ({org_id}) at level 1, not `other`'],
     })
   })
 
@@ -126,12 +143,12 @@ describe('a denial', () => {
     expect(explanation.about).toBe('response topic')
     expect(nearest(explanation)).toMatchObject({
       rule: 'inbox',
-      differs: ['has `scout` at level 2, not `analyst`'],
+      differs: ['has `scout` ({agent_id}) at level 2, not `analyst`'],
     })
   })
 
   it.each([
-    ['acme/#', 'card', ['has `scout` at level 2, not `#`', 'has `card` at level 3']],
+    ['acme/#', 'card', ['has `scout` ({agent_id}) at level 2, not `#`', 'has `card` at level 3']],
     ['$share/h/acme/scout/in', 'inbox', ['allows only the share groups g']],
     ['$share/g/acme/scout/card', 'card', ['allows no shared subscription']],
   ])('SUBSCRIBE %s: nearest is %s', (filter, rule, differs) => {

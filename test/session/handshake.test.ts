@@ -106,6 +106,18 @@ describe('the broker', () => {
     refusedWith(it, 0x88, 'upstream_unavailable')
   })
 
+  test.each([
+    [26, connack({ reasonCode: 0x88, properties: [prop.reasonString('server unavailable')] })],
+    [25, connack({ reasonCode: 0x88 })],
+    [5, connack({ reasonCode: 0x88 })],
+    [4, Buffer.alloc(0)],
+  ])('a refusal is no longer than the Maximum Packet Size %i of the agent', async (bytes, answer) => {
+    const properties = [prop.maximumPacketSize(bytes)]
+    const it = await waiting({ beforeDial: refuse }, connect({ password: 'a.b.c', properties }))
+    expect(it.toClient).toEqual(answer)
+    expect(it.event('connect')?.effect).toBe(answer.length > 0 ? 'connack 0x88' : 'closed')
+  })
+
   test('that refuses: its CONNACK as it is', async () => {
     const it = await waiting()
     const refusal = connack({ reasonCode: 0x97, properties: [prop.reasonString('full')] })

@@ -76,7 +76,8 @@ export class Observer {
         if (payload === mark) resolve()
       }
     })
-    await this.client.publishAsync(BARRIER, mark, { qos: 1 })
+    // At QoS 2, or it would overtake messages whose PUBREL is still to come.
+    await this.client.publishAsync(BARRIER, mark, { qos: 2 })
     await passed
   }
 

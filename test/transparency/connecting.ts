@@ -5,6 +5,17 @@ import type { Scenario } from './stage.ts'
 const FIRST = true
 const RESUME = false
 
+function tooSmall(bytes: number): Scenario {
+  return {
+    name: `Maximum Packet Size ${bytes} of a client, too small for the CONNACK`,
+    play: async (stage) => {
+      const link = await stage.dial('a')
+      link.send(stage.connect('a', { properties: [prop.maximumPacketSize(bytes)] }))
+      await link.closed()
+    },
+  }
+}
+
 export const CONNECTING: Scenario[] = [
   {
     name: 'a plain CONNECT gets the CONNACK of the broker with all its properties',
@@ -71,6 +82,18 @@ export const CONNECTING: Scenario[] = [
           prop.userProperty('', ''),
         ],
       })
+    },
+  },
+  {
+    name: 'Maximum Packet Size of a client that the CONNACK just fits into',
+    play: async (stage) => void (await stage.open('a', { properties: [prop.maximumPacketSize(24)] })),
+  },
+  tooSmall(4),
+  {
+    ...tooSmall(10),
+    differs: {
+      at: ['client a'],
+      why: 'The broker closes without a word; Postern says CONNACK 0x88, without its Reason String, as far as that fits.',
     },
   },
   {

@@ -74,6 +74,41 @@ export const ENDINGS: Scenario[] = [
     },
   },
   {
+    name: 'FIN in the middle of a packet other than PUBLISH, or of the head of a PUBLISH',
+    differs: {
+      at: ['broker a', 'broker b'],
+      why: 'Postern sends nothing of a packet before it has read and judged its head: the broker sees no half one.',
+    },
+    play: async (stage) => {
+      const halves = {
+        a: subscribe({ filters: [[stage.topic('x'), 1]] }),
+        b: publish({ topic: stage.topic('a long topic name'), qos: 1 }),
+      }
+      for (const [name, packet] of Object.entries(halves)) {
+        const link = await stage.open(name)
+        link.send(packet.subarray(0, 10))
+        link.hangUp()
+        await link.closed()
+      }
+    },
+  },
+  {
+    name: 'RST in the middle of a large delivery harms nobody else',
+    differs: RESET,
+    play: async (stage) => {
+      const others = await stage.open('w')
+      await others.subscribe([[stage.topic('x'), 1]])
+      const link = await stage.open('a')
+      await link.subscribe([[stage.topic('x'), 1]])
+      link.socket.pause()
+      await others.publish({ topic: stage.topic('x'), qos: 1, payload: Buffer.alloc(8_000_000, 'big ') })
+      await others.receive()
+      link.abort()
+      await others.publish({ topic: stage.topic('x'), qos: 1, payload: 'small' })
+      await others.receive()
+    },
+  },
+  {
     name: 'RST: the session stays, the subscription too',
     differs: RESET,
     play: async (stage) => {

@@ -140,6 +140,23 @@ export const FLOW: Scenario[] = [
     },
   },
   {
+    name: 'a broker that stands still for a while gets everything afterwards',
+    conf: [],
+    play: async (stage) => {
+      const link = await stage.open('a')
+      const { pid } = stage.side.broker
+      process.kill(pid, 'SIGSTOP')
+      const payload = Buffer.alloc(400_000, 'pile ')
+      for (let packetId = 1; packetId <= 50; packetId++) {
+        link.send(publish({ topic: stage.topic('x'), qos: 1, packetId, payload }))
+      }
+      // Longer than it takes to fill every buffer on the way.
+      await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)))
+      process.kill(pid, 'SIGCONT')
+      await link.takeMany('PUBACK', 50)
+    },
+  },
+  {
     name: 'a subscriber that does not read for a while gets everything afterwards',
     conf: ['max_queued_messages 0', 'max_inflight_messages 0'],
     play: async (stage) => {

@@ -48,6 +48,11 @@ export const WILLS: Scenario[] = [
     link.send(publish({ topic: 'half', payload: Buffer.alloc(100) }).subarray(0, 50))
     link.hangUp()
   }),
+  will(
+    'a Will of 60,000 bytes is published',
+    (s) => ({ will: { topic: s.topic('gone'), payload: Buffer.alloc(60_000, 'will ') } }),
+    hangUp,
+  ),
   will('a Will with an empty payload is published', (s) => ({ will: { topic: s.topic('gone') } }), hangUp),
   will(
     'a Will carries all its properties',
