@@ -1,4 +1,5 @@
 // A subscriber at the broker itself, past Postern: it sees every message that reached the broker.
+import type { Socket } from 'node:net'
 import mqtt, { type IPublishPacket, type MqttClient } from 'mqtt'
 
 /** `#` leaves out what begins with `$`; these are the names that matter here. */
@@ -36,6 +37,7 @@ export class Observer {
       clientId: 'observer',
       reconnectPeriod: 0,
     })
+    ;(client.stream as Socket).setNoDelay(true)
     const observer = new Observer(client)
     await client.subscribeAsync(FILTERS, { qos: 2, rap: true, rh: 2 })
     return observer

@@ -130,8 +130,8 @@ export function sentBy(from: Step['from'], steps: readonly Step[]): Buffer {
 
 /** Where to cut a stream: sizes of chunks, repeated. */
 export const cuts: fc.Arbitrary<number[]> = fc.oneof(
-  fc.constant([1]),
-  fc.constant([100_000]),
+  fc.constant<number[]>([1]),
+  fc.constant<number[]>([100_000]),
   fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 6 }),
   fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1, maxLength: 6 }),
 )
