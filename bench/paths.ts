@@ -1,6 +1,6 @@
-// What stands between source and sink, each started in front of the same sink.
+// What stands between source and sink, each started in front of a sink of its own.
 
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,25 +8,83 @@ import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
 import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
 import { startProgram } from './processes.ts'
+import type { Client } from './source.ts'
 
-export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern'] as const
+/** `direct` is no proxy at all; `postern-quiet` audits denials only. */
+export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-quiet'] as const
 export type PathName = (typeof PATH_NAMES)[number]
 
 export interface Path {
-  name: PathName
   port: number
   /** 0: there is no process (direct). */
   pid: number
+  /** Drops what the policy denies. */
+  enforces: boolean
   stop(): Promise<void>
 }
 
 export interface PosternSettings {
   rules: number
-  /** Keys merged over the configuration. */
-  config?: Record<string, unknown>
+  alg: 'ES256' | 'EdDSA' | 'RS256'
 }
 
-export async function freePort(): Promise<number> {
+const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+export async function startPath(
+  name: PathName,
+  sinkPort: number,
+  settings: PosternSettings,
+  issuer: DevIssuer,
+): Promise<Path> {
+  if (name === 'direct') return { port: sinkPort, pid: 0, enforces: false, stop: async () => {} }
+  const port = await freePort()
+  const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+  const { command, args } = commandOf(name, port, sinkPort, settings, issuer, directory)
+  const program = await startProgram(command, args, port)
+  const stop = async (): Promise<void> => {
+    await program.stop()
+    rmSync(directory, { recursive: true, force: true })
+  }
+  return { port, pid: program.pid, enforces: name.startsWith('postern'), stop }
+}
+
+function commandOf(
+  name: Exclude<PathName, 'direct'>,
+  port: number,
+  sinkPort: number,
+  settings: PosternSettings,
+  issuer: DevIssuer,
+  directory: string,
+): { command: string; args: string[] } {
+  const file = (base: string, content: string): string => {
+    writeFileSync(join(directory, base), content)
+    return join(directory, base)
+  }
+  switch (name) {
+    case 'haproxy':
+      return { command: 'haproxy', args: ['-f', file('haproxy.cfg', haproxyConfig(port, sinkPort)), '-db'] }
+    case 'nginx': {
+      const config = file('nginx.conf', nginxConfig(port, sinkPort, directory))
+      return { command: 'nginx', args: ['-c', config, '-p', directory] }
+    }
+    case 'pipe':
+    case 'codec': {
+      const path = script(name === 'pipe' ? 'blind-pipe.ts' : 'codec-loop.ts')
+      return { command: process.execPath, args: [path, String(port), String(sinkPort)] }
+    }
+    default: {
+      file('jwks.json', JSON.stringify(issuer.publicJwks()))
+      file('policy.json', JSON.stringify(policyOf(settings.rules)))
+      const config = posternConfig(port, sinkPort, settings, name === 'postern' ? 'all' : 'denied')
+      const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
+      const profile = process.env['BENCH_PROFILE']
+      const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+      return { command: process.execPath, args: [...flags, script('../cmd/postern.ts'), ...args] }
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
@@ -34,58 +92,38 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
-
-export async function startPath(name: PathName, sinkPort: number, settings: PosternSettings, issuer: DevIssuer): Promise<Path> {
-  if (name === 'direct') return { name, port: sinkPort, pid: 0, stop: async () => {} }
-  const port = await freePort()
-  const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
-  const start = (command: string, args: string[]) =>
-    startProgram(command, args, port).then((program) => ({ name, port, ...program }))
-  switch (name) {
-    case 'haproxy': {
-      const file = join(directory, 'haproxy.cfg')
-      writeFileSync(file, haproxyConfig(port, sinkPort))
-      return start('haproxy', ['-f', file, '-db'])
-    }
-    case 'nginx': {
-      const file = join(directory, 'nginx.conf')
-      writeFileSync(file, nginxConfig(port, sinkPort, directory))
-      return start('nginx', ['-c', file, '-p', directory])
-    }
-    case 'pipe':
-      return start(process.execPath, [script('blind-pipe.ts'), String(port), String(sinkPort)])
-    case 'codec':
-      return start(process.execPath, [script('codec-loop.ts'), String(port), String(sinkPort)])
-    case 'postern': {
-      const file = join(directory, 'postern.json')
-      writeFileSync(join(directory, 'jwks.json'), JSON.stringify(issuer.publicJwks()))
-      writeFileSync(join(directory, 'policy.json'), JSON.stringify(policyOf(settings.rules)))
-      writeFileSync(file, JSON.stringify({ ...posternConfig(port, sinkPort), ...settings.config }))
-      return start(process.execPath, [script('../cmd/postern.ts'), 'run', '--config', file])
-    }
+/** Agents that share one token; with `distinct`, each has one of its own. */
+export async function makeClients(issuer: DevIssuer, count: number, distinct = false): Promise<Client[]> {
+  const mint = (): Promise<string> =>
+    issuer.mint(agentClaims({ agent: 'bench', user: 'alice', issuer: issuer.issuer }), {
+      lifetimeMs: 3_600_000,
+    })
+  const shared = distinct ? '' : await mint()
+  const clients: Client[] = []
+  for (let i = 0; i < count; i++) {
+    clients.push({ id: `bench-${i}`, password: distinct ? await mint() : shared })
   }
+  return clients
 }
 
-export async function makeClients(issuer: DevIssuer, count: number): Promise<{ id: string; password: string }[]> {
-  const password = await issuer.mint(agentClaims({ agent: 'bench', user: 'alice', issuer: issuer.issuer }), {
-    lifetimeMs: 60 * 60 * 1000,
-  })
-  return Array.from({ length: count }, (_, i) => ({ id: count === 1 ? 'bench' : `bench-${i}`, password }))
+export function makeIssuer(alg: PosternSettings['alg']): Promise<DevIssuer> {
+  return DevIssuer.generate(systemClock, { alg })
 }
 
-export function makeIssuer(): Promise<DevIssuer> {
-  return DevIssuer.generate(systemClock)
-}
-
-function posternConfig(port: number, sinkPort: number): object {
+function posternConfig(
+  port: number,
+  sinkPort: number,
+  { alg }: PosternSettings,
+  publishes: 'all' | 'denied',
+): object {
+  const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
   return {
     listeners: [{ name: 'bench', address: `127.0.0.1:${port}` }],
     upstream: { address: `127.0.0.1:${sinkPort}`, username: '{agent_id}' },
-    issuers: [{ issuer: 'https://issuer.example', audience: 'postern', jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
+    issuers: [{ ...issuer, jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
     clientId: { binding: 'prefix', separator: '-' },
     policy: { file: 'policy.json' },
-    audit: { file: 'audit.jsonl' },
+    audit: { file: 'audit.jsonl', publishes },
     admin: { address: '127.0.0.1:0' },
     limits: { connections: 20_000, unauthenticated: 20_000 },
     log: { level: 'error' },

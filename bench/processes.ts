@@ -1,4 +1,4 @@
-// Child processes of a benchmark, and what the kernel says they cost.
+// Child processes of a benchmark, and what the kernel says they cost. Linux only: it reads /proc.
 
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,28 +7,27 @@ import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
 export interface Usage {
-  /** User and system time of all threads, seconds, to the nanosecond (Linux schedstat). */
+  /** User and system time of all threads so far, seconds (nanosecond steps: schedstat). */
   cpuS: number
   /** Resident set, bytes. */
   residentBytes: number
 }
 
-/** Accounting of a process and its children (HAProxy and nginx fork workers). */
+/** Accounting of a process and its children (HAProxy and nginx fork workers). Threads that have ended count no more. */
 export function usageOf(pid: number): Usage {
-  let cpuNs = 0
-  let residentBytes = 0
+  const usage: Usage = { cpuS: 0, residentBytes: 0 }
   for (const each of withChildren(pid)) {
     try {
       for (const thread of readdirSync(`/proc/${each}/task`)) {
-        cpuNs += Number(readFileSync(`/proc/${each}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
+        usage.cpuS +=
+          Number(readFileSync(`/proc/${each}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e9
       }
-      const pages = readFileSync(`/proc/${each}/statm`, 'utf8').split(' ')[1]
-      residentBytes += Number(pages) * 4096
+      usage.residentBytes += Number(readFileSync(`/proc/${each}/statm`, 'utf8').split(' ')[1]) * 4096
     } catch {
       // It ended meanwhile: what it cost is in no figure.
     }
   }
-  return { cpuS: cpuNs / 1e9, residentBytes }
+  return usage
 }
 
 function withChildren(pid: number): number[] {
@@ -44,19 +43,32 @@ function withChildren(pid: number): number[] {
   return found
 }
 
-/** A script of this folder in a process of its own, spoken to by messages. */
+/** Answers to what a `Worker` asks, by the name of the question. A rejection ends the process. */
+export function serve(
+  handlers: Readonly<Record<string, (question: never) => Promise<object> | object>>,
+): void {
+  process.on('message', async ({ id, name, question }: { id: number; name: string; question: never }) => {
+    process.send!({ id, answer: await handlers[name]!(question) })
+  })
+}
+
+/** A script of this folder in a process of its own, asked by messages and answered in turn or not. */
 export class Worker {
   readonly #child: ChildProcess
-  readonly #waiting = new Map<string, (message: never) => void>()
-  readonly #arrived = new Map<string, unknown>()
+  readonly #waiting = new Map<number, { resolve(answer: never): void; reject(error: Error): void }>()
+  #asked = 0
 
-  constructor(script: string, args: readonly string[] = []) {
-    this.#child = fork(fileURLToPath(new URL(script, import.meta.url)), args, { serialization: 'advanced' })
-    this.#child.on('message', (message: { type: string }) => {
-      const resolve = this.#waiting.get(message.type)
-      this.#waiting.delete(message.type)
-      if (resolve === undefined) this.#arrived.set(message.type, message)
-      else resolve(message as never)
+  constructor(script: string) {
+    const file = fileURLToPath(new URL(script, import.meta.url))
+    this.#child = fork(file, [], { serialization: 'advanced' })
+    this.#child.on('message', ({ id, answer }: { id: number; answer: never }) => {
+      this.#waiting.get(id)?.resolve(answer)
+      this.#waiting.delete(id)
+    })
+    this.#child.on('exit', (code, signal) => {
+      for (const { reject } of this.#waiting.values()) {
+        reject(new Error(`${script} ended with ${code ?? signal} before it answered`))
+      }
     })
   }
 
@@ -64,34 +76,29 @@ export class Worker {
     return this.#child.pid!
   }
 
-  send(message: object): void {
-    this.#child.send(message)
-  }
-
-  /** The next message of a type. */
-  receive<T>(type: string): Promise<T> {
-    const early = this.#arrived.get(type)
-    this.#arrived.delete(type)
-    if (early !== undefined) return Promise.resolve(early as T)
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(type, resolve)
-      this.#child.once('exit', (code) => reject(new Error(`worker ended (${code}) before ${type}`)))
+  ask<T = object>(name: string, question: object = {}): Promise<T> {
+    const id = ++this.#asked
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#child.send({ id, name, question })
     })
   }
 
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#waiting.clear()
     this.#child.kill('SIGKILL')
     await once(this.#child, 'exit')
   }
 }
 
-/** A program under test. */
-export async function startProgram(
-  command: string,
-  args: readonly string[],
-  port: number,
-): Promise<{ pid: number; stop(): Promise<void> }> {
+export interface Program {
+  pid: number
+  stop(): Promise<void>
+}
+
+/** Starts a program and waits until it accepts on a loopback port. */
+export async function startProgram(command: string, args: readonly string[], port: number): Promise<Program> {
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   child.stderr.on('data', (data: Buffer) => {
@@ -102,13 +109,15 @@ export async function startProgram(
     pid: child.pid!,
     stop: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return
+      const ended = once(child, 'exit')
       child.kill('SIGTERM')
-      await once(child, 'exit')
+      const killer = setTimeout(() => child.kill('SIGKILL'), 3000)
+      await ended
+      clearTimeout(killer)
     },
   }
 }
 
-/** Waits until something accepts on a loopback port. */
 async function answering(port: number, ended: () => string | undefined): Promise<void> {
   for (let tries = 0; tries < 400; tries++) {
     const why = ended()

@@ -59,8 +59,10 @@ export class AuditLog implements AuditSink {
   #commit: Promise<boolean> | undefined
   #timer: Timer | undefined
   #closed = false
-  /** Also a plain field, because it is read for each allowed action. */
+  /** Also plain fields, because they are read for each allowed action. */
   accepting = true
+  congested = false
+  #waiting: (() => void)[] = []
 
   /** Opens or creates the file and continues its chain; a torn last line is sealed. Throws as openAuditFile does. */
   static async open(path: string, options: AuditLogOptions): Promise<AuditLog> {
@@ -104,6 +106,10 @@ export class AuditLog implements AuditSink {
   /** Version that the following records carry. */
   set policy(version: string) {
     this.#encoder.policy = version
+  }
+
+  whenRoom(call: () => void): void {
+    this.#waiting.push(call)
   }
 
   append(event: AuditEvent): void {
@@ -170,6 +176,13 @@ export class AuditLog implements AuditSink {
       !this.#closed &&
       (this.#options.onFailure === 'continue' ||
         (this.#failure === undefined && this.pendingBytes <= this.#options.maxPending))
+    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides.
+    this.congested =
+      !this.#closed && this.#failure === undefined && this.pendingBytes > this.#options.maxPending / 2
+    if (this.congested || this.#waiting.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const call of waiting) call()
   }
 
   #schedule(): void {

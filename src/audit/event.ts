@@ -74,5 +74,9 @@ export interface AuditSink {
    * then deny. Checked before an allow takes effect.
    */
   readonly accepting: boolean
+  /** true while so much waits to be written that what makes records should wait too. Never while writing fails. */
+  readonly congested: boolean
+  /** Calls once, when `congested` has become false. */
+  whenRoom(call: () => void): void
   append(event: AuditEvent): void
 }

@@ -119,6 +119,8 @@ export interface Config {
     flushInterval: number
     /** Unwritten bytes above which the log stops accepting. */
     maxPending: number
+    /** A record for every PUBLISH, or only for those that were not forwarded. */
+    publishes: 'all' | 'denied'
     payloadDigest: 'sha256' | 'none'
   }
   admin: { address: Address } | undefined

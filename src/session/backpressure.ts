@@ -18,15 +18,18 @@ export class Backpressure {
     client.peer.pause()
   }
 
-  apply(client: Outbox, server: Outbox): void {
+  /** @param held neither side is read: the audit log must catch up first */
+  apply(client: Outbox, server: Outbox, held: boolean): void {
     // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
-    const pauseClient = server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES
+    const pauseClient =
+      held || server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES
     if (pauseClient !== this.#clientPaused) {
       this.#clientPaused = pauseClient
       if (pauseClient) client.peer.pause()
       else client.peer.resume()
     }
-    const pauseServer = client.peer.backlog > HIGH_WATER_BYTES || server.ownBacklog > OWN_HIGH_WATER_BYTES
+    const pauseServer =
+      held || client.peer.backlog > HIGH_WATER_BYTES || server.ownBacklog > OWN_HIGH_WATER_BYTES
     if (pauseServer !== this.#serverPaused) {
       this.#serverPaused = pauseServer
       if (pauseServer) server.peer.pause()

@@ -182,15 +182,18 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const digest = session.context.config.audit.payloadDigest === 'sha256'
+    const { audit } = session.context.config
+    const recorded = outcome !== Outcome.ALLOW || audit.publishes === 'all'
+    const digest = recorded && audit.payloadDigest === 'sha256'
     facts.payloadSha256 =
       digest && whole
         ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
         : undefined
     if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome)
 
-    session.recorder.publish(outcome, session.acl, facts, 'forwarded')
-    if (!whole) {
+    if (recorded) session.recorder.publish(outcome, session.acl, facts, 'forwarded')
+    else session.recorder.countPublish(outcome)
+    if (recorded && !whole) {
       this.#payload = {
         hash: digest ? createHash('sha256').update(this.chunk.subarray(reader.pos)) : undefined,
         packetId: head.packetId,

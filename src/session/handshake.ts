@@ -18,7 +18,8 @@ import type { Admission } from './context.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
-import { type Session, State } from './session.ts'
+import type { Session } from './session.ts'
+import { State } from './state.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -51,7 +52,7 @@ export class Handshake {
   hold(chunk: Buffer): boolean {
     this.#heldBytes += chunk.length
     if (this.#heldBytes > HELD_BYTES) return false
-    if (chunk.length > 0) this.#held.push(chunk)
+    if (chunk.length > 0) this.#held.push(Buffer.from(chunk))
     return true
   }
 
@@ -67,7 +68,7 @@ export class Handshake {
     this.#timer.cancel()
     this.hold(held)
     this.#connect = reader.connect
-    this.#source = reader.fromSeam ? reader.takeSeam() : reader.source
+    this.#source = reader.fromSeam ? reader.takeSeam() : Buffer.from(reader.source)
     if (session.context.draining) return this.refuse('shutting_down')
     session.context
       .admit(this.#source, this.#connect, session.towardsClient.peer.host)
@@ -112,7 +113,7 @@ export class Handshake {
     context
       .dial({
         onBytes: (chunk) => session.onServerBytes(chunk),
-        onDrain: () => session.onServerDrain(),
+        onDrain: () => session.onDrain(),
         onFin: () => session.onServerClose(),
         onClose: () => session.onServerClose(),
       })

@@ -98,6 +98,11 @@ export class Recorder {
     this.#tally.add(this.#slots.deliveries + outcome)
   }
 
+  /** As `countDelivery`, where the configuration asks for no record of a PUBLISH that was forwarded. */
+  countPublish(outcome: Outcome): void {
+    this.#tally.add(this.#slots.publishes + outcome)
+  }
+
   publish(outcome: Outcome, acl: Acl, facts: PublishFacts, effect: string): void {
     this.#tally.add(this.#slots.publishes + outcome)
     this.#message('publish', outcome, acl, facts, effect)

@@ -11,6 +11,7 @@ import type { Direction } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
+import { AgentInput } from './agent-input.ts'
 import { Backpressure } from './backpressure.ts'
 import { ClientToServer, hex } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
@@ -24,17 +25,8 @@ import { clientReader, serverReader } from './readers.ts'
 import { Recorder } from './recorder.ts'
 import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
+import { State } from './state.ts'
 import { Subscriptions } from './subscriptions.ts'
-
-export const State = {
-  AWAIT_CONNECT: 0,
-  ADMITTING: 1,
-  DIALING: 2,
-  AWAIT_CONNACK: 3,
-  RELAYING: 4,
-  CLOSED: 5,
-} as const
-export type State = (typeof State)[keyof typeof State]
 
 /** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
@@ -68,6 +60,7 @@ export class Session implements PeerEvents {
   #clientId = ''
   #endsAtMs = Number.POSITIVE_INFINITY
   #epoch = -1
+  readonly #input: AgentInput
   readonly #backpressure = new Backpressure()
   #expiryTimer: Timer | undefined
   /** Set when the agent sends no more, to the cause of the end that is to come. */
@@ -92,6 +85,12 @@ export class Session implements PeerEvents {
     this.#clientToServer = new ClientToServer(this, clientReader(limits))
     this.#serverToClient = new ServerToClient(this, serverReader(limits))
     this.#handshake = new Handshake(this)
+    this.#input = new AgentInput(
+      context,
+      (slice) => this.#judge(slice),
+      () => this.leave('client_closed'),
+      () => this.#applyBackpressure(),
+    )
   }
 
   // --- what the relays and the handshake use
@@ -242,14 +241,7 @@ export class Session implements PeerEvents {
       this.#clientToServer.relay(chunk)
       return
     }
-    const now = this.#current()
-    if (now < 0) return
-    const server = this.towardsServer
-    const before = server.forwardedBytes
-    this.#run(this.#clientToServer, chunk)
-    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
-    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
-    else this.keepAlive.dropped(now, server)
+    this.#input.take(chunk)
     this.#applyBackpressure()
   }
 
@@ -269,12 +261,8 @@ export class Session implements PeerEvents {
     this.#applyBackpressure()
   }
 
-  onServerDrain(): void {
-    this.#applyBackpressure()
-  }
-
   onFin(): void {
-    if (this.#state === State.RELAYING) this.leave('client_closed')
+    if (this.#state === State.RELAYING) this.#input.finish()
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
   }
 
@@ -365,8 +353,6 @@ export class Session implements PeerEvents {
     this.#onEnd(this)
   }
 
-  // --- inside
-
   /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
   #current(): number {
     const now = this.context.clock.now()
@@ -392,7 +378,22 @@ export class Session implements PeerEvents {
     server.uncork()
   }
 
+  /** Bytes of the agent, while relaying. false: it is not to be heard any more. */
+  #judge(slice: Buffer): boolean {
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
+    const now = this.#current()
+    if (now < 0) return false
+    const server = this.towardsServer
+    const before = server.forwardedBytes
+    this.#run(this.#clientToServer, slice)
+    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
+    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
+    else this.keepAlive.dropped(now, server)
+    return true
+  }
+
   #applyBackpressure(): void {
-    if (this.#state === State.RELAYING) this.#backpressure.apply(this.towardsClient, this.#server)
+    if (this.#state !== State.RELAYING) return
+    this.#backpressure.apply(this.towardsClient, this.#server, this.#input.mustWait)
   }
 }

@@ -67,6 +67,34 @@ describe('group commit', () => {
     expect(verify(file.bytes)).toMatchObject({ ok: true, records: 2 })
   })
 
+  it('AUD-09 is congested above half of maxPending, and says when there is room again', async () => {
+    const { log, file, append } = setUp({ maxPending: 64 * 1024 })
+    const gate = Promise.withResolvers<void>()
+    file.gate = gate.promise
+    let calls = 0
+    while (!log.congested) append(1)
+    expect(log.pendingBytes).toBeLessThan(34 * 1024)
+    expect(log.accepting).toBe(true)
+    log.whenRoom(() => {
+      calls++
+    })
+    gate.resolve()
+    await log.flush()
+    expect(log.congested).toBe(false)
+    expect(calls).toBe(1)
+    await log.close()
+  })
+
+  it('AUD-09 a disk that fails makes nobody wait', async () => {
+    const { clock, log, file, append } = setUp({ maxPending: 64 * 1024 })
+    file.room = 0
+    append(1)
+    clock.advance(50)
+    await settle()
+    while (log.pendingBytes < 48 * 1024) append(1)
+    expect(log.congested).toBe(false)
+  })
+
   it('goes on after a write that took only some of the bytes', async () => {
     const { log, file, append } = setUp()
     file.atOnce = 100

@@ -87,6 +87,7 @@ describe('defaults', () => {
         onFailure: 'deny',
         flushInterval: 100,
         maxPending: 16_777_216,
+        publishes: 'all',
         payloadDigest: 'sha256',
       },
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },

@@ -111,3 +111,32 @@ test('a slow reader that takes everything now and then never stops the other sid
     if (it.client.paused || it.server!.paused) throw new Error(`stopped in round ${i}`)
   }
 })
+
+test('AUD-09 an audit log that has not caught up stops the agent; nothing is denied, lost or reordered', async () => {
+  const it = await new SessionRig().connect()
+  const frames = [1, 2, 3].map((n) => publish({ topic: `ok/${n}`, qos: 1, packetId: n }))
+  it.fromClient(frames[0]!)
+  it.audit.congested = true
+  it.fromClient(frames[1]!)
+  it.fromClient(frames[2]!.subarray(0, 4))
+  it.fromClient(frames[2]!.subarray(4))
+  expect(it.client.paused).toBe(true)
+  expect(it.server!.paused).toBe(true)
+  expect(it.toServer).toEqual(frames[0])
+  it.audit.makeRoom()
+  expect(it.toServer).toEqual(Buffer.concat(frames))
+  expect(it.client.paused).toBe(false)
+  expect(it.server!.paused).toBe(false)
+  expect(it.audit.events.filter(({ action }) => action === 'publish')).toHaveLength(3)
+})
+
+test('AUD-09 a FIN that comes while bytes wait for the audit log does not overtake them', async () => {
+  const it = await new SessionRig().connect()
+  it.audit.congested = true
+  it.fromClient(publish({ topic: 'ok/1' }))
+  it.session.onFin()
+  expect(it.server!.ended).toBe(false)
+  it.audit.makeRoom()
+  expect(it.toServer).toEqual(publish({ topic: 'ok/1' }))
+  expect(it.server!.ended).toBe(true)
+})

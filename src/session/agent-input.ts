@@ -1,0 +1,78 @@
+// What an agent sends, in slices, between which the audit log may ask for a break: a disk that is slower than the
+// agents slows them down, and neither memory nor the number of records depends on how slow it is (AUD-09).
+
+import type { AuditSink } from '../audit/event.ts'
+import type { SessionContext } from './context.ts'
+
+/** Bytes judged at a time: at most this part of `audit.maxPending`, so that the records fit into the half that is free. */
+const SLICE_PART = 256
+
+export class AgentInput {
+  readonly #audit: AuditSink
+  readonly #judge: (slice: Buffer) => boolean
+  readonly #onFin: () => void
+  readonly #onRoom: () => void
+  readonly #sliceBytes: number
+  #held: Buffer | undefined
+  #finished = false
+  #waits = false
+
+  /**
+   * @param judge takes a slice that is lent until it returns; false: no more is taken
+   * @param onFin the agent sends no more, and all it sent has been judged
+   * @param onRoom the audit log has room again
+   */
+  constructor(
+    context: Pick<SessionContext, 'audit' | 'config'>,
+    judge: (slice: Buffer) => boolean,
+    onFin: () => void,
+    onRoom: () => void,
+  ) {
+    this.#audit = context.audit
+    const { publishes, maxPending } = context.config.audit
+    this.#sliceBytes = publishes === 'all' ? Math.ceil(maxPending / SLICE_PART) : Number.POSITIVE_INFINITY
+    this.#judge = judge
+    this.#onFin = onFin
+    this.#onRoom = onRoom
+  }
+
+  /** Neither side is to be read: the audit log must catch up first. Asks it to say when it has. */
+  get mustWait(): boolean {
+    const audit = this.#audit
+    if (audit.congested && !this.#waits) {
+      this.#waits = true
+      audit.whenRoom(() => this.#resume())
+    }
+    return audit.congested || this.#held !== undefined
+  }
+
+  take(chunk: Buffer): void {
+    if (this.#held !== undefined) {
+      this.#held = Buffer.concat([this.#held, chunk])
+      return
+    }
+    const size = this.#sliceBytes
+    for (let at = 0; at < chunk.length; at += size) {
+      if (this.#audit.congested) {
+        this.#held = Buffer.from(chunk.subarray(at))
+        return
+      }
+      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
+      if (!this.#judge(slice)) return
+    }
+  }
+
+  finish(): void {
+    if (this.#held === undefined) this.#onFin()
+    else this.#finished = true
+  }
+
+  #resume(): void {
+    this.#waits = false
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined) this.take(held)
+    if (this.#finished && this.#held === undefined) this.#onFin()
+    this.#onRoom()
+  }
+}
