@@ -141,6 +141,8 @@ export interface Config {
     /** Failed tries per peer address, and per token subject, in the window; above: CONNACK 0x9F. */
     failedTries: number
     failedTriesWindow: number
+    /** Whose failed tries count by address: `remote` spares loopback and Unix sockets, where all agents share one. */
+    failedTriesFrom: 'remote' | 'any'
   }
   log: { level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
 }

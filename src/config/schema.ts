@@ -344,6 +344,11 @@ export const configSchema = section({
       'Refused CONNECTs per peer address, and per `sub`, in the window.',
     ),
     failedTriesWindow: duration('60s', '1s', '24h').describe('The window of `failedTries`.'),
+    failedTriesFrom: choice(['remote', 'any'])
+      .prefault('remote')
+      .describe(
+        'Whose tries count by address: `remote` spares loopback and Unix sockets, which all agents of a host share.',
+      ),
   }).describe('Bounds for what a peer may make Postern hold or do.'),
   log: requiredSection({
     level: choice(['debug', 'info', 'warn', 'error', 'silent'])

@@ -105,7 +105,7 @@ export class DevIssuer {
     } catch (error) {
       const why =
         (error as NodeJS.ErrnoException).code === 'EEXIST'
-          ? 'there are keys already'
+          ? 'there are keys already; --force replaces them'
           : 'cannot write the keys'
       throw new PosternError('ERR_DEV_KEYS', 'internal', `${directory}: ${why}`, { cause: error })
     }

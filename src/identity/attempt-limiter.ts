@@ -63,3 +63,9 @@ export function addressKey(address: string): string {
   const groups = [...before, ...zeros, ...after].slice(0, 4)
   return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}/64`
 }
+
+/** Whether the peer is on this host: anything that is not an IP address is a Unix socket. */
+export function isLocal(address: string): boolean {
+  const key = addressKey(address)
+  return !/^[\d.]+$|:/.test(key) || key.startsWith('127.') || address === '::1'
+}

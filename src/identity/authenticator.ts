@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ConnectHead } from '../wire/heads.ts'
-import { AttemptLimiter, addressKey } from './attempt-limiter.ts'
+import { AttemptLimiter, addressKey, isLocal } from './attempt-limiter.ts'
 import { type AuthFailure, connackFor, countsAgainst, type TokenPlace } from './auth-failure.ts'
 import { bindClientId } from './client-id.ts'
 import { findCredential } from './credential.ts'
@@ -43,7 +43,7 @@ export type Authentication =
     }
 
 export interface AuthenticatorConfig extends Pick<Config, 'token' | 'clientId'> {
-  limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow'>
+  limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow' | 'failedTriesFrom'>
 }
 
 export class Authenticator {
@@ -62,8 +62,10 @@ export class Authenticator {
    * @param address the peer's IP address without port; any fixed text for a Unix socket
    */
   async authenticate(source: Buffer, connect: ConnectHead, address: string): Promise<Authentication> {
-    const peer = `address ${addressKey(address)}`
-    if (this.#limiter.isBlocked(peer)) return refusal({ reason: 'rate_limited', place: 'none' })
+    const spared = this.#config.limits.failedTriesFrom === 'remote' && isLocal(address)
+    const peer = spared ? undefined : `address ${addressKey(address)}`
+    if (peer !== undefined && this.#limiter.isBlocked(peer))
+      return refusal({ reason: 'rate_limited', place: 'none' })
 
     const found = findCredential(source, connect, this.#config.token)
     if (!found.ok) return this.#failed(found, peer)
@@ -87,9 +89,9 @@ export class Authenticator {
     return { ok: true, principal, clientId, assigned, authenticationMethod: found.method }
   }
 
-  #failed(failure: Failure, peer: string, bearer?: string): Authentication {
+  #failed(failure: Failure, peer: string | undefined, bearer?: string): Authentication {
     const counts = countsAgainst(failure.reason)
-    if (counts !== 'nobody') this.#limiter.countFailure(peer)
+    if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
     if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
     return refusal(failure)
   }

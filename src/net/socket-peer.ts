@@ -14,6 +14,9 @@ export class SocketPeer implements Peer {
     this.host = socket.remoteAddress ?? 'unix'
     this.name =
       socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
+    // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
+    // away is never attached, and an error that nobody listens for ends the process.
+    socket.on('error', () => socket.destroy())
   }
 
   get backlog(): number {
@@ -67,8 +70,6 @@ export class SocketPeer implements Peer {
     socket.on('drain', () => guard(() => events.onDrain(), onPanic))
     socket.on('end', () => guard(() => events.onFin(), onPanic))
     socket.on('close', () => guard(() => events.onClose(), onPanic))
-    // A reset is a close; what failed is in no way the peer's to learn.
-    socket.on('error', () => socket.destroy())
   }
 }
 

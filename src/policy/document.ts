@@ -1,6 +1,6 @@
 // Loads a policy file: YAML or JSON, our own form or an MQTT.Agent document. Reports every problem at once, with
 // its line, and never returns half a policy. Only document*.ts of the policy know yaml and zod. design.md 5.
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { Problem } from '../errors.ts'
 import { readAgentRule } from './agent-form.ts'
 import { attributesOf } from './bind.ts'
@@ -59,21 +59,23 @@ class DocumentReader {
   }
 
   #document(value: unknown): RuleSet {
-    const outline = this.#check(shape.documentOutline, value, [])
-    const attributes = outline?.attributes ?? []
+    const outline = this.#outline(shape.documentOutline, value)
+    // Without the names that it declares, every rule that uses one would look wrong.
+    if (outline.attributes === undefined && hasKey(value, 'attributes')) return this.#agentRules([])
+    const attributes = outline.attributes ?? []
     for (const [i, name] of attributes.entries()) {
       if (this.#known.has(name)) this.#report(['attributes', i], `\`${name}\` is always known: remove it`)
     }
     this.#known = new Set([...this.#known, ...attributes])
-    const pairs = outline?.pairs?.map((item, i) => this.#pair(item, ['pairs', i]))
+    const pairs = outline.pairs?.map((item, i) => this.#pair(item, ['pairs', i]))
     if (pairs?.every((pair) => pair?.effect === 'deny')) {
       this.#report(['pairs'], 'only denies, so that no pair may act: add `- { id: others, allow: {} }`')
     }
     return {
       attributes,
-      tenant: outline?.tenant && this.#tenant(outline.tenant.topics),
-      agents: compact(outline?.agents?.map((item, i) => this.#agentLayerItem(item, i))),
-      users: compact(outline?.users?.map((item, i) => this.#rule(item, 'user', ['users', i]))),
+      tenant: outline.tenant && this.#tenant(outline.tenant.topics),
+      agents: compact(outline.agents?.map((item, i) => this.#agentLayerItem(item, i))),
+      users: compact(outline.users?.map((item, i) => this.#rule(item, 'user', ['users', i]))),
       pairs: pairs && compact(pairs),
     }
   }
@@ -86,10 +88,10 @@ class DocumentReader {
       )
     }
     const known = Object.entries(value as object).filter(([key]) => key !== 'publishers')
-    const outline = this.#check(shape.agentOutline, Object.fromEntries(known), [])
+    const outline = this.#outline(shape.agentOutline, Object.fromEntries(known))
     return this.#agentRules([
-      ...this.#agentItems(outline?.global ?? [], ['global'], 'global'),
-      ...this.#agentItems(outline?.rules ?? [], ['rules'], 'rule'),
+      ...this.#agentItems(outline.global ?? [], ['global'], 'global'),
+      ...this.#agentItems(outline.rules ?? [], ['rules'], 'rule'),
     ])
   }
 
@@ -160,6 +162,17 @@ class DocumentReader {
       known: this.#known,
       report: (key: string, message: string) => this.#report([...path, ...stepsOf(key)], message, id),
     }
+  }
+
+  /** The document, or the parts in order of one that has problems, so that those of its rules are told of as well. */
+  #outline<T extends z.ZodObject>(schema: T, value: unknown): Partial<z.infer<T>> {
+    const checked = this.#check(schema, value, [])
+    if (checked !== undefined) return checked
+    const parts = Object.entries(schema.shape).flatMap(([key, part]) => {
+      const read = hasKey(value, key) ? z.safeParse(part, (value as Record<string, unknown>)[key]) : undefined
+      return read?.success ? [[key, read.data]] : []
+    })
+    return Object.fromEntries(parts)
   }
 
   #check<T extends z.ZodObject>(schema: T, value: unknown, path: Path): z.infer<T> | undefined {

@@ -11,7 +11,7 @@ import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import type { Outbox } from './outbox.ts'
-import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import { type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
@@ -23,6 +23,8 @@ export class ServerToClient extends Relay {
   readonly aliases = new TopicAliasTable()
   readonly #session: Session
   readonly #facts: PublishFacts
+  /** Packet Identifiers of dropped QoS 2 messages whose PUBREL is to come; the Receive Maximum bounds them. */
+  readonly #taken = new Set<number>()
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
 
   constructor(session: Session, reader: PacketReader) {
@@ -67,7 +69,7 @@ export class ServerToClient extends Relay {
         this.#messageDone(reader.ack.packetId)
         return Disposition.FORWARD
       case PacketType.PUBREL:
-        return Disposition.FORWARD
+        return this.#release()
       case PacketType.SUBACK:
         return this.#suback()
       case PacketType.UNSUBACK:
@@ -149,6 +151,7 @@ export class ServerToClient extends Relay {
     }
     if (outcome === Outcome.ALLOW) {
       session.recorder.countDelivery(outcome)
+      if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) return Disposition.FORWARD
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
@@ -170,10 +173,23 @@ export class ServerToClient extends Relay {
       return Disposition.STOP
     }
     session.recorder.deliveryRefused(outcome, session.acl, facts, 'dropped')
-    // The broker's window (Receive Maximum) must not jam: a negative acknowledgement ends the flow at once,
-    // for QoS 2 too [MQTT-4.3.3-4].
-    const answer = answerTo(head.qos)
-    if (answer > 0) session.towardsServer.send(ack(answer, head.packetId, reasonCodeOf(outcome, false)))
+    // The broker's window (Receive Maximum) must not jam.
+    if (head.qos === 1) {
+      session.towardsServer.send(ack(PacketType.PUBACK, head.packetId, reasonCodeOf(outcome, false)))
+    } else if (head.qos === 2) {
+      // A negative PUBREC would end the flow [MQTT-4.3.3-4], but Mosquitto 2.0 never gives that place in its window
+      // back (§4.9). So the message is taken in the agent's place, to the PUBCOMP.
+      this.#taken.add(head.packetId)
+      session.towardsServer.send(ack(PacketType.PUBREC, head.packetId, ReasonCode.SUCCESS))
+    }
+    return Disposition.DROP
+  }
+
+  /** PUBREL: the agent knows nothing of a message that was dropped. */
+  #release(): Disposition {
+    const { packetId } = this.reader.ack
+    if (!this.#taken.delete(packetId)) return Disposition.FORWARD
+    this.#session.towardsServer.send(ack(PacketType.PUBCOMP, packetId, ReasonCode.SUCCESS))
     return Disposition.DROP
   }
 

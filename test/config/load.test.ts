@@ -105,6 +105,7 @@ describe('defaults', () => {
         topicAliases: 64,
         failedTries: 20,
         failedTriesWindow: 60_000,
+        failedTriesFrom: 'remote',
       },
       log: { level: 'info' },
     } satisfies Config)

@@ -135,7 +135,7 @@ describe('denied', () => {
     expect(stage.relay.sent.map((packet) => packet.cmd)).toEqual(['connect'])
   })
 
-  test('ACL-17 by option the code is 0x80, so that topics cannot be probed', async () => {
+  test('ACL-18 by option the code is 0x80, so that topics cannot be probed', async () => {
     const postern = await stage.anotherPostern({ config: { denial: { hideTopics: true } } })
     const scout = await stage.agent('scout', {}, postern)
     scout.send(publish({ topic: 'x', qos: 1 }))

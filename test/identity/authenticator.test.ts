@@ -18,7 +18,7 @@ const WINDOW_MS = 60_000
 const SETTINGS: AuthenticatorConfig = {
   token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'] },
   clientId: { binding: 'exact', separator: '.' },
-  limits: { failedTries: TRIES, failedTriesWindow: WINDOW_MS },
+  limits: { failedTries: TRIES, failedTriesWindow: WINDOW_MS, failedTriesFrom: 'any' },
 }
 
 interface Kit extends VerifierKit {
@@ -155,6 +155,25 @@ describe('failed tries', () => {
     for (let i = 0; i < 3 * TRIES; i++) await kit.connect({ password: bad(kit) }, `10.0.0.${i}`)
     expect(reasonOf(await kit.connect({ password: kit.signer.sign(kit.claims()) }))).toBe('ok')
   })
+
+  it.each([
+    ['127.0.0.1', true],
+    ['127.8.9.10', true],
+    ['::1', true],
+    ['::ffff:127.0.0.1', true],
+    ['unix', true],
+    ['192.0.2.1', false],
+    ['2001:db8::1', false],
+  ])(
+    'TOK-18 agents that share the host do not lock each other out: %s spared %s',
+    async (address, spared) => {
+      const limits = { ...SETTINGS.limits, failedTriesFrom: 'remote' as const }
+      const kit = await authenticatorKit({}, { limits })
+      for (let i = 0; i < TRIES + 1; i++) await kit.connect({ password: 'nonsense' }, address)
+      const answer = await kit.connect({ password: kit.signer.sign(kit.claims()) }, address)
+      expect(answer).toMatchObject(spared ? { ok: true } : { ok: false, reason: 'rate_limited' })
+    },
+  )
 
   it('TOK-18 keys that are unavailable count against nobody', async () => {
     const kit = await authenticatorKit()

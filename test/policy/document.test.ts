@@ -170,6 +170,16 @@ describe('what does not load', () => {
     expect(problems[0]).toContain(problem)
   })
 
+  it('one in the outline hides none in the rules', () => {
+    const text =
+      'version: 2\nagnets: []\nagents: 7\nusers:\n  - { id: a }\n  - { id: b, allow: publish, topic: "{x}" }\n'
+    expect(problemsOf(text).map((problem) => problem.slice(0, 2))).toEqual(['1:', '2:', '3:', '5:', '5:', '6:'])
+    expect(problemsOf('rulez: []\nrules: [{ topic: "#" }]\n')).toHaveLength(2)
+    const undeclared =
+      'version: 1\nattributes: team\nagents:\n  - { id: a, allow: publish, topic: "{team}" }\n'
+    expect(problemsOf(undeclared)).toEqual(['2: `attributes` must be a list of names.'])
+  })
+
   it('all problems at once, by line, with their places', () => {
     const text = `version: 1
 agents:

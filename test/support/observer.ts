@@ -29,13 +29,18 @@ export class Observer {
     })
   }
 
-  static async open(broker: { host: string; port: number }): Promise<Observer> {
+  /** @param login when the broker wants one */
+  static async open(
+    broker: { host: string; port: number },
+    login: { username?: string; password?: string } = {},
+  ): Promise<Observer> {
     const client = await mqtt.connectAsync({
       host: broker.host,
       port: broker.port,
       protocolVersion: 5,
       clientId: 'observer',
       reconnectPeriod: 0,
+      ...login,
     })
     ;(client.stream as Socket).setNoDelay(true)
     const observer = new Observer(client)

@@ -37,11 +37,9 @@ export class RawClient {
     this.#socket.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
   }
 
-  /** Writes each byte with a system call of its own. */
-  async sendByteByByte(bytes: Buffer): Promise<void> {
-    for (const byte of bytes) {
-      await new Promise<void>((resolve) => this.#socket.write(Buffer.of(byte), () => resolve()))
-    }
+  /** Writes with a system call of its own: without Nagle's algorithm, mostly a segment of its own too. */
+  async sendAlone(bytes: Buffer): Promise<void> {
+    await new Promise<void>((resolve) => this.#socket.write(bytes, () => resolve()))
   }
 
   next<C extends PacketCmd>(cmd: C): Promise<PacketOf<C>> {

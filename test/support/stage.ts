@@ -116,6 +116,8 @@ export class Stage {
 
 export interface StageOptions extends Partial<Omit<PosternOptions, 'broker'>> {
   mosquitto?: BrokerOptions
+  /** Login of the observer. */
+  observer?: { username: string; password: string }
 }
 
 export async function openStage(options: StageOptions = {}): Promise<Stage> {
@@ -123,17 +125,18 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   const conf = ['set_tcp_nodelay true', ...(options.mosquitto?.conf ?? [])]
   const broker = await startMosquitto({ ...options.mosquitto, conf })
   const relay = await RecordingRelay.start(broker)
-  const observer = await Observer.open(broker)
+  const observer = await Observer.open(broker, options.observer)
   return new Stage(broker, relay, observer, await posternBefore(relay, options))
 }
 
 function posternBefore(relay: RecordingRelay, options: StageOptions): Promise<TestPostern> {
-  const { mosquitto: _, config, issuer, ...rest } = options
+  const { mosquitto: _, observer: _o, config, issuer, ...rest } = options
+  const upstream = { address: `${relay.host}:${relay.port}`, ...(config?.['upstream'] as object) }
   return startPostern({
     broker: relay,
     policy: FIXTURE_POLICY,
     ...rest,
-    config: { ...config, limits: { ...LIMITS, ...(config?.['limits'] as object) } },
+    config: { ...config, upstream, limits: { ...LIMITS, ...(config?.['limits'] as object) } },
     issuer: { ...ISSUER, ...issuer },
   })
 }

@@ -48,8 +48,10 @@ const message = fc
   .map(({ from, root, ...fields }): Step => {
     const packet = publish(fields)
     if (root === 'ok') return pass(from, packet)
-    const answer =
-      fields.qos === 0 ? NOTHING : ack(fields.qos === 1 ? 'puback' : 'pubrec', fields.packetId, 0x87)
+    // A dropped QoS 2 delivery is taken in the agent's place.
+    const code = fields.qos === 2 && from === 'server' ? undefined : 0x87
+    const type = fields.qos === 1 ? 'puback' : 'pubrec'
+    const answer = fields.qos === 0 ? NOTHING : ack(type, fields.packetId, code)
     return { from, packet, forwarded: NOTHING, answer }
   })
 

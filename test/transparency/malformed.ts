@@ -3,9 +3,6 @@
 // where a stock Mosquitto does something else, what that is and why Postern does not follow.
 import type { Stage } from './stage.ts'
 
-/** The Mosquitto whose behaviour the rows tell. Others are played too, but may differ in other rows. */
-export const KNOWN_MOSQUITTO = '2.0.11'
-
 export interface MalformedRow {
   /** The mistake; also the name of the test. */
   name: string

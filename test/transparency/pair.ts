@@ -91,9 +91,14 @@ export class Side {
   }
 }
 
+/** The Mosquitto whose behaviour is written down. Others are compared too, but what is known of them is less. */
+export const KNOWN_MOSQUITTO = '2.0.11'
+
 export interface Pair {
   direct: Side
   postern: Side
+  /** Both brokers are KNOWN_MOSQUITTO. */
+  isKnown: boolean
   /** The password of every client, on both sides; the direct broker takes any. */
   token: string
   stop(): Promise<void>
@@ -117,6 +122,7 @@ export async function startPair(
   return {
     direct,
     postern,
+    isKnown: direct.broker.log.some((line) => line.startsWith(`mosquitto version ${KNOWN_MOSQUITTO} `)),
     token,
     stop: async () => {
       await Promise.all([direct.stop(), postern.stop()])

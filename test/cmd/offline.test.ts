@@ -1,0 +1,73 @@
+// What needs no running Postern: audit logs and development keys.
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { chainOf, file, headOf } from '../audit/chain.ts'
+import { postern } from './child.ts'
+
+let directory: string
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'postern-cmd-'))
+})
+afterAll(() => rm(directory, { recursive: true }))
+
+function save(name: string, content: string | Buffer): string {
+  const path = join(directory, name)
+  writeFileSync(path, content)
+  return path
+}
+
+describe('postern audit', () => {
+  it('verify tells good, continued, changed, cut and unreadable files apart; the worst gives the exit code', async () => {
+    const lines = chainOf(5)
+    const head = headOf(lines[4]!)
+    const good = save('good.jsonl', file(lines))
+    const next = save('next.jsonl', file(chainOf(2, head)))
+    const flipped = Buffer.from(file(lines))
+    flipped[flipped.indexOf('scout') + 1]! ^= 1
+    const bad = save('flipped.jsonl', flipped)
+    const cut = save('cut.jsonl', file(lines.slice(0, 4)))
+    const fine = await postern(['audit', 'verify', good, next])
+    expect(fine).toMatchObject({ status: 0, stderr: '' })
+    expect(fine.stdout).toMatch(
+      /^OK {2}.*good\.jsonl: 5 records.*\nOK {2}.*next\.jsonl: 2 records.*continues the file before\n$/,
+    )
+    const all = await postern([
+      'audit',
+      'verify',
+      '--known',
+      `5:${head.hash}`,
+      bad,
+      join(directory, 'missing'),
+      cut,
+    ])
+    expect(all.status).toBe(2)
+    expect(all.stdout).toMatch(/^BAD .*flipped\.jsonl:1 seq 1: .*\nBAD .*cut\.jsonl:.* seq 4.*\n$/)
+    expect(all.stderr).toMatch(/missing cannot be read: ENOENT\n$/)
+  })
+
+  it('show ends quietly when nobody reads on', async () => {
+    const long = save('long.jsonl', 'no record\n'.repeat(200_000))
+    const { status, stdout, stderr } = await postern(['audit', 'show', long], { readsLittle: true })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^\(9 bytes that are no intact record\)\n/)
+  })
+})
+
+it('postern token keys keeps the secret to its owner, and replaces nothing unasked', async () => {
+  const keys = join(directory, 'keys')
+  const made = await postern(['token', 'keys', '--dir', keys])
+  expect(made).toMatchObject({ status: 0, stdout: '' })
+  expect(made.stderr).toContain('development only')
+  expect(statSync(join(keys, 'private-jwks.json')).mode & 0o777).toBe(0o600)
+  const before = readFileSync(join(keys, 'private-jwks.json'), 'utf8')
+  const again = await postern(['token', 'keys', '--dir', keys])
+  expect(again).toEqual({
+    status: 1,
+    stdout: '',
+    stderr: `postern: ${keys}: there are keys already; --force replaces them (ERR_DEV_KEYS)\n`,
+  })
+  expect(readFileSync(join(keys, 'private-jwks.json'), 'utf8')).toBe(before)
+})
