@@ -3,7 +3,7 @@
 import type { PathName } from './paths.ts'
 
 interface Common {
-  /** Stable key in the JSON; `--loads` matches parts of it. */
+  /** Stable key in the JSON; `--loads` takes it or its beginning. */
   readonly name: string
   readonly title: string
   readonly paths: readonly PathName[]

@@ -23,7 +23,7 @@ interface Options {
 const options = new Command('bench')
   .description('CPU, throughput and latency of Postern beside blind relays')
   .option('--smoke', 'one short run of a few loads, to see that the benchmark works')
-  .option('--loads <names>', 'parts of names, separated by commas', '')
+  .option('--loads <names>', 'names or how they begin (`pipelined`), separated by commas', '')
   .option('--paths <names>', 'only these paths, separated by commas')
   .option('--repeats <n>', 'runs of each path, interleaved', '5')
   .option('--seconds <s>', 'length of one run', '1.5')
@@ -67,7 +67,9 @@ process.exit(0)
 
 function chosenLoads(): readonly Load[] {
   const parts = options.smoke === true && options.loads === '' ? SMOKE_LOADS : options.loads.split(',')
-  const chosen = LOADS.filter(({ name }) => parts.some((part) => name.includes(part)))
+  const chosen = LOADS.filter(({ name }) =>
+    parts.some((part) => `${name}-`.startsWith(part === '' ? '' : `${part}-`)),
+  )
   if (options.smoke !== true) return chosen
   return chosen.map((load) => ({ ...load, clients: Math.min(load.clients, 100) }))
 }

@@ -30,13 +30,14 @@ export interface Sent {
 }
 
 const PIPELINE_BYTES = 64 * 1024
+const PUBACK_BYTES = 4
 const CONNECTING_AT_A_TIME = 64
 
 let sockets: Socket[] = []
 let received = 0
 let target = Number.POSITIVE_INFINITY
 let reached = (): void => {}
-let onReply: ((socket: number) => void) | undefined
+let onReply: ((socket: number, bytes: number) => void) | undefined
 
 function open(port: number, index: number, client: Client, filter?: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -58,7 +59,7 @@ function open(port: number, index: number, client: Client, filter?: string): Pro
         return resolve(socket)
       }
       received += chunk.length
-      onReply?.(index)
+      onReply?.(index, chunk.length)
       if (received >= target) {
         target = Number.POSITIVE_INFINITY
         reached()
@@ -108,12 +109,13 @@ async function pipeline(order: SendOrder): Promise<Sent> {
 async function paced(order: SendOrder): Promise<Sent> {
   const frames = framesOf(order)
   const messages = Math.round(order.rate * order.seconds)
-  const sentAt = new Float64Array(sockets.length)
+  const sentAt: number[][] = sockets.map(() => [])
   const latencies = order.qos === 1 ? new Float64Array(messages) : undefined
   let answered = 0
   if (latencies !== undefined) {
-    onReply = (socket) => {
-      latencies[answered++] = performance.now() - sentAt[socket]!
+    onReply = (socket, bytes) => {
+      const now = performance.now()
+      for (let i = 0; i < bytes; i += PUBACK_BYTES) latencies[answered++] = now - sentAt[socket]!.shift()!
     }
   }
   let bytes = 0
@@ -124,7 +126,7 @@ async function paced(order: SendOrder): Promise<Sent> {
     for (; sent < due; sent++) {
       const socket = sent % sockets.length
       const { frame, allowed } = frames[sent % frames.length]!
-      sentAt[socket] = performance.now()
+      if (latencies !== undefined) sentAt[socket]!.push(performance.now())
       sockets[socket]!.write(frame)
       bytes += frame.length
       if (allowed) allowedBytes += frame.length

@@ -4,7 +4,8 @@
 import type { Clock, Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import { type AuditFile, openAuditFile, type Tail } from './audit-file.ts'
-import type { AuditEvent, AuditSink } from './event.ts'
+import type { AuditEvent, AuditSink, PreparedRecord } from './event.ts'
+import { LineBlocks } from './line-blocks.ts'
 import { type ChainHead, RecordEncoder } from './record.ts'
 
 /** What the log tells whoever counts and reports. */
@@ -37,18 +38,19 @@ export interface AuditLogOptions {
 const RETRY_MS = 1000
 /** Enough for one write: the group is not made to wait for its time. */
 const GROUP_BYTES = 256 * 1024
-const NOTHING = Buffer.alloc(0)
+const NEWLINE = 0x0a
 
 export class AuditLog implements AuditSink {
   readonly #file: AuditFile
   readonly #encoder: RecordEncoder
   readonly #options: AuditLogOptions
   /** Lines that wait for the next write. */
-  #lines: string[] = []
+  readonly #lines = new LineBlocks()
   #lineBytes = 0
   #lineRecords = 0
-  /** The group being written; `#written` of its bytes are in the file. */
-  #group: Buffer = NOTHING
+  /** The group being written; `#written` bytes of its first block are in the file. Empty: none is. */
+  #group: Buffer[] = []
+  #groupBytes = 0
   #written = 0
   #groupRecords = 0
   #groupSeq = 0
@@ -90,7 +92,7 @@ export class AuditLog implements AuditSink {
 
   /** Bytes that are not on disk yet. */
   get pendingBytes(): number {
-    return this.#lineBytes + this.#group.length
+    return this.#lineBytes + this.#groupBytes
   }
 
   /** Records that were lost since the last gap record. */
@@ -113,12 +115,7 @@ export class AuditLog implements AuditSink {
   }
 
   append(event: AuditEvent): void {
-    if (this.#closed || this.pendingBytes > this.#options.maxPending) {
-      this.#lost += 1
-      this.#options.observer.lost(1)
-      return
-    }
-    this.#push(event)
+    if (!this.#isFull()) this.#push(event)
   }
 
   /**
@@ -158,16 +155,58 @@ export class AuditLog implements AuditSink {
     this.#push({ action: 'gap', decision: 'deny', reason: 'records_lost', effect: 'counted', gap })
   }
 
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#encoder.prepare(event)
+  }
+
+  appendPrepared(
+    record: PreparedRecord,
+    payloadLength: number,
+    payloadSha256: string | undefined,
+    packetId: number,
+  ): void {
+    if (this.#isFull()) return
+    const lines = this.#lines
+    const block = lines.reserve(this.#encoder.roomFor(record) + 1)
+    const start = lines.end
+    const end = this.#encoder.encodePrepared(block, start, record, payloadLength, payloadSha256, packetId)
+    block[end] = NEWLINE
+    lines.end = end + 1
+    this.#added(end + 1 - start, 1)
+  }
+
+  tick(): void {
+    this.#encoder.tick()
+  }
+
   #push(event: AuditEvent): void {
     this.#add(`${this.#encoder.encode(event)}\n`, 1)
   }
 
   #add(line: string, records: number): void {
-    this.#lines.push(line)
-    this.#lineBytes += Buffer.byteLength(line)
+    const bytes = Buffer.byteLength(line)
+    this.#lines.reserve(bytes).write(line, this.#lines.end)
+    this.#lines.end += bytes
+    this.#added(bytes, records)
+  }
+
+  #added(bytes: number, records: number): void {
+    this.#lineBytes += bytes
     this.#lineRecords += records
+    // Between the marks that are looked for, nothing can change.
+    if (records === 1 && this.#failure === undefined && this.#timer !== undefined) {
+      if (this.#lineBytes < GROUP_BYTES && this.pendingBytes <= this.#options.maxPending / 2) return
+    }
     this.#judge()
     this.#schedule()
+  }
+
+  /** Records that find no room are lost, and counted. */
+  #isFull(): boolean {
+    if (!this.#closed && this.pendingBytes <= this.#options.maxPending) return false
+    this.#lost += 1
+    this.#options.observer.lost(1)
+    return true
   }
 
   /** `deny` accepts while nothing has failed and there is room; `continue` always does. */
@@ -187,7 +226,7 @@ export class AuditLog implements AuditSink {
 
   #schedule(): void {
     if (this.#commit || this.#closed || this.pendingBytes === 0) return
-    if (this.#failure === undefined && this.#lineBytes >= GROUP_BYTES) {
+    if (this.#failure === undefined && (this.#lineBytes >= GROUP_BYTES || this.congested)) {
       void this.#commitGroup()
       return
     }
@@ -209,12 +248,15 @@ export class AuditLog implements AuditSink {
   }
 
   async #writeGroup(): Promise<boolean> {
-    if (this.#group.length === 0) this.#takeLines()
+    if (this.#groupBytes === 0) this.#takeLines()
     try {
-      while (this.#written < this.#group.length) {
-        const taken = await this.#file.write(this.#group.subarray(this.#written))
+      for (let block = this.#group[0]; block !== undefined; block = this.#group[0]) {
+        const taken = await this.#file.write(block.subarray(this.#written))
         if (taken <= 0) throw new RangeError('nothing was written')
         this.#written += taken
+        if (this.#written < block.length) continue
+        this.#written = 0
+        this.#lines.giveBack(this.#group.splice(0, 1))
       }
       // After a failed sync the kernel may call the next one good although pages were dropped (fsync(2), "NOTES");
       // nothing better than trying again exists, and `deny` has refused everything meanwhile.
@@ -227,7 +269,7 @@ export class AuditLog implements AuditSink {
       return false
     }
     const records = this.#groupRecords
-    this.#group = NOTHING
+    this.#groupBytes = 0
     this.#groupRecords = 0
     this.#durableSeq = this.#groupSeq
     this.#options.observer.written(records)
@@ -240,11 +282,11 @@ export class AuditLog implements AuditSink {
   }
 
   #takeLines(): void {
-    this.#group = Buffer.from(this.#lines.join(''))
+    this.#group = this.#lines.take()
+    this.#groupBytes = this.#lineBytes
     this.#written = 0
     this.#groupRecords = this.#lineRecords
     this.#groupSeq = this.head.seq
-    this.#lines = []
     this.#lineBytes = 0
     this.#lineRecords = 0
   }

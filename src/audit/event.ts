@@ -67,6 +67,14 @@ export interface AuditEvent {
     | undefined
 }
 
+/** What records of one connection about one topic have in common, in the log's own form; see `AuditSink.prepare`. */
+export interface PreparedRecord {
+  /** Canonical JSON up to where `hash` stands, from there to the value of `mono`, and from `reason` to that of `seq`. */
+  readonly head: Uint8Array
+  readonly identity: Uint8Array
+  readonly reason: Uint8Array
+}
+
 /** The session's port to the audit log. */
 export interface AuditSink {
   /**
@@ -79,4 +87,20 @@ export interface AuditSink {
   /** Calls once, when `congested` has become false. */
   whenRoom(call: () => void): void
   append(event: AuditEvent): void
+  /** @param event of an action on a packet, without `payload`, `packet_id`, `detail` and `gap` */
+  prepare(event: AuditEvent): PreparedRecord
+  /**
+   * As `append` of the prepared event with these two added; its times are those of the last `tick`.
+   *
+   * @param payloadSha256 hex
+   * @param packetId 0: none
+   */
+  appendPrepared(
+    record: PreparedRecord,
+    payloadLength: number,
+    payloadSha256: string | undefined,
+    packetId: number,
+  ): void
+  /** Reads the clock for the prepared records that follow: once per chunk. */
+  tick(): void
 }

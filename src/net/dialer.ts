@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import type { Address } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { Peer, PeerEvents } from '../session/ports.ts'
-import { SocketPeer } from './socket-peer.ts'
+import { Reading, SocketPeer } from './socket-peer.ts'
 
 /** Where an address leads, in the form of node:net. */
 export function endpointOf(address: Address): { path: string } | { host: string; port: number } {
@@ -24,7 +24,9 @@ export function dial(
   onPanic: (error: unknown) => void,
 ): Promise<Peer> {
   return new Promise((resolve, reject) => {
-    const socket: Socket = connect({ ...endpointOf(address), noDelay: true, keepAlive: true })
+    const reading = new Reading()
+    const options = { ...endpointOf(address), noDelay: true, keepAlive: true, onread: reading.options }
+    const socket: Socket = connect(options)
     socket.setTimeout(timeoutMs)
     socket.once('timeout', () => {
       socket.destroy()
@@ -48,7 +50,7 @@ export function dial(
       socket.setTimeout(0)
       socket.removeAllListeners('timeout')
       socket.removeListener('error', failed)
-      const peer = new SocketPeer(socket)
+      const peer = new SocketPeer(socket, reading)
       peer.attach(events, onPanic)
       resolve(peer)
     })

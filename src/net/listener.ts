@@ -21,9 +21,8 @@ export class Listener {
     this.#config = config
     this.#registry = registry
     this.#onPanic = onPanic
-    this.#server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
-      this.#accept(socket),
-    )
+    const options = { noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: true }
+    this.#server = createServer(options, (socket) => this.#accept(socket))
   }
 
   /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */
@@ -58,7 +57,7 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    const peer = new SocketPeer(socket)
+    const peer = SocketPeer.adopt(socket)
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session === undefined) return
     peer.attach(session, (error) => {

@@ -1,38 +1,98 @@
-// A TCP or Unix socket as the session's Peer.
+// A TCP or Unix socket as the session's Peer. Hot path: runs per chunk; see read-buffer.ts for who owns the bytes.
 
-import type { Socket } from 'node:net'
+import { type OnReadOpts, Socket } from 'node:net'
 import type { Peer, PeerEvents } from '../session/ports.ts'
+import { ReadBuffer } from './read-buffer.ts'
+
+/** Set by a write that the kernel did not take at once: what it refers to must stay as it is. */
+let hasUnsent = false
+
+/**
+ * How a socket reads into buffers of ours (`onread` of node:net). It is made before the socket, and heard once the peer
+ * is attached; until then nothing is kept.
+ */
+export class Reading {
+  readonly options: OnReadOpts
+  readonly #buffer = new ReadBuffer()
+  #deliver: (chunk: Buffer) => void = () => {}
+
+  constructor() {
+    this.options = {
+      buffer: () => this.#buffer.current,
+      callback: (length) => {
+        hasUnsent = false
+        this.#deliver(this.#buffer.take(length))
+        this.#buffer.giveBack(hasUnsent)
+        return true
+      },
+    }
+  }
+
+  attach(deliver: (chunk: Buffer) => void): void {
+    this.#deliver = deliver
+  }
+
+  end(): void {
+    this.#buffer.release()
+  }
+}
 
 export class SocketPeer implements Peer {
   readonly name: string
   readonly host: string
   readonly #socket: Socket
+  readonly #reading: Reading
   #ended = false
+  #corked = false
+  #waiting: Buffer[] = []
+  #waitingBytes = 0
 
-  constructor(socket: Socket) {
+  /** @param reading the one that `socket` was made with */
+  constructor(socket: Socket, reading: Reading) {
     this.#socket = socket
+    this.#reading = reading
     this.host = socket.remoteAddress ?? 'unix'
     this.name =
       socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
-    // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
-    // away is never attached, and an error that nobody listens for ends the process.
+    // A reset is a close; what failed is in no way the peer's to learn.
     socket.on('error', () => socket.destroy())
+    socket.on('close', () => reading.end())
+  }
+
+  /** A socket that a server accepted with `pauseOnConnect`; it is read by the new peer from now on. */
+  static adopt(accepted: Socket): SocketPeer {
+    const reading = new Reading()
+    // node:net has `onread` for sockets that connect; for those that were accepted it takes the handle.
+    const holder = accepted as unknown as { _handle: unknown }
+    const options = {
+      handle: holder._handle,
+      allowHalfOpen: true,
+      manualStart: true,
+      onread: reading.options,
+    }
+    const socket = new Socket(options as object)
+    holder._handle = null
+    return new SocketPeer(socket, reading)
   }
 
   get backlog(): number {
-    return this.#socket.writableLength
+    return this.#socket.writableLength + this.#waitingBytes
   }
 
   write(bytes: Buffer): void {
-    if (!this.#ended) this.#socket.write(bytes)
+    if (this.#ended) return
+    if (!this.#corked) return this.#send(bytes)
+    this.#waiting.push(bytes)
+    this.#waitingBytes += bytes.length
   }
 
   cork(): void {
-    this.#socket.cork()
+    this.#corked = true
   }
 
   uncork(): void {
-    this.#socket.uncork()
+    this.#corked = false
+    this.#flush()
   }
 
   pause(): void {
@@ -45,6 +105,7 @@ export class SocketPeer implements Peer {
 
   finish(): void {
     if (this.#ended) return
+    this.#flush()
     this.#ended = true
     this.#socket.end()
   }
@@ -61,23 +122,41 @@ export class SocketPeer implements Peer {
   }
 
   /**
-   * Sends the socket's events to the session. An exception in there is a mistake of ours: `onPanic` is told, and
-   * only this connection ends.
+   * Sends the socket's events to the session, and begins to read. An exception in there is a mistake of ours: `onPanic`
+   * is told, and only this connection ends.
    */
   attach(events: PeerEvents, onPanic: (error: unknown) => void): void {
     const socket = this.#socket
-    socket.on('data', (chunk) => guard(() => events.onBytes(chunk), onPanic))
-    socket.on('drain', () => guard(() => events.onDrain(), onPanic))
-    socket.on('end', () => guard(() => events.onFin(), onPanic))
-    socket.on('close', () => guard(() => events.onClose(), onPanic))
+    const guard = (call: () => void): void => {
+      try {
+        call()
+      } catch (error) {
+        hasUnsent = true
+        onPanic(error)
+      }
+    }
+    this.#reading.attach((chunk) => guard(() => events.onBytes(chunk)))
+    socket.on('drain', () => guard(() => events.onDrain()))
+    socket.on('end', () => guard(() => events.onFin()))
+    socket.on('close', () => guard(() => events.onClose()))
+    socket.resume()
   }
-}
 
-function guard(call: () => void, onPanic: (error: unknown) => void): void {
-  try {
-    call()
-  } catch (error) {
-    onPanic(error)
+  #flush(): void {
+    const waiting = this.#waiting
+    if (waiting.length === 0) return
+    this.#waiting = []
+    this.#waitingBytes = 0
+    if (waiting.length === 1) return this.#send(waiting[0]!)
+    this.#socket.cork()
+    for (const bytes of waiting) this.#socket.write(bytes)
+    this.#socket.uncork()
+    if (this.#socket.writableLength > 0) hasUnsent = true
+  }
+
+  #send(bytes: Buffer): void {
+    this.#socket.write(bytes)
+    if (this.#socket.writableLength > 0) hasUnsent = true
   }
 }
 

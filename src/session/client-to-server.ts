@@ -11,11 +11,13 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
+import { KnownPublishes } from './known-publishes.ts'
 import type { Outbox } from './outbox.ts'
 import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
+import { askAgain } from './session-memory.ts'
 import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
@@ -32,6 +34,7 @@ export class ClientToServer extends Relay {
   readonly #session: Session
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
+  readonly #known: KnownPublishes
   /** What `afterStop` does. */
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | { connect: true } | undefined
   /** Digest of a payload that arrives over several chunks. */
@@ -40,6 +43,7 @@ export class ClientToServer extends Relay {
   constructor(session: Session, reader: PacketReader) {
     super(reader)
     this.#session = session
+    this.#known = new KnownPublishes(session)
     this.#facts = {
       source: EMPTY,
       head: reader.publish,
@@ -52,6 +56,12 @@ export class ClientToServer extends Relay {
 
   protected get out(): Outbox {
     return this.#session.towardsServer
+  }
+
+  protected passKnown(): number {
+    const end = this.#known.pass(this.reader, this.chunk)
+    if (end > 0) this.addDecided(this.#known.passed)
+    return end
   }
 
   protected decide(): Disposition {
@@ -151,7 +161,7 @@ export class ClientToServer extends Relay {
     }
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
-    const messageExpiryInterval = head.retain ? session.retainedExpiry(head.messageExpiryInterval) : undefined
+    const messageExpiryInterval = head.retain ? this.#retainedExpiry(head.messageExpiryInterval) : undefined
     const growth =
       (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
 
@@ -168,7 +178,8 @@ export class ClientToServer extends Relay {
     let outcome: Outcome = session.acl.decidePublish(request)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !this.#isFreeFor(request)) outcome = Outcome.PACKET_ID_IN_USE
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request))
+        outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
       else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
@@ -182,9 +193,8 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const { audit } = session.context.config
-    const recorded = outcome !== Outcome.ALLOW || audit.publishes === 'all'
-    const digest = recorded && audit.payloadDigest === 'sha256'
+    const recorded = outcome !== Outcome.ALLOW || this.#known.haveRecords
+    const digest = recorded && this.#known.haveDigests
     facts.payloadSha256 =
       digest && whole
         ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
@@ -213,7 +223,10 @@ export class ClientToServer extends Relay {
       })
     }
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing && messageExpiryInterval === undefined) return Disposition.FORWARD
+    if (!nameMissing && messageExpiryInterval === undefined) {
+      this.#known.remember(reader, facts)
+      return Disposition.FORWARD
+    }
     this.replacement = rewritePublish(reader.source, reader, head, {
       topic: nameMissing ? topic : undefined,
       messageExpiryInterval,
@@ -222,21 +235,16 @@ export class ClientToServer extends Relay {
   }
 
   /**
-   * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
-   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
+   *
+   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
+   * @returns the interval to set, or undefined to leave the message as it is
    */
-  #isFreeFor(message: PublishRequest): boolean {
-    const held = this.#session.memory.releaseOf(this.reader.publish.packetId)
-    if (held === undefined) return true
-    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
-    return (
-      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
-      (held.response === undefined
-        ? responseStart < 0
-        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
-      held.retain === message.retain &&
-      held.payloadLength === message.payloadLength
-    )
+  #retainedExpiry(asked: number): number | undefined {
+    const { context, principal } = this.#session
+    if (context.config.sessions.retainedExpiry === 'keep') return undefined
+    const leftS = Math.max(1, Math.floor((principal!.endsAtMs - context.clock.now()) / 1000))
+    return asked >= 0 && asked <= leftS ? undefined : leftS
   }
 
   #denyPublish(outcome: Outcome): Disposition {
@@ -268,15 +276,7 @@ export class ClientToServer extends Relay {
       outcome = Outcome.UNKNOWN_RELEASE
     } else if (release.rights !== session.rights) {
       const request = this.#request
-      request.topic = release.topic
-      request.topicStart = 0
-      request.topicEnd = release.topic.length
-      request.qos = 2
-      request.retain = release.retain
-      request.payloadLength = release.payloadLength
-      request.response = release.response ?? EMPTY
-      request.responseStart = release.response === undefined ? -1 : 0
-      request.responseEnd = release.response === undefined ? -1 : release.response.length
+      askAgain(request, release)
       outcome = session.acl.decidePublish(request)
     }
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE

@@ -1,7 +1,7 @@
 // Counts and audits every decision of one connection. The one place where outcomes become records and numbers.
 
 import { hash } from 'node:crypto'
-import type { AuditEvent, AuditIdentity, AuditSink } from '../audit/event.ts'
+import type { AuditEvent, AuditIdentity, AuditSink, PreparedRecord } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { PublishHead } from '../wire/heads.ts'
@@ -94,13 +94,37 @@ export class Recorder {
   }
 
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
-  countDelivery(outcome: Outcome): void {
-    this.#tally.add(this.#slots.deliveries + outcome)
+  countDelivery(outcome: Outcome, count = 1): void {
+    this.#tally.add(this.#slots.deliveries + outcome, count)
   }
 
-  /** As `countDelivery`, where the configuration asks for no record of a PUBLISH that was forwarded. */
-  countPublish(outcome: Outcome): void {
-    this.#tally.add(this.#slots.publishes + outcome)
+  /** As `countDelivery`, for PUBLISH packets that have a record already or, by configuration, none. */
+  countPublish(outcome: Outcome, count = 1): void {
+    this.#tally.add(this.#slots.publishes + outcome, count)
+  }
+
+  /** What records of forwarded PUBLISH packets with this head have in common. Called right after the decision. */
+  prepareForwarded(acl: Acl, facts: PublishFacts): PreparedRecord {
+    return this.#audit.prepare({
+      action: 'publish',
+      decision: 'allow',
+      reason: OUTCOME_NAMES[0]!,
+      effect: 'forwarded',
+      identity: this.#identity,
+      connection: this.#connection,
+      resource: this.#resourceOf(facts),
+      rules: acl.decidedRules(),
+    })
+  }
+
+  /** @param packetId 0: none */
+  forwarded(record: PreparedRecord, length: number, sha256: string | undefined, packetId: number): void {
+    this.#audit.appendPrepared(record, length, sha256, packetId)
+  }
+
+  /** Reads the clock for what `forwarded` records next. */
+  tick(): void {
+    this.#audit.tick()
   }
 
   publish(outcome: Outcome, acl: Acl, facts: PublishFacts, effect: string): void {
@@ -161,6 +185,19 @@ export class Recorder {
     facts: PublishFacts,
     effect: string,
   ): void {
+    const { head } = facts
+    this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+      resource: this.#resourceOf(facts),
+      payload:
+        facts.payloadSha256 === undefined
+          ? { length: head.payloadLength }
+          : { length: head.payloadLength, sha256: facts.payloadSha256 },
+      rules: acl.decidedRules(),
+      packet_id: head.qos > 0 ? head.packetId : undefined,
+    })
+  }
+
+  #resourceOf(facts: PublishFacts): NonNullable<AuditEvent['resource']> {
     const { source, head } = facts
     const resource: NonNullable<AuditEvent['resource']> = {
       topic: facts.topic.toString('utf8', facts.topicStart, facts.topicEnd),
@@ -174,15 +211,7 @@ export class Recorder {
       const data = source.subarray(head.correlationDataStart, head.correlationDataEnd)
       resource.correlation_sha256 = hash('sha256', data, 'hex')
     }
-    this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
-      resource,
-      payload:
-        facts.payloadSha256 === undefined
-          ? { length: head.payloadLength }
-          : { length: head.payloadLength, sha256: facts.payloadSha256 },
-      rules: acl.decidedRules(),
-      packet_id: head.qos > 0 ? head.packetId : undefined,
-    })
+    return resource
   }
 
   #append(

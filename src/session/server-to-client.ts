@@ -10,6 +10,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
+import { KnownHeads } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
 import { type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -23,6 +24,7 @@ export class ServerToClient extends Relay {
   readonly aliases = new TopicAliasTable()
   readonly #session: Session
   readonly #facts: PublishFacts
+  readonly #known = new KnownHeads()
   /** Packet Identifiers of dropped QoS 2 messages whose PUBREL is to come; the Receive Maximum bounds them. */
   readonly #taken = new Set<number>()
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
@@ -42,6 +44,26 @@ export class ServerToClient extends Relay {
 
   protected get out(): Outbox {
     return this.#session.towardsClient
+  }
+
+  protected passKnown(): number {
+    const session = this.#session
+    const { reader, chunk } = this
+    const heads = this.#known
+    let at = reader.nextStart
+    if (at < 0 || heads.isEmpty || !session.relaying) return 0
+    heads.use(session.rights)
+    let count = 0
+    while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+      at = heads.frameEnd
+      count++
+    }
+    if (count === 0) return 0
+    session.countPacket(1, PacketType.PUBLISH, count)
+    session.recorder.countDelivery(Outcome.ALLOW, count)
+    this.addDecided(count)
+    reader.skipTo(at)
+    return at
   }
 
   protected decide(): Disposition {
@@ -153,7 +175,13 @@ export class ServerToClient extends Relay {
       session.recorder.countDelivery(outcome)
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
-      if (!nameMissing) return Disposition.FORWARD
+      if (!nameMissing) {
+        if (KnownHeads.fits(reader)) {
+          this.#known.use(session.rights)
+          this.#known.add(reader, true, undefined)
+        }
+        return Disposition.FORWARD
+      }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
       return Disposition.REPLACE
     }

@@ -3,6 +3,9 @@
 // It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
 
 import type { Clock } from '../clock.ts'
+import type { PublishRequest } from '../policy/request.ts'
+
+const EMPTY = Buffer.alloc(0)
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -42,6 +45,24 @@ export class SessionState {
     return this.#releases.get(packetId)
   }
 
+  /**
+   * Whether a QoS 2 message may go under a Packet Identifier. The server keeps the first one until PUBREL, whatever
+   * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   */
+  isFreeFor(packetId: number, message: PublishRequest): boolean {
+    const held = this.#releases.get(packetId)
+    if (held === undefined) return true
+    const { topic, topicStart, topicEnd, response, responseStart, responseEnd } = message
+    return (
+      held.topic.compare(topic, topicStart, topicEnd) === 0 &&
+      (held.response === undefined
+        ? responseStart < 0
+        : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.retain === message.retain &&
+      held.payloadLength === message.payloadLength
+    )
+  }
+
   forwarded(packetId: number, release: Release): void {
     this.released(packetId)
     this.#bytes += sizeOf(release)
@@ -67,6 +88,19 @@ export class SessionState {
   hasRoomFor(bytes: number): boolean {
     return this.#bytes + bytes <= MAXIMUM_BYTES
   }
+}
+
+/** Fills the request for the message that was forwarded. */
+export function askAgain(request: PublishRequest, release: Release): void {
+  request.topic = release.topic
+  request.topicStart = 0
+  request.topicEnd = release.topic.length
+  request.qos = 2
+  request.retain = release.retain
+  request.payloadLength = release.payloadLength
+  request.response = release.response ?? EMPTY
+  request.responseStart = release.response === undefined ? -1 : 0
+  request.responseEnd = release.response === undefined ? -1 : release.response.length
 }
 
 function sizeOf(release: Release): number {

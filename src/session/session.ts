@@ -117,8 +117,8 @@ export class Session implements PeerEvents {
     return this.#clientToServer.reader
   }
 
-  countPacket(direction: Direction, type: number): void {
-    this.context.tally.add(this.context.slots.packets + direction * 15 + type - 1)
+  countPacket(direction: Direction, type: number, count = 1): void {
+    this.context.tally.add(this.context.slots.packets + direction * 15 + type - 1, count)
   }
 
   /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
@@ -187,18 +187,6 @@ export class Session implements PeerEvents {
         'a rule does not apply to this principal',
       )
     }
-  }
-
-  /**
-   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
-   *
-   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
-   * @returns the interval to set, or undefined to leave the message as it is
-   */
-  retainedExpiry(asked: number): number | undefined {
-    if (this.context.config.sessions.retainedExpiry === 'keep') return undefined
-    const leftS = Math.max(1, Math.floor((this.#endsAtMs - this.context.clock.now()) / 1000))
-    return asked >= 0 && asked <= leftS ? undefined : leftS
   }
 
   clientViolation(name: SessionFault): void {

@@ -1,9 +1,10 @@
 // What is left behind of a run: records, metrics, logs and upstream bytes. Each action once, and no secret anywhere.
 // Ids: agent-specs.md 6.9 (A), identity-standards.md 13 (TOK-14, AUD, OPS), peers.md 2 (`peers.`).
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
+import { devNull } from 'node:os'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { ChainVerifier } from '../../src/audit/hash-chain.ts'
 import { connect, disconnect, PINGREQ, prop, publish, subscribe, unsubscribe } from '../support/frames.ts'
 import type { TestPostern } from '../support/postern.ts'
@@ -292,13 +293,17 @@ describe('A1 the chain', () => {
 })
 
 describe('A2 an audit log that cannot be written', () => {
-  const FULL = { file: 'audit.jsonl', flushInterval: '1m', maxPending: '64KiB' }
+  const FULL = { file: 'audit.jsonl', flushInterval: '1ms' }
 
   test('denies everything until it can be written again', async () => {
     const postern = await stage.anotherPostern({
       config: { audit: FULL, upstream: { username: 'scout', password: SECRETS.upstream } },
     })
     const scout = await stage.agent('scout', {}, postern)
+    const probe = await open(devNull)
+    const sync = vi.spyOn(Object.getPrototypeOf(probe) as typeof probe, 'datasync')
+    await probe.close()
+    sync.mockRejectedValue(Object.assign(new Error('full'), { code: 'ENOSPC' }))
     let sent = 0
     const send = async (): Promise<number> => {
       scout.send(publish({ topic: note, qos: 1, packetId: ++sent }))
@@ -311,6 +316,7 @@ describe('A2 an audit log that cannot be written', () => {
     expect(await scout.next('suback')).toMatchObject({ granted: [0x83] })
     expect((await stage.tryConnect('analyst', {}, postern)).connack.reasonCode).toBe(0x88)
     expect(postern.app.ready).toBe(false)
+    sync.mockRestore()
     await postern.app.flushAudit()
     expect(await send()).toBeLessThan(0x80)
     expect(await postern.metric(`postern_publishes_total{decision="deny",reason="audit_unavailable"}`)).toBe(

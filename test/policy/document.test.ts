@@ -173,7 +173,14 @@ describe('what does not load', () => {
   it('one in the outline hides none in the rules', () => {
     const text =
       'version: 2\nagnets: []\nagents: 7\nusers:\n  - { id: a }\n  - { id: b, allow: publish, topic: "{x}" }\n'
-    expect(problemsOf(text).map((problem) => problem.slice(0, 2))).toEqual(['1:', '2:', '3:', '5:', '5:', '6:'])
+    expect(problemsOf(text).map((problem) => problem.slice(0, 2))).toEqual([
+      '1:',
+      '2:',
+      '3:',
+      '5:',
+      '5:',
+      '6:',
+    ])
     expect(problemsOf('rulez: []\nrules: [{ topic: "#" }]\n')).toHaveLength(2)
     const undeclared =
       'version: 1\nattributes: team\nagents:\n  - { id: a, allow: publish, topic: "{team}" }\n'
