@@ -58,6 +58,30 @@ export interface Layer {
   decideReceive(name: Buffer, start: number, end: number): Verdict
 }
 
+interface Indexes {
+  readonly publishAllow: GrantIndex
+  readonly publishDeny: GrantIndex
+  readonly receiveAllow: GrantIndex
+  readonly receiveDeny: GrantIndex
+}
+
+/** One index for all connections that share the lists. */
+const indexes = new WeakMap<GrantLists, Indexes>()
+
+function indexesOf(grants: GrantLists): Indexes {
+  let found = indexes.get(grants)
+  if (found === undefined) {
+    found = {
+      publishAllow: new GrantIndex(grants.publishAllow, (grant) => grant.filter),
+      publishDeny: new GrantIndex(grants.publishDeny, (grant) => grant.deliveryFilter),
+      receiveAllow: new GrantIndex(grants.subscribeAllow, (grant) => grant.deliveryFilter),
+      receiveDeny: new GrantIndex(grants.subscribeDeny, (grant) => grant.deliveryFilter),
+    }
+    indexes.set(grants, found)
+  }
+  return found
+}
+
 /** Agent, user, tenant and most token layers: any allow, and no deny. */
 export class RuleLayer implements Layer {
   readonly name: string
@@ -66,10 +90,7 @@ export class RuleLayer implements Layer {
   decided: Grant | undefined = undefined
   /** The answer where no rule speaks. */
   #unmatched: Verdict
-  readonly #publishAllow: GrantIndex
-  readonly #publishDeny: GrantIndex
-  readonly #receiveAllow: GrantIndex
-  readonly #receiveDeny: GrantIndex
+  readonly #indexes: Indexes
 
   constructor(name: string, grants: GrantLists, unmatched: Verdict = Verdict.NO_RULE) {
     this.name = name
@@ -78,19 +99,16 @@ export class RuleLayer implements Layer {
       (grant) => grant.limits.maxPayload !== Number.POSITIVE_INFINITY,
     )
     this.#unmatched = unmatched
-    this.#publishAllow = new GrantIndex(grants.publishAllow, (grant) => grant.filter)
-    this.#publishDeny = new GrantIndex(grants.publishDeny, (grant) => grant.deliveryFilter)
-    this.#receiveAllow = new GrantIndex(grants.subscribeAllow, (grant) => grant.deliveryFilter)
-    this.#receiveDeny = new GrantIndex(grants.subscribeDeny, (grant) => grant.deliveryFilter)
+    this.#indexes = indexesOf(grants)
   }
 
   decidePublish(request: PublishRequest): Verdict {
     const { topic, topicStart, topicEnd } = request
-    const deny = this.#publishDeny.firstMatch(topic, topicStart, topicEnd)
+    const deny = this.#indexes.publishDeny.firstMatch(topic, topicStart, topicEnd)
     this.decided = deny
     if (deny !== undefined) return Verdict.DENY_RULE
     let furthest: Verdict = Verdict.ALLOW
-    const allow = this.#publishAllow.candidates(topic, topicStart, topicEnd)
+    const allow = this.#indexes.publishAllow.candidates(topic, topicStart, topicEnd)
     for (let i = 0; i < allow.length; i++) {
       const grant = allow[i]!
       if (!matches(grant.filter, topic, topicStart, topicEnd)) continue
@@ -137,10 +155,10 @@ export class RuleLayer implements Layer {
   }
 
   decideReceive(name: Buffer, start: number, end: number): Verdict {
-    const deny = this.#receiveDeny.firstMatch(name, start, end)
+    const deny = this.#indexes.receiveDeny.firstMatch(name, start, end)
     this.decided = deny
     if (deny !== undefined) return Verdict.DENY_RULE
-    const allow = this.#receiveAllow.firstMatch(name, start, end)
+    const allow = this.#indexes.receiveAllow.firstMatch(name, start, end)
     if (allow !== undefined) {
       this.decided = allow
       return Verdict.ALLOW
