@@ -131,7 +131,7 @@ function posternConfig(
 }
 
 /** The last rule is the one that matches: a list would be walked to its end. */
-function policyOf(rules: number): object {
+export function policyOf(rules: number): object {
   const others = Array.from({ length: rules - 1 }, (_, i) => ({
     id: `other-${i}`,
     allow: 'publish+subscribe',

@@ -9,7 +9,7 @@ import { LOADS, type Load } from './loads.ts'
 import { type Sample, Stage } from './measure.ts'
 import type { PathName } from './paths.ts'
 import { installPrograms } from './programs.ts'
-import { type LoadResult, type Report, rowsOf } from './tables.ts'
+import { type Report, rowsOf } from './tables.ts'
 
 interface Options {
   smoke?: boolean
@@ -37,16 +37,6 @@ const log = (line: string): void => console.error(line)
 const missing = await installPrograms(log)
 for (const why of missing.values()) log(why)
 
-const results: LoadResult[] = []
-for (const load of chosenLoads()) {
-  const paths = load.paths.filter((path) => !missing.has(path) && isChosen(path))
-  log(`${load.title} …`)
-  const samples = await measure(load, paths)
-  const result = { name: load.name, title: load.title, kind: load.kind, samples }
-  results.push(result)
-  for (const row of rowsOf(result)) console.log(row)
-}
-
 const report: Report = {
   machine: cpus()[0]?.model ?? 'unknown',
   cores: cpus().length,
@@ -56,13 +46,22 @@ const report: Report = {
   haproxy: missing.has('haproxy') ? 'missing' : versionOf('haproxy', ['-v']),
   at: new Date().toISOString(),
   command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
-  loads: results,
+  loads: [],
 }
-if (options.out !== undefined) {
-  mkdirSync(dirname(options.out), { recursive: true })
-  writeFileSync(options.out, `${JSON.stringify(report, undefined, 1)}\n`)
-  log(`samples: ${options.out}`)
+for (const load of chosenLoads()) {
+  const paths = load.paths.filter((path) => !missing.has(path) && isChosen(path))
+  log(`${load.title} …`)
+  const samples = await measure(load, paths)
+  const result = { name: load.name, title: load.title, kind: load.kind, samples }
+  report.loads.push(result)
+  for (const row of rowsOf(result)) console.log(row)
+  // After each load, so that a run that is cut short leaves what it has.
+  if (options.out !== undefined) {
+    mkdirSync(dirname(options.out), { recursive: true })
+    writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`)
+  }
 }
+if (options.smoke === true && options.loads === '') await import('./micro/run.ts')
 process.exit(0)
 
 function chosenLoads(): readonly Load[] {

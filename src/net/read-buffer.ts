@@ -23,6 +23,19 @@ const shared = Buffer.allocUnsafeSlow(SHARED_BYTES)
 let copies = Buffer.allocUnsafeSlow(2 * SHARED_BYTES)
 let copyStart = 0
 let owners = 0
+/** Own buffers that nothing refers to any more: fresh memory costs as much as reading into it. */
+const spare: Buffer[] = []
+const MOST_SPARE = 16
+
+/** For buffers that `giveBack` gave away, once the write that referred to them is done. */
+export function recycle(buffers: Buffer[]): void {
+  for (const buffer of buffers) if (spare.length < MOST_SPARE) spare.push(buffer)
+  buffers.length = 0
+}
+
+function newBuffer(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(OWN_BYTES)
+}
 
 export class ReadBuffer {
   #own: Buffer | undefined
@@ -50,19 +63,32 @@ export class ReadBuffer {
     return copies.subarray(copyStart, copyStart + length)
   }
 
-  /** @param isReferenced a write that is still to be done refers to what was lent last */
-  giveBack(isReferenced: boolean): void {
-    if (this.#own === undefined) {
+  /**
+   * @param isReferenced a write that is still to be done refers to what was lent last
+   * @returns the buffer that was given away to that write, if it was given away whole
+   */
+  giveBack(isReferenced: boolean): Buffer | undefined {
+    const own = this.#own
+    if (own === undefined) {
       if (isReferenced) copyStart += this.#lent
       if (this.#lent >= BULK_BYTES && owners < MOST_OWNERS) {
         owners += 1
-        this.#own = Buffer.allocUnsafeSlow(OWN_BYTES)
+        this.#own = newBuffer()
         this.#short = 0
       }
-    } else if (isReferenced) {
-      const rest = this.#own.subarray(this.#lent)
-      this.#own = rest.length < SHARED_BYTES ? Buffer.allocUnsafeSlow(OWN_BYTES) : rest
-    } else if (this.#short >= PATIENCE) this.release()
+      return undefined
+    }
+    if (!isReferenced) {
+      if (this.#short < PATIENCE) return undefined
+      if (own.length === OWN_BYTES) recycle([own])
+      this.release()
+      return undefined
+    }
+    // A short read must not hold much more memory than it has bytes.
+    const rest = own.subarray(this.#lent)
+    const isShort = this.#lent < SHARED_BYTES && rest.length >= SHARED_BYTES
+    this.#own = isShort ? rest : newBuffer()
+    return isShort || own.length < OWN_BYTES ? undefined : own
   }
 
   /** The socket is not read any more, or not much. */

@@ -2,10 +2,11 @@
 
 import { type OnReadOpts, Socket } from 'node:net'
 import type { Peer, PeerEvents } from '../session/ports.ts'
-import { ReadBuffer } from './read-buffer.ts'
+import { ReadBuffer, recycle } from './read-buffer.ts'
 
-/** Set by a write that the kernel did not take at once: what it refers to must stay as it is. */
-let hasUnsent = false
+/** Peers that have been written to, and whose kernel has not taken all: what that refers to must stay as it is. */
+const unsent = new Set<SocketPeer>()
+let hasFailed = false
 
 /**
  * How a socket reads into buffers of ours (`onread` of node:net). It is made before the socket, and heard once the peer
@@ -20,9 +21,13 @@ export class Reading {
     this.options = {
       buffer: () => this.#buffer.current,
       callback: (length) => {
-        hasUnsent = false
+        unsent.clear()
+        hasFailed = false
         this.#deliver(this.#buffer.take(length))
-        this.#buffer.giveBack(hasUnsent)
+        const given = this.#buffer.giveBack(unsent.size > 0 || hasFailed)
+        // With several, nobody knows who is the last.
+        if (given !== undefined && unsent.size === 1 && !hasFailed)
+          for (const peer of unsent) peer.keep(given)
         return true
       },
     }
@@ -46,6 +51,8 @@ export class SocketPeer implements Peer {
   #corked = false
   #waiting: Buffer[] = []
   #waitingBytes = 0
+  /** Buffers that unfinished writes refer to, and nothing else does. */
+  #kept: Buffer[] = []
 
   /** @param reading the one that `socket` was made with */
   constructor(socket: Socket, reading: Reading) {
@@ -73,6 +80,11 @@ export class SocketPeer implements Peer {
     const socket = new Socket(options as object)
     holder._handle = null
     return new SocketPeer(socket, reading)
+  }
+
+  /** Keeps a buffer until everything written so far has been taken. */
+  keep(buffer: Buffer): void {
+    this.#kept.push(buffer)
   }
 
   get backlog(): number {
@@ -131,32 +143,43 @@ export class SocketPeer implements Peer {
       try {
         call()
       } catch (error) {
-        hasUnsent = true
+        // Nobody knows what refers to the chunk now.
+        hasFailed = true
         onPanic(error)
       }
     }
     this.#reading.attach((chunk) => guard(() => events.onBytes(chunk)))
-    socket.on('drain', () => guard(() => events.onDrain()))
+    socket.on('drain', () => {
+      this.#recycle()
+      guard(() => events.onDrain())
+    })
     socket.on('end', () => guard(() => events.onFin()))
     socket.on('close', () => guard(() => events.onClose()))
     socket.resume()
   }
 
+  /** The kernel has taken everything. */
+  #recycle(): void {
+    if (this.#socket.writableLength === 0 && !this.#socket.destroyed) recycle(this.#kept)
+  }
+
   #flush(): void {
     const waiting = this.#waiting
     if (waiting.length === 0) return
+    if (this.#kept.length > 0) this.#recycle()
     this.#waiting = []
     this.#waitingBytes = 0
     if (waiting.length === 1) return this.#send(waiting[0]!)
     this.#socket.cork()
     for (const bytes of waiting) this.#socket.write(bytes)
     this.#socket.uncork()
-    if (this.#socket.writableLength > 0) hasUnsent = true
+    if (this.#socket.writableLength > 0) unsent.add(this)
   }
 
   #send(bytes: Buffer): void {
+    if (this.#kept.length > 0) this.#recycle()
     this.#socket.write(bytes)
-    if (this.#socket.writableLength > 0) hasUnsent = true
+    if (this.#socket.writableLength > 0) unsent.add(this)
   }
 }
 

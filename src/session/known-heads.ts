@@ -15,6 +15,8 @@ const FIRST_SLOTS = 16
 const MOST_SLOTS = 4096
 /** Slots that a head may stand in: what a peer can make us compare is bounded by this. */
 const WAYS = 4
+/** When half of the most slots are taken, one new head of so many is remembered: else each would only displace another. */
+const NEWCOMERS = 16
 /** Longest key. */
 const MOST_BYTES = 512
 
@@ -52,6 +54,7 @@ export class KnownHeads {
   #slots: (KnownHead | undefined)[] = []
   #count = 0
   #last: KnownHead | undefined
+  #turnedAway = 0
 
   /** Drops everything unless it was added under these rights. */
   use(rights: number): void {
@@ -106,9 +109,10 @@ export class KnownHeads {
     return known
   }
 
-  /** Whether the head that `reader` has just read can be known by its bytes. */
-  static fits(reader: PacketReader): boolean {
+  /** Whether the head that `reader` has just read can be known by its bytes, and should be. */
+  admits(reader: PacketReader): boolean {
     const { publish, headEnd, frameStart } = reader
+    if (this.#count * 2 >= MOST_SLOTS && ++this.#turnedAway % NEWCOMERS !== 0) return false
     return (
       publish.qos < 2 &&
       publish.topicAlias === 0 &&
@@ -118,7 +122,7 @@ export class KnownHeads {
   }
 
   /**
-   * Remembers the head that `reader` has just read, which `fits`, as allowed and forwarded unchanged.
+   * Remembers the head that `reader` has just read, which it admits, as allowed and forwarded unchanged.
    *
    * @param anyLength the decision does not depend on the length of the payload
    */

@@ -66,7 +66,7 @@ export class KnownPublishes {
   /** The head that was just allowed, and is forwarded as it is, takes the short way while the rights are these. */
   remember(reader: PacketReader, facts: PublishFacts): void {
     const session = this.#session
-    if (!KnownHeads.fits(reader) || (reader.publish.retain && this.#changesRetained)) return
+    if (!this.#heads.admits(reader) || (reader.publish.retain && this.#changesRetained)) return
     const record = this.haveRecords ? session.recorder.prepareForwarded(session.acl, facts) : undefined
     this.#heads.use(session.rights)
     this.#heads.add(reader, !session.acl.limitsPayload, record)

@@ -176,7 +176,7 @@ export class ServerToClient extends Relay {
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
-        if (KnownHeads.fits(reader)) {
+        if (this.#known.admits(reader)) {
           this.#known.use(session.rights)
           this.#known.add(reader, true, undefined)
         }
