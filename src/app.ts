@@ -2,7 +2,8 @@
 
 import { hash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { AuditLog } from './audit/audit-log.ts'
+import type { Writable } from 'node:stream'
+import { AuditTrail } from './audit-trail.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { PosternError, type Problem } from './errors.ts'
@@ -56,6 +57,8 @@ export async function readPolicy(file: string): Promise<Policy> {
 export interface AppOptions {
   clock?: Clock
   logger?: Logger
+  /** For audit records and checkpoints that go to standard output; default that of the process. */
+  output?: Writable
   /** Version of Postern, for `postern_build_info`. */
   version: string
 }
@@ -67,10 +70,11 @@ export class App {
   readonly listeners: Listener[] = []
   readonly #clock: Clock
   readonly #version: string
+  readonly #output: Writable
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
-  #audit!: AuditLog
+  #audit!: AuditTrail
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
@@ -86,6 +90,7 @@ export class App {
     this.config = config
     this.#clock = options.clock ?? systemClock
     this.#version = options.version
+    this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
@@ -149,14 +154,18 @@ export class App {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     })
-    await this.#openAudit(policy.version)
+    this.#audit = await AuditTrail.open(config, policy.version, {
+      ...{ clock: this.#clock, logger, tally: this.tally, catalogue: this.#catalogue, output: this.#output },
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => this.#onPanic(error))
+      const bound = new Listener(listener, this.#registry, (error) => {
+        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      })
       await bound.listen()
       this.listeners.push(bound)
       logger.info({ listener: bound.name, address: bound.address }, 'listening')
@@ -211,14 +220,13 @@ export class App {
       config,
       clock: this.#clock,
       audit: this.#audit,
+      digest: this.#audit.digest,
+      pseudonym: this.#audit.pseudonym,
       tally: this.tally,
       slots: this.#slots(),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
-      dial: (events) =>
-        dial(config.upstream.address, config.upstream.connectTimeout, events, (error) => {
-          this.#onPanic(error)
-        }),
+      dial: (events) => dial(config.upstream.address, config.upstream.connectTimeout, events),
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
       policyInForce: { policy, epoch: 1 },
@@ -245,28 +253,6 @@ export class App {
       bytes: c.bytes.first,
       connections: c.connections.first,
     }
-  }
-
-  async #openAudit(policyVersion: string): Promise<void> {
-    const { config, logger, tally } = this
-    const { auditRecords, auditWriteErrors } = this.#catalogue
-    this.#audit = await AuditLog.open(config.audit.file, {
-      clock: this.#clock,
-      instance: config.instance,
-      policy: policyVersion,
-      onFailure: config.audit.onFailure,
-      flushInterval: config.audit.flushInterval,
-      maxPending: config.audit.maxPending,
-      observer: {
-        written: (records) => tally.add(slotOf(auditRecords, 'written'), records),
-        lost: (records) => tally.add(slotOf(auditRecords, 'lost'), records),
-        failed: (error) => {
-          tally.add(auditWriteErrors.first)
-          logger.error({ err: error }, 'the audit log cannot be written')
-        },
-        recovered: () => logger.info({}, 'the audit log can be written again'),
-      },
-    })
   }
 
   async #openAdmin(times: DecisionTimes): Promise<void> {
@@ -357,10 +343,6 @@ export class App {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-
-  #onPanic(error: unknown): void {
-    this.logger.error({ err: error }, 'a mistake of ours ended one connection')
   }
 }
 

@@ -32,9 +32,14 @@ const LAYERS: Record<string, readonly string[]> = {
     'src/telemetry/tally.ts',
     'src/telemetry/catalogue.ts',
   ],
+  'src/audit-trail.ts': [
+    ...['src/errors.ts', 'src/clock.ts', 'src/audit/', 'src/net/broker-publisher.ts'],
+    ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
+  ],
+  'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
   'src/app.ts': [
     ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
-    ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/session/', 'src/net/'],
+    ...['src/audit/', 'src/telemetry/', 'src/config/', 'src/session/', 'src/net/', 'src/audit-trail.ts'],
   ],
   'src/dev/': ['src/errors.ts', 'src/clock.ts'],
   'cmd/': ['src/'],
@@ -49,23 +54,25 @@ const TYPES: Record<string, readonly string[]> = {
   'src/telemetry/': ['src/config/config.ts'],
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
   'src/net/': ['src/config/config.ts', 'src/telemetry/logger.ts'],
+  'src/audit-trail.ts': ['src/config/config.ts', 'src/telemetry/logger.ts'],
 }
 
 /** Package or node: module -> where in src and cmd it may be imported. What is not listed belongs nowhere. */
 const PACKAGES: Record<string, readonly string[]> = {
-  canonicalize: ['src/audit/'],
+  canonicalize: ['src/audit/', 'src/evidence/'],
   commander: ['cmd/'],
   jose: ['src/identity/', 'src/dev/'],
   mqtt: ['src/dev/', 'cmd/'],
-  'mqtt-packet': ['src/wire/reply.ts'],
+  'mqtt-packet': ['src/wire/reply.ts', 'src/net/broker-publisher.ts'],
   pino: ['src/telemetry/logger.ts'],
   'prom-client': ['src/telemetry/metrics.ts'],
-  undici: ['src/identity/'],
+  undici: ['src/identity/', 'src/audit/checkpoint-hook.ts', 'src/audit/otlp.ts'],
   yaml: ['src/config/', 'src/policy/document'],
   zod: ['src/config/', 'src/policy/document'],
   'node:buffer': ['src/', 'cmd/'],
   'node:child_process': ['src/dev/', 'cmd/'],
   'node:crypto': [
+    'src/evidence/',
     'src/identity/',
     'src/audit/',
     'src/session/',
@@ -79,6 +86,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/file-watch.ts',
     'src/socket-file.ts',
     'src/audit/',
+    'src/telemetry/logger.ts',
     'src/config/load.ts',
     'src/dev/',
     'cmd/',
@@ -97,8 +105,11 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:path': ['src/file-watch.ts', 'src/audit/', 'src/config/', 'src/dev/', 'cmd/'],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
+  'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts'],
+  'node:stream/promises': ['src/audit/segments.ts'],
   'node:url': ['cmd/'],
-  'node:util': ['src/dev/', 'cmd/'],
+  'node:util': ['src/audit/', 'src/dev/', 'cmd/'],
+  'node:zlib': ['src/audit/segments.ts'],
 }
 
 /** Name -> where in src, cmd and bench it may stand, and why nowhere else. */

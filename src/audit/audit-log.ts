@@ -1,23 +1,30 @@
 // The audit log: chains records, writes them in groups, and says when it can no longer promise to. Owns the rule for
-// what happens when the disk does not take them (design.md 6, AUD-09). Never throws from `append`.
+// what happens when the disk does not take them (design.md 6, AUD-09), and where one segment ends. Never throws from
+// `append` and `commit`.
 
 import type { Clock, Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
-import { type AuditFile, openAuditFile, type Tail } from './audit-file.ts'
-import type { AuditEvent, AuditSink, PreparedRecord } from './event.ts'
-import { LineBlocks } from './line-blocks.ts'
+import type { AuditFile } from './audit-file.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
+import { leafHash, type MerkleTree } from './merkle.ts'
+import { openAuditFile, type Tail } from './open-log.ts'
+import { type Group, PendingRecords } from './pending-records.ts'
 import { type ChainHead, RecordEncoder } from './record.ts'
+import type { Retention } from './segments.ts'
+import type { Checkpoint } from './signed-note.ts'
 
-/** What the log tells whoever counts and reports. */
+/** What the log tells whoever counts, reports and copies. */
 export interface AuditObserver {
-  /** Records that reached the disk. */
-  written(records: number): void
+  /** Records that reached the disk; their lines, each with its newline. */
+  written(records: number, lines: Buffer): void
   /** Records that were not written and never will be; a gap record will count them. */
   lost(records: number): void
   /** A write or sync failed. It is tried again. */
   failed(error: PosternError): void
   /** Writing works again after `failed`. */
   recovered(): void
+  /** A closed segment could not be compressed or removed; it stays as it is. */
+  segmentFailed(error: Error): void
 }
 
 export interface AuditLogOptions {
@@ -26,11 +33,19 @@ export interface AuditLogOptions {
   instance: string
   /** Version of the policy in force; empty before one is loaded. */
   policy: string
+  /** `async`: written in groups behind the caller's back. `write-ahead`: `commit` returns when they are on disk. */
+  durability: 'async' | 'write-ahead'
   onFailure: 'deny' | 'continue'
   /** Milliseconds after which a record is on disk at the latest, while the disk works. */
   flushInterval: number
   /** Unwritten bytes above which records are lost, and `deny` stops accepting. */
   maxPending: number
+  /** A file of at least this many bytes, or older than this, is closed and another one begun. */
+  segments: { bytes: number; ageMs: number } & Retention
+  /** Verification key of the checkpoints; undefined: none are made. */
+  signer?: string | undefined
+  /** The last checkpoint that was made of this log, when it is known. */
+  last?: Checkpoint | undefined
   observer: AuditObserver
 }
 
@@ -44,31 +59,32 @@ export class AuditLog implements AuditSink {
   readonly #file: AuditFile
   readonly #encoder: RecordEncoder
   readonly #options: AuditLogOptions
-  /** Lines that wait for the next write. */
-  readonly #lines = new LineBlocks()
-  #lineBytes = 0
-  #lineRecords = 0
-  /** The group being written; `#written` bytes of its first block are in the file. Empty: none is. */
-  #group: Buffer[] = []
-  #groupBytes = 0
-  #written = 0
-  #groupRecords = 0
-  #groupSeq = 0
+  readonly #tree: MerkleTree | undefined
+  readonly #pending = new PendingRecords()
   /** Last record that is known to be on disk. */
   #durableSeq: number
+  #segment: number
+  #oldestSegment: number
+  #segmentBytes: number
+  #segmentEndsMs: number
   #lost = 0
   #failure: PosternError | undefined
   #commit: Promise<boolean> | undefined
   #timer: Timer | undefined
   #closed = false
-  /** Also plain fields, because they are read for each allowed action. */
+  /** Also a plain field, because it is read for each allowed action. */
   accepting = true
   congested = false
   #waiting: (() => void)[] = []
 
   /** Opens or creates the file and continues its chain; a torn last line is sealed. Throws as openAuditFile does. */
   static async open(path: string, options: AuditLogOptions): Promise<AuditLog> {
-    const { file, tail } = await openAuditFile(path)
+    const { file, tail } = await openAuditFile(path, {
+      retention: options.segments,
+      withTree: options.signer !== undefined,
+      last: options.last,
+      segmentFailed: (error) => options.observer.segmentFailed(error),
+    })
     return new AuditLog(file, tail, options)
   }
 
@@ -76,12 +92,23 @@ export class AuditLog implements AuditSink {
     this.#file = file
     this.#options = options
     this.#encoder = new RecordEncoder({ ...options, head: tail.head })
+    this.#tree = tail.tree
+    this.#segment = tail.segment
+    this.#oldestSegment = tail.oldest
+    this.#segmentBytes = tail.size
+    this.#segmentEndsMs = (tail.begunMs ?? options.clock.now()) + options.segments.ageMs
     // A record without its newline is not done.
     this.#durableSeq = tail.unterminated ? tail.head.seq - 1 : tail.head.seq
     if (tail.unterminated) this.#add('\n', 0)
+    const begun = tail.begins ? this.#segmentEvent(tail.signer) : undefined
     if (tail.torn) {
       const gap = { torn_bytes: tail.torn.bytes, torn_sha256: tail.torn.sha256 }
-      this.#push({ action: 'gap', decision: 'deny', reason: 'torn_record', effect: 'sealed', gap })
+      this.#push({ ...begun, action: 'gap', decision: 'deny', reason: 'torn_record', effect: 'sealed', gap })
+    } else if (begun) this.#push(begun)
+    const { signer } = options
+    if (signer !== undefined && signer !== tail.signer) {
+      const reason = tail.signer === undefined ? 'first_key' : 'key_changed'
+      this.#push({ action: 'signer', decision: 'allow', reason, effect: 'in force', signer })
     }
   }
 
@@ -90,9 +117,14 @@ export class AuditLog implements AuditSink {
     return this.#encoder.head
   }
 
+  /** Over all records of the chain, written or not; undefined when no checkpoints are made. */
+  get tree(): MerkleTree | undefined {
+    return this.#tree
+  }
+
   /** Bytes that are not on disk yet. */
   get pendingBytes(): number {
-    return this.#lineBytes + this.#groupBytes
+    return this.#pending.bytes
   }
 
   /** Records that were lost since the last gap record. */
@@ -115,7 +147,39 @@ export class AuditLog implements AuditSink {
   }
 
   append(event: AuditEvent): void {
-    if (!this.#isFull()) this.#push(event)
+    if (this.#isReady()) this.#push(event)
+  }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#encoder.prepare(event)
+  }
+
+  appendPrepared(
+    record: PreparedRecord,
+    payloadLength: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void {
+    if (!this.#isReady()) return
+    const pending = this.#pending
+    const target = pending.reserve(this.#encoder.roomFor(record) + 1)
+    const start = pending.end
+    const end = this.#encoder.encodePrepared(target, start, record, payloadLength, digest, packetId)
+    target[end] = NEWLINE
+    const bytes = end + 1 - start
+    pending.added(bytes, 1, this.#encoder.seq)
+    this.#segmentBytes += bytes
+    this.#tree?.append(leafHash(this.#encoder.head.hash))
+    this.#added()
+  }
+
+  tick(): void {
+    this.#encoder.tick()
+  }
+
+  commit(): boolean {
+    if (this.#options.durability === 'async') return true
+    return this.#commitNow() || this.#options.onFailure === 'continue'
   }
 
   /**
@@ -139,7 +203,7 @@ export class AuditLog implements AuditSink {
     try {
       await this.flush()
     } catch (error) {
-      this.#options.observer.lost(this.#lineRecords + this.#groupRecords)
+      this.#options.observer.lost(this.#pending.records)
       throw error
     } finally {
       this.#timer?.cancel()
@@ -155,58 +219,56 @@ export class AuditLog implements AuditSink {
     this.#push({ action: 'gap', decision: 'deny', reason: 'records_lost', effect: 'counted', gap })
   }
 
-  prepare(event: AuditEvent): PreparedRecord {
-    return this.#encoder.prepare(event)
+  /** Whether a record can be taken now, at the right place; one that cannot is lost, and counted. */
+  #isReady(): boolean {
+    if (this.#closed || this.pendingBytes > this.#options.maxPending) {
+      this.#lost += 1
+      this.#options.observer.lost(1)
+      return false
+    }
+    if (this.#segmentIsFull()) this.#beginSegment()
+    return true
   }
 
-  appendPrepared(
-    record: PreparedRecord,
-    payloadLength: number,
-    payloadSha256: string | undefined,
-    packetId: number,
-  ): void {
-    if (this.#isFull()) return
-    const lines = this.#lines
-    const block = lines.reserve(this.#encoder.roomFor(record) + 1)
-    const start = lines.end
-    const end = this.#encoder.encodePrepared(block, start, record, payloadLength, payloadSha256, packetId)
-    block[end] = NEWLINE
-    lines.end = end + 1
-    this.#added(end + 1 - start, 1)
+  #segmentIsFull(): boolean {
+    const { segments, clock } = this.#options
+    if (this.#segmentBytes === 0) return false
+    return this.#segmentBytes >= segments.bytes || clock.now() >= this.#segmentEndsMs
   }
 
-  tick(): void {
-    this.#encoder.tick()
+  #beginSegment(): void {
+    const closing = this.#segment
+    this.#segment += 1
+    this.#segmentBytes = 0
+    this.#segmentEndsMs = this.#options.clock.now() + this.#options.segments.ageMs
+    const event = this.#segmentEvent(this.#options.signer)
+    this.#pending.beginFile({ closing, oldest: event.segment!.oldest })
+    this.#push(event)
+  }
+
+  #segmentEvent(signer: string | undefined): AuditEvent {
+    const number = this.#segment
+    const kept = this.#file.oldestKept(number - 1, this.#options.clock.now())
+    this.#oldestSegment = Math.max(this.#oldestSegment, kept)
+    const oldest = this.#oldestSegment
+    const tree = this.#tree === undefined ? {} : { tree: this.#tree.edge.map((node) => node.toString('hex')) }
+    const segment = { number, oldest, ...tree }
+    return { action: 'segment', decision: 'allow', reason: 'ok', effect: 'begun', segment, signer }
   }
 
   #push(event: AuditEvent): void {
     this.#add(`${this.#encoder.encode(event)}\n`, 1)
+    this.#tree?.append(leafHash(this.#encoder.head.hash))
   }
 
   #add(line: string, records: number): void {
-    const bytes = Buffer.byteLength(line)
-    this.#lines.reserve(bytes).write(line, this.#lines.end)
-    this.#lines.end += bytes
-    this.#added(bytes, records)
+    this.#segmentBytes += this.#pending.add(line, records, this.head.seq)
+    this.#added()
   }
 
-  #added(bytes: number, records: number): void {
-    this.#lineBytes += bytes
-    this.#lineRecords += records
-    // Between the marks that are looked for, nothing can change.
-    if (records === 1 && this.#failure === undefined && this.#timer !== undefined) {
-      if (this.#lineBytes < GROUP_BYTES && this.pendingBytes <= this.#options.maxPending / 2) return
-    }
+  #added(): void {
     this.#judge()
     this.#schedule()
-  }
-
-  /** Records that find no room are lost, and counted. */
-  #isFull(): boolean {
-    if (!this.#closed && this.pendingBytes <= this.#options.maxPending) return false
-    this.#lost += 1
-    this.#options.observer.lost(1)
-    return true
   }
 
   /** `deny` accepts while nothing has failed and there is room; `continue` always does. */
@@ -215,9 +277,11 @@ export class AuditLog implements AuditSink {
       !this.#closed &&
       (this.#options.onFailure === 'continue' ||
         (this.#failure === undefined && this.pendingBytes <= this.#options.maxPending))
-    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides.
-    this.congested =
-      !this.#closed && this.#failure === undefined && this.pendingBytes > this.#options.maxPending / 2
+    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides. With
+    // `write-ahead` the caller itself waits.
+    const { durability, maxPending } = this.#options
+    const mayWait = durability === 'async' && this.#failure === undefined && !this.#closed
+    this.congested = mayWait && this.pendingBytes > maxPending / 2
     if (this.congested || this.#waiting.length === 0) return
     const waiting = this.#waiting
     this.#waiting = []
@@ -226,18 +290,21 @@ export class AuditLog implements AuditSink {
 
   #schedule(): void {
     if (this.#commit || this.#closed || this.pendingBytes === 0) return
-    if (this.#failure === undefined && (this.#lineBytes >= GROUP_BYTES || this.congested)) {
+    const { durability, flushInterval, clock } = this.#options
+    const enough = durability === 'async' && (this.pendingBytes >= GROUP_BYTES || this.congested)
+    if (this.#failure === undefined && enough) {
       void this.#commitGroup()
       return
     }
-    const wait = this.#failure ? RETRY_MS : this.#options.flushInterval
-    this.#timer ??= this.#options.clock.after(wait, () => void this.#commitGroup())
+    const wait = this.#failure ? RETRY_MS : flushInterval
+    this.#timer ??= clock.after(wait, () => void this.#commitGroup())
   }
 
   /** Writes and syncs one group, the failed one first. Resolves to false on failure; never rejects. */
   #commitGroup(): Promise<boolean> {
     this.#timer?.cancel()
     this.#timer = undefined
+    if (this.#options.durability === 'write-ahead') return Promise.resolve(this.#commitNow())
     this.#commit ??= this.#writeGroup().then((done) => {
       this.#commit = undefined
       this.#judge()
@@ -248,46 +315,76 @@ export class AuditLog implements AuditSink {
   }
 
   async #writeGroup(): Promise<boolean> {
-    if (this.#groupBytes === 0) this.#takeLines()
+    const group = this.#pending.group()
     try {
-      for (let block = this.#group[0]; block !== undefined; block = this.#group[0]) {
-        const taken = await this.#file.write(block.subarray(this.#written))
-        if (taken <= 0) throw new RangeError('nothing was written')
-        this.#written += taken
-        if (this.#written < block.length) continue
-        this.#written = 0
-        this.#lines.giveBack(this.#group.splice(0, 1))
+      this.#openNext(group)
+      while (group.written < group.bytes.length) {
+        this.#took(group, await this.#file.write(group.bytes.subarray(group.written)))
       }
       // After a failed sync the kernel may call the next one good although pages were dropped (fsync(2), "NOTES");
       // nothing better than trying again exists, and `deny` has refused everything meanwhile.
       await this.#file.sync()
     } catch (cause) {
-      const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
-      const message = `The audit log cannot be written: ${reason}.`
-      this.#failure = new PosternError('ERR_AUDIT_WRITE', 'internal', message, { cause })
-      this.#options.observer.failed(this.#failure)
-      return false
+      return this.#failed(cause)
     }
-    const records = this.#groupRecords
-    this.#groupBytes = 0
-    this.#groupRecords = 0
-    this.#durableSeq = this.#groupSeq
-    this.#options.observer.written(records)
+    return this.#done(group)
+  }
+
+  /** The same without waiting for anything but the disk, until nothing is pending. */
+  #commitNow(): boolean {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    let good = true
+    while (good && this.pendingBytes > 0) good = this.#writeGroupNow()
+    this.#judge()
+    this.#schedule()
+    return good
+  }
+
+  #writeGroupNow(): boolean {
+    const group = this.#pending.group()
+    try {
+      this.#openNext(group)
+      while (group.written < group.bytes.length) {
+        this.#took(group, this.#file.writeNow(group.bytes.subarray(group.written)))
+      }
+      this.#file.syncNow()
+    } catch (cause) {
+      return this.#failed(cause)
+    }
+    return this.#done(group)
+  }
+
+  #openNext(group: Group): void {
+    if (group.begins === undefined || group.opened) return
+    this.#file.rotate(group.begins.closing)
+    group.opened = true
+  }
+
+  #took(group: Group, bytes: number): void {
+    if (bytes <= 0) throw new RangeError('nothing was written')
+    group.written += bytes
+  }
+
+  #failed(cause: unknown): false {
+    const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+    const message = `The audit log cannot be written: ${reason}.`
+    this.#failure = new PosternError('ERR_AUDIT_WRITE', 'internal', message, { cause })
+    this.#options.observer.failed(this.#failure)
+    return false
+  }
+
+  #done(group: Group): true {
+    this.#pending.done()
+    this.#durableSeq = group.seq
+    this.#options.observer.written(group.records, group.bytes)
+    // Only now is it on disk which of them may go.
+    if (group.begins !== undefined) this.#file.tidy(group.begins.oldest)
     if (this.#failure) {
       this.#failure = undefined
       this.#options.observer.recovered()
     }
     if (!this.#closed) this.#countLost()
     return true
-  }
-
-  #takeLines(): void {
-    this.#group = this.#lines.take()
-    this.#groupBytes = this.#lineBytes
-    this.#written = 0
-    this.#groupRecords = this.#lineRecords
-    this.#groupSeq = this.head.seq
-    this.#lineBytes = 0
-    this.#lineRecords = 0
   }
 }

@@ -16,6 +16,10 @@ export type AuditAction =
   | 'start'
   | 'stop'
   | 'gap'
+  /** First record of a file that continues another one. */
+  | 'segment'
+  /** From here on another key signs the checkpoints. */
+  | 'signer'
 
 /** Identity part of a record, made once per connection and not changed after (its bytes are kept). */
 export interface AuditIdentity {
@@ -43,11 +47,13 @@ export interface AuditEvent {
         qos?: number
         retain?: boolean
         response_topic?: string
-        /** Hex of the first 32 bytes of SHA-256 of Correlation Data. */
+        /** Hex digest of Correlation Data; keyed or plain as `payload`. */
         correlation_sha256?: string
+        correlation_hmac_sha256?: string
       }
     | undefined
-  payload?: { length: number; sha256?: string } | undefined
+  /** Hex digest: SHA-256, or HMAC-SHA-256 under the digest key. */
+  payload?: { length: number; sha256?: string; hmac_sha256?: string } | undefined
   /** Deciding rule id per layer, such as { agent: 'own-card', user: 'may-post' }; for a denial the layer that denied. */
   rules?: Readonly<Record<string, string>> | undefined
   /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed` … */
@@ -65,14 +71,34 @@ export interface AuditEvent {
         torn_sha256?: string
       }
     | undefined
+  /** This record stands for `count` identical actions (repeat-counter.ts); times are UTC, `bytes` their payloads together. */
+  repeated?: { count: number; first: string; last: string; bytes: number } | undefined
+  /**
+   * Only with action `segment`: number of this file in the chain from 1, the oldest number that retention keeps, and,
+   * where checkpoints are made, the Merkle tree over all records before this one, as hex hashes of its perfect
+   * subtrees, the largest first.
+   */
+  segment?: { number: number; oldest: number; tree?: readonly string[] } | undefined
+  /** With `signer` and `segment`: the verification key of the checkpoints, in the form of C2SP signed notes. */
+  signer?: string | undefined
+  /** W3C Trace Context of the PUBLISH, from its User Property. */
+  traceparent?: string | undefined
 }
 
 /** What records of one connection about one topic have in common, in the log's own form; see `AuditSink.prepare`. */
 export interface PreparedRecord {
-  /** Canonical JSON up to where `hash` stands, from there to the value of `mono`, and from `reason` to that of `seq`. */
+  readonly event: AuditEvent
+  /** Canonical JSON up to where `hash` stands, then to the value of `mono`, from `reason` to that of `seq`, the end. */
   readonly head: Uint8Array
   readonly identity: Uint8Array
   readonly reason: Uint8Array
+  readonly end: Uint8Array
+}
+
+/** Of a payload: its digest (hex), and the member of the record that holds it. */
+export interface PayloadDigest {
+  readonly name: DigestPort['name']
+  readonly hex: string
 }
 
 /** The session's port to the audit log. */
@@ -87,20 +113,38 @@ export interface AuditSink {
   /** Calls once, when `congested` has become false. */
   whenRoom(call: () => void): void
   append(event: AuditEvent): void
-  /** @param event of an action on a packet, without `payload`, `packet_id`, `detail` and `gap` */
+  /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
   prepare(event: AuditEvent): PreparedRecord
   /**
    * As `append` of the prepared event with these two added; its times are those of the last `tick`.
    *
-   * @param payloadSha256 hex
    * @param packetId 0: none
    */
   appendPrepared(
     record: PreparedRecord,
     payloadLength: number,
-    payloadSha256: string | undefined,
+    digest: PayloadDigest | undefined,
     packetId: number,
   ): void
   /** Reads the clock for the prepared records that follow: once per chunk. */
   tick(): void
+  /**
+   * Called before what was allowed leaves. With `write-ahead`: returns when every record so far is on disk.
+   *
+   * @returns false: they are not, and the failure mode is `deny`; nothing that was just allowed may leave
+   */
+  commit(): boolean
+}
+
+/** How payloads and Correlation Data are digested; `name` is the member of the record. All results are hex. */
+export interface DigestPort {
+  readonly name: 'sha256' | 'hmac_sha256'
+  of(bytes: Buffer): string
+  begin(): RunningDigest
+}
+
+/** Of a payload that arrives in pieces. */
+export interface RunningDigest {
+  update(bytes: Buffer): unknown
+  digest(encoding: 'hex'): string
 }

@@ -24,6 +24,9 @@ export function formatRecord(record: AuditRecord): string {
   if (rules.length > 0) parts.push(`[${rules.join(', ')}]`)
   parts.push(record.effect)
   if (record.gap) parts.push(missing(record.gap))
+  if (record.repeated) parts.push(`${record.repeated.count} times since ${record.repeated.first.slice(11)}`)
+  if (record.segment) parts.push(`segment ${record.segment.number}`)
+  if (record.signer) parts.push(`checkpoints by ${record.signer}`)
   if (record.detail) parts.push(`- ${record.detail}`)
   return printable(parts.filter((part) => part !== '').join(' '))
 }
@@ -53,6 +56,7 @@ function missing(gap: NonNullable<AuditEvent['gap']>): string {
 /** C0 and C1 controls, line separators, and the marks that change the direction of text (Unicode UAX #9). */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-function printable(text: string): string {
+/** Text without marks that a terminal would obey. */
+export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (mark) => `\\u{${mark.codePointAt(0)!.toString(16)}}`)
 }

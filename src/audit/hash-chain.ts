@@ -4,6 +4,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
 import { type LineFault, readRecord } from './record-reader.ts'
+import { type Link, scanRecord } from './record-scanner.ts'
 
 /** What is wrong with the first bad line. */
 export type ChainFault =
@@ -29,6 +30,11 @@ export interface ChainOptions {
   partial?: boolean
   /** A record that must be in the chain, known from a safe place. */
   known?: ChainHead | undefined
+  /**
+   * Called with each good record, in order. `own` is all of it for records about the log itself (gap, segment,
+   * signer); of others `read` gives all, during the call.
+   */
+  onRecord?: ((link: Link, own: AuditRecord | undefined, read: () => AuditRecord) => void) | undefined
 }
 
 export type ChainReport =
@@ -152,13 +158,21 @@ export class ChainVerifier {
 
   #check(bytes: Buffer): void {
     this.#line += 1
+    const link = this.#tear === undefined ? scanRecord(bytes) : undefined
+    if (link !== undefined) {
+      if (this.#follows(link)) this.#accept(link, undefined, bytes)
+      return
+    }
     const record = readRecord(bytes)
     if (record === 'not_json') this.#extendTear(bytes)
     else if (typeof record === 'string') this.#failAtTear(record, SENTENCES[record])
-    else if (this.#follows(record) && this.#seals(record)) this.#accept(record)
+    else if (this.#follows(record) && this.#seals(record)) {
+      this.#lost += record.gap?.lost ?? 0
+      this.#accept(record, record, bytes)
+    }
   }
 
-  #accept(record: AuditRecord): void {
+  #accept(record: Link, own: AuditRecord | undefined, bytes: Buffer): void {
     const { known } = this.#options
     if (known?.seq === record.seq) {
       if (known.hash !== record.hash) {
@@ -170,11 +184,11 @@ export class ChainVerifier {
     if (this.#records === 0) this.#first = record.seq
     this.#records += 1
     this.#head = { seq: record.seq, hash: record.hash }
-    this.#lost += record.gap?.lost ?? 0
+    this.#options.onRecord?.(record, own, () => readRecord(bytes) as AuditRecord)
   }
 
   /** Is this the record that comes next? */
-  #follows(record: AuditRecord): boolean {
+  #follows(record: Link): boolean {
     const isStart = record.seq === GENESIS.seq + 1 && record.prev === GENESIS.hash
     if (this.#head === undefined) {
       const { before, partial } = this.#options

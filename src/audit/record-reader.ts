@@ -53,7 +53,9 @@ function isRecord(value: unknown): value is AuditRecord {
     (record.decision === 'allow' || record.decision === 'deny') &&
     typeof record.reason === 'string' &&
     typeof record.effect === 'string' &&
-    (record.gap === undefined || isGap(record.gap))
+    (record.gap === undefined || isGap(record.gap)) &&
+    (record.segment === undefined || isSegment(record.segment)) &&
+    (record.signer === undefined || typeof record.signer === 'string')
   )
 }
 
@@ -62,6 +64,17 @@ function isGap(value: unknown): boolean {
   const gap = value as Partial<Record<string, unknown>>
   const isCount = (n: unknown) => n === undefined || (Number.isSafeInteger(n) && (n as number) >= 0)
   return isCount(gap['lost']) && isCount(gap['torn_bytes'])
+}
+
+function isSegment(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { number, oldest, tree } = value as Partial<Record<string, unknown>>
+  const isNumber = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 1
+  return (
+    isNumber(number) &&
+    isNumber(oldest) &&
+    (tree === undefined || (Array.isArray(tree) && tree.every(isHash)))
+  )
 }
 
 function isHash(value: unknown): boolean {

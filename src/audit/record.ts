@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { Clock } from '../clock.ts'
-import type { AuditEvent, PreparedRecord } from './event.ts'
+import type { AuditEvent, PayloadDigest, PreparedRecord } from './event.ts'
 
 /** Sequence number and hash of the last record of a chain. */
 export interface ChainHead {
@@ -63,7 +63,7 @@ export class RecordEncoder {
   #time = ''
   /** Microseconds; of the record last encoded, or of a later `tick`. */
   #mono = 0
-  /** What prepared records hold besides their own: `policy` with what is around it, and `time` to the end. */
+  /** What prepared records hold besides their own: `policy` with what is around it, and `time`. */
   #policyPart = EMPTY
   #timePart = EMPTY
 
@@ -73,6 +73,11 @@ export class RecordEncoder {
     this.policy = options.policy
     this.#seq = options.head.seq
     this.#hash = options.head.hash
+  }
+
+  /** Of the last record. */
+  get seq(): number {
+    return this.#seq
   }
 
   get head(): ChainHead {
@@ -103,9 +108,15 @@ export class RecordEncoder {
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
     after += `,"policy":${this.#policy},"prev":"${this.#hash}","reason":${quote(event.reason)}`
+    if (event.repeated !== undefined) after += `,"repeated":${canonicalize(event.repeated)}`
     if (event.resource !== undefined) after += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) after += `,"rules":${rulesJson(event.rules)}`
-    after += `,"seq":${seq},"time":"${this.#time}","v":1}`
+    if (event.segment !== undefined) after += `,"segment":${canonicalize(event.segment)}`
+    after += `,"seq":${seq}`
+    if (event.signer !== undefined) after += `,"signer":${quote(event.signer)}`
+    after += `,"time":"${this.#time}"`
+    if (event.traceparent !== undefined) after += `,"traceparent":${quote(event.traceparent)}`
+    after += ',"v":1}'
 
     const hashed = before + after
     this.#hash = hash('sha256', hashed)
@@ -130,7 +141,7 @@ export class RecordEncoder {
     if (ms === this.#timeMs) return
     this.#timeMs = ms
     this.#time = new Date(ms).toISOString()
-    this.#timePart = Buffer.from(`,"time":"${this.#time}","v":1}`)
+    this.#timePart = Buffer.from(`,"time":"${this.#time}"`)
   }
 
   /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
@@ -142,24 +153,31 @@ export class RecordEncoder {
     let reason = `","reason":${quote(event.reason)}`
     if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`
+    const end = event.traceparent === undefined ? '' : `,"traceparent":${quote(event.traceparent)}`
     return {
+      event,
       head: Buffer.from(head),
       identity: Buffer.from(`${identity},"instance":${this.#instance},"mono":`),
       reason: Buffer.from(`${reason},"seq":`),
+      end: Buffer.from(`${end},"v":1}`),
     }
   }
 
   /** Room that `encodePrepared` needs at most. */
-  roomFor({ head, identity, reason }: PreparedRecord): number {
+  roomFor({ head, identity, reason, end }: PreparedRecord): number {
     const own =
-      head.length + identity.length + reason.length + this.#policyPart.length + this.#timePart.length
+      head.length +
+      identity.length +
+      reason.length +
+      end.length +
+      this.#policyPart.length +
+      this.#timePart.length
     return own + HASH_MEMBER_BYTES + OTHER_MEMBERS_BYTES
   }
 
   /**
    * The same line as `encode` makes, written to `target` at `at`, without its newline.
    *
-   * @param payloadSha256 hex
    * @param packetId 0: none
    * @returns where it ends
    */
@@ -168,7 +186,7 @@ export class RecordEncoder {
     at: number,
     record: PreparedRecord,
     payloadLength: number,
-    payloadSha256: string | undefined,
+    digest: PayloadDigest | undefined,
     packetId: number,
   ): number {
     const { head, identity, reason } = record
@@ -182,9 +200,14 @@ export class RecordEncoder {
       end += target.write(',"packet_id":', end, 'latin1')
       end = writeInteger(target, end, packetId)
     }
-    target.set(PAYLOAD_LENGTH, end)
-    end = writeInteger(target, end + PAYLOAD_LENGTH.length, payloadLength)
-    if (payloadSha256 !== undefined) end += target.write(`,"sha256":"${payloadSha256}"`, end, 'latin1')
+    if (digest?.name === 'hmac_sha256') {
+      end += target.write(`,"payload":{"hmac_sha256":"${digest.hex}","length":`, end, 'latin1')
+    } else {
+      target.set(PAYLOAD_LENGTH, end)
+      end += PAYLOAD_LENGTH.length
+    }
+    end = writeInteger(target, end, payloadLength)
+    if (digest?.name === 'sha256') end += target.write(`,"sha256":"${digest.hex}"`, end, 'latin1')
     target.set(this.#policyPart, end)
     end += this.#policyPart.length
     end += target.write(this.#hash, end, 'latin1')
@@ -193,6 +216,8 @@ export class RecordEncoder {
     end = writeInteger(target, end + reason.length, this.#seq)
     target.set(this.#timePart, end)
     end += this.#timePart.length
+    target.set(record.end, end)
+    end += record.end.length
 
     this.#hash = hash('sha256', target.subarray(start, end))
     target.set(head, at)
@@ -234,16 +259,24 @@ function wellFormed(value: unknown): unknown {
   if (typeof value === 'string') return value.toWellFormed()
   if (Array.isArray(value)) return value.map(wellFormed)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, wellFormed(member)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]),
+  )
 }
 
 function payloadJson(payload: NonNullable<AuditEvent['payload']>): string {
+  if (payload.hmac_sha256 !== undefined) {
+    return `{"hmac_sha256":${quote(payload.hmac_sha256)},"length":${payload.length}}`
+  }
   if (payload.sha256 === undefined) return `{"length":${payload.length}}`
   return `{"length":${payload.length},"sha256":${quote(payload.sha256)}}`
 }
 
 function resourceJson(resource: NonNullable<AuditEvent['resource']>): string {
   let json = ''
+  if (resource.correlation_hmac_sha256 !== undefined) {
+    json += `,"correlation_hmac_sha256":${quote(resource.correlation_hmac_sha256)}`
+  }
   if (resource.correlation_sha256 !== undefined) {
     json += `,"correlation_sha256":${quote(resource.correlation_sha256)}`
   }
@@ -256,7 +289,10 @@ function resourceJson(resource: NonNullable<AuditEvent['resource']>): string {
 }
 
 function rulesJson(rules: Readonly<Record<string, string>>): string {
+  const layers = Object.keys(rules)
+  // Mended names could be equal, or sort elsewhere.
+  if (!layers.every((layer) => layer.isWellFormed())) return canonicalize(wellFormed(rules))!
   let json = ''
-  for (const layer of Object.keys(rules).sort()) json += `,${quote(layer)}:${quote(rules[layer]!)}`
+  for (const layer of layers.sort()) json += `,${quote(layer)}:${quote(rules[layer]!)}`
   return `{${json.slice(1)}}`
 }

@@ -113,7 +113,9 @@ export interface Config {
     drain: number
   }
   audit: {
+    /** `-`: standard output. */
     file: string
+    durability: 'async' | 'write-ahead'
     onFailure: 'deny' | 'continue'
     /** Records are on disk at the latest after this. */
     flushInterval: number
@@ -121,7 +123,33 @@ export interface Config {
     maxPending: number
     /** A record for every PUBLISH, or only for those that were not forwarded. */
     publishes: 'all' | 'denied'
-    payloadDigest: 'sha256' | 'none'
+    payloadDigest: 'sha256' | 'hmac' | 'none'
+    /** How humans are named: as in the token, or by a keyed digest. */
+    subjects: 'plain' | 'hmac'
+    digestKeyFile: string | undefined
+    segments: {
+      maxBytes: number
+      maxAge: number
+      /** Closed segments that are kept; 0: all. */
+      keep: number
+      /** 0: never removed for their age. */
+      keepFor: number
+    }
+    repeats: {
+      /** Identical actions per second and session with a record each; 0: all. */
+      rate: number
+      interval: number
+    }
+    checkpoints: {
+      /** undefined: no checkpoints. */
+      keyFile: string | undefined
+      records: number
+      interval: number
+      stdout: boolean
+      url: string | undefined
+      topic: string | undefined
+    }
+    copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
   }
   admin: { address: Address } | undefined
   limits: {

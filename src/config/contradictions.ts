@@ -1,6 +1,7 @@
 // What no single key can see: keys that exclude, need or defeat one another. Works on a file of which parts may be
 // missing, so that these problems are reported together with the misspelt ones. Pure.
 import { isAbsolute, join, normalize } from 'node:path'
+import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
 import type { Path } from './document.ts'
 import { isLoopback, isLoopbackHost } from './fields.ts'
@@ -40,6 +41,7 @@ export function findContradictions(
     ),
     ...duplicateIssuers(config),
     ...fileContradictions(config, file),
+    ...auditContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
   ]
@@ -169,13 +171,6 @@ function* issuerContradictions(
       message: `Only \`mapping: self\` reads this: remove it, or the token’s own human would seem to be replaced.`,
     }
   }
-  if (issuer.mapping === 'client' && !issuer.requireClientId) {
-    yield {
-      path: at('requireClientId'),
-      others: [at('mapping')],
-      message: 'Under `mapping: client` the agent is `client_id`: write `true`, or remove the key.',
-    }
-  }
   if (issuer.maxLifetime < issuer.leeway) {
     yield {
       path: at('maxLifetime'),
@@ -215,6 +210,8 @@ function* fileContradictions(config: PartialConfig, file: string): Iterable<Cont
   const readFiles: [Path, string | undefined][] = [
     [['policy', 'file'], config.policy?.file],
     [['upstream', 'passwordFile'], config.upstream?.passwordFile],
+    [['audit', 'digestKeyFile'], config.audit.digestKeyFile],
+    [['audit', 'checkpoints', 'keyFile'], config.audit.checkpoints.keyFile],
     ...config.issuers.map((issuer, i): [Path, string | undefined] => [
       ['issuers', i, 'jwks', 'file'],
       issuer?.jwks.file,

@@ -8,7 +8,7 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow'],
+  ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'interval'],
 ])
 const SIZES = new Set([
   ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],

@@ -235,9 +235,22 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,
     sessions: file.sessions,
-    audit: { ...file.audit, file: inDirectory(file.audit.file) },
+    audit: auditSettings(file.audit, inDirectory),
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function auditSettings(audit: FileConfig['audit'], inDirectory: (path: string) => string): Config['audit'] {
+  const { file, digestKeyFile, checkpoints, copies } = audit
+  const optional = (path: string | undefined) => (path === undefined ? undefined : inDirectory(path))
+  const { keyFile, url, topic } = checkpoints
+  return {
+    ...audit,
+    file: file === '-' ? file : inDirectory(file),
+    digestKeyFile: optional(digestKeyFile),
+    checkpoints: { ...checkpoints, keyFile: optional(keyFile), url, topic },
+    copies: { stdout: copies.stdout, otlp: copies.otlp, topic: copies.topic },
   }
 }

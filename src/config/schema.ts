@@ -1,7 +1,22 @@
 // The form of the configuration file: keys, types, defaults and what each key is for. One source for the parser, for
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
-import { type Parsed, parseAddress, parseDuration, parseSize } from './fields.ts'
+import { auditSection } from './audit-schema.ts'
+import type { Parsed } from './fields.ts'
+import {
+  address,
+  choice,
+  count,
+  duration,
+  field,
+  flag,
+  requiredSection,
+  section,
+  size,
+  text,
+  textMap,
+  texts,
+} from './schema-fields.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
 const LARGEST_PACKET_BYTES = 268_435_460
@@ -12,118 +27,6 @@ export const ALGORITHMS = [
   ...['ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'],
   ...['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'],
 ] as const
-
-type Meta = { type: string | string[]; pattern?: string; items?: object; minItems?: number }
-
-/** A field with a parser of ours, whose message says what to write. */
-function field<T>(parse: (value: unknown) => Parsed<T>, meta: Meta) {
-  return z
-    .unknown()
-    .transform((value, context): T => {
-      const parsed = parse(value)
-      if (parsed.ok) return parsed.value
-      context.addIssue({ code: 'custom', message: parsed.message })
-      return z.NEVER
-    })
-    .meta(meta)
-}
-
-/** Refuses a value outside the range with the range as it would be written. */
-function ranged(parse: (value: unknown) => Parsed<number>, least: string, most: string) {
-  const [low, high] = [parse(least), parse(most)]
-  if (!low.ok || !high.ok) throw new TypeError(`bad range ${least} to ${most}`)
-  return (value: unknown): Parsed<number> => {
-    const parsed = parse(value)
-    if (!parsed.ok || (parsed.value >= low.value && parsed.value <= high.value)) return parsed
-    return { ok: false, message: `Write a value from \`${least}\` to \`${most}\`.` }
-  }
-}
-
-const duration = (preset: string, least = '1ms', most = '8760h') =>
-  field(ranged(parseDuration, least, most), { type: 'string', pattern: '^[0-9]+(ms|s|m|h)$' }).prefault(
-    preset,
-  )
-
-const size = (preset: string, least: string, most = '1GiB') =>
-  field(ranged(parseSize, least, most), {
-    type: ['string', 'integer'],
-    pattern: '^[0-9]+(B|KiB|MiB|GiB)?$',
-  }).prefault(preset)
-
-const address = (example: string) => field((value) => parseAddress(value, example), { type: 'string' })
-
-const count = (preset: number, least: number, most: number) => {
-  const error = `Write a whole number from ${least} to ${most}.`
-  return z.int({ error }).min(least, { error }).max(most, { error }).prefault(preset)
-}
-
-const flag = (preset: boolean) => z.boolean({ error: 'Write `true` or `false`.' }).prefault(preset)
-
-const choice = <const T extends readonly string[]>(values: T) =>
-  z.enum(values, { error: `Write one of ${values.map((v) => `\`${v}\``).join(', ')}.` })
-
-/** Text of at least one character, without control characters. */
-const text = (what: string) =>
-  field(
-    (value): Parsed<string> => {
-      if (typeof value === 'object' && value !== null) {
-        return { ok: false, message: `Write ${what} as text, in quotes when it starts with \`{\` or \`[\`.` }
-      }
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-      if (typeof value !== 'string' || value === '' || /[\0-\x1f\x7f]/.test(value)) {
-        return {
-          ok: false,
-          message: `Write ${what} as text${typeof value === 'number' ? ', in quotes' : ''}.`,
-        }
-      }
-      return { ok: true, value }
-    },
-    { type: 'string' },
-  )
-
-/** One text, or a list of them. */
-const texts = (what: string) =>
-  field(
-    (value): Parsed<readonly string[]> => {
-      const list = typeof value === 'string' ? [value] : value
-      const good =
-        Array.isArray(list) && list.length > 0 && list.every((v) => typeof v === 'string' && v !== '')
-      return good
-        ? { ok: true, value: list }
-        : { ok: false, message: `Write ${what}: one text, or a list of texts.` }
-    },
-    { type: ['string', 'array'], items: { type: 'string' }, minItems: 1 },
-  )
-
-/** Key to text. No prototype, so that no name in the file and no name in a token can reach one. */
-const textMap = (what: string, keyProblem: (key: string) => string | undefined) =>
-  field(
-    (value): Parsed<Readonly<Record<string, string>>> => {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-        return { ok: false, message: `Write ${what}, one \`name: value\` per line.` }
-      }
-      const map: Record<string, string> = Object.create(null)
-      for (const [key, entry] of Object.entries(value)) {
-        const problem = keyProblem(key)
-        if (problem !== undefined) return { ok: false, message: problem }
-        if (typeof entry !== 'string' || entry === '') {
-          return {
-            ok: false,
-            message: `Write ${what}; each value is text, in quotes if it looks like a number.`,
-          }
-        }
-        map[key] = entry
-      }
-      return { ok: true, value: map }
-    },
-    { type: 'object' },
-  ).prefault({})
-
-const section = <T extends z.core.$ZodShape>(shape: T) =>
-  z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'invalid_type' ? 'Write a section of keys, indented below this one.' : undefined,
-  })
 
 const listener = section({
   name: text('a name').optional().describe('Name in audit records. Absent: the address as written.'),
@@ -178,7 +81,9 @@ const issuer = section({
     userId: text('a claim name')
       .optional()
       .describe('Claim with the human’s short name. Absent: by `mapping`.'),
-    tenant: text('a claim name').optional().describe('Claim with the tenant. Absent: no tenants.'),
+    tenant: text('a claim name')
+      .optional()
+      .describe('Claim with the tenant. Absent: `org_id`, if the token has it.'),
     attributes: textMap('attribute names with the claims they come from', (key) => {
       if (BUILT_IN_ATTRIBUTES.has(key))
         return `\`${key}\` is set by Postern itself: choose another attribute name.`
@@ -212,8 +117,6 @@ const issuer = section({
     .prefault('none')
     .describe('A token with no such format: `none` no ceiling applies, `deny` nothing is allowed.'),
 })
-
-const requiredSection = <T extends z.core.$ZodShape>(shape: T) => section(shape).prefault({} as never)
 
 export const configSchema = section({
   instance: text('a name').prefault('postern').describe('Names this process in audit records.'),
@@ -297,18 +200,7 @@ export const configSchema = section({
       .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
-  audit: requiredSection({
-    file: text('the path of the audit log').describe('The hash-chained audit log; appended to.'),
-    onFailure: choice(['deny', 'continue'])
-      .prefault('deny')
-      .describe('While a record cannot be written: deny everything, or go on and count.'),
-    flushInterval: duration('100ms', '1ms', '1m').describe('Records are on disk at the latest after this.'),
-    maxPending: size('16MiB', '64KiB').describe('Unwritten bytes above which the log counts as failed.'),
-    publishes: choice(['all', 'denied'])
-      .prefault('all')
-      .describe('A record for every PUBLISH, or only for those that were not forwarded.'),
-    payloadDigest: choice(['sha256', 'none']).prefault('sha256').describe('Digest of payloads in records.'),
-  }).describe('The audit trail.'),
+  audit: auditSection,
   admin: z
     .union(
       [
@@ -341,7 +233,7 @@ export const configSchema = section({
     userProperties: count(256, 0, 65_535).describe('User Properties in one packet.'),
     topicAliases: count(64, 0, 65_535).describe('Topic Aliases per direction of one connection.'),
     failedTries: count(20, 1, 1_000_000).describe(
-      'Refused CONNECTs per peer address, and per `sub`, in the window.',
+      'Refused CONNECTs per remote address, and per bearer of a token whose signature held, in the window.',
     ),
     failedTriesWindow: duration('60s', '1s', '24h').describe('The window of `failedTries`.'),
     failedTriesFrom: choice(['remote', 'any'])

@@ -8,7 +8,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { type Clock, systemClock } from '../clock.ts'
+import { type Clock, systemClock, type Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import { findExecutable } from './mosquitto-install.ts'
 
@@ -48,6 +48,7 @@ const HOST = '127.0.0.1'
 const START_TIMEOUT_MS = 20_000
 /** A free port may be taken between our asking and the broker's bind. */
 const PORT_TRIES = 5
+const SIGTERM_AGAIN_MS = 100
 
 /**
  * Starts a broker and waits until it accepts connections.
@@ -78,6 +79,7 @@ async function launch(
   port: number,
   options: BrokerOptions,
 ): Promise<{ broker: Broker; ready: Promise<boolean> }> {
+  const clock = options.clock ?? systemClock
   const directory = await mkdtemp(join(tmpdir(), 'postern-mosquitto-'))
   const path = options.unixSocket === true ? join(directory, 'broker.sock') : undefined
   const conf = join(directory, 'mosquitto.conf')
@@ -118,10 +120,10 @@ async function launch(
   }
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
-    stopping ??= end(child, exited, watchdog, directory)
+    stopping ??= end(child, exited, watchdog, directory, clock)
     return stopping
   }
-  const timeout = (options.clock ?? systemClock).after(options.startTimeout ?? START_TIMEOUT_MS, () => {
+  const timeout = clock.after(options.startTimeout ?? START_TIMEOUT_MS, () => {
     log.push('no sign of life within the start timeout')
     child.kill('SIGKILL')
   })
@@ -189,11 +191,19 @@ async function end(
   exited: Promise<number>,
   watchdog: ChildProcess,
   directory: string,
+  clock: Clock,
 ): Promise<void> {
-  child.kill('SIGTERM')
-  // A test may have halted it; a halted process does not see SIGTERM.
-  child.kill('SIGCONT')
+  let again: Timer | undefined
+  const ask = (): void => {
+    child.kill('SIGTERM')
+    // A test may have halted it; a halted process does not see SIGTERM.
+    child.kill('SIGCONT')
+    // One that comes between its line "running" and its main loop is forgotten.
+    again = clock.after(SIGTERM_AGAIN_MS, ask)
+  }
+  ask()
   await exited
+  again?.cancel()
   watchdog.kill('SIGKILL')
   await rm(directory, { recursive: true, force: true })
 }

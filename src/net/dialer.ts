@@ -17,12 +17,7 @@ export function endpointOf(address: Address): { path: string } | { host: string;
  * @param timeoutMs from the call to an established connection
  * @throws PosternError ERR_UPSTREAM_TIMEOUT, ERR_UPSTREAM_REFUSED
  */
-export function dial(
-  address: Address,
-  timeoutMs: number,
-  events: PeerEvents,
-  onPanic: (error: unknown) => void,
-): Promise<Peer> {
+export function dial(address: Address, timeoutMs: number, events: PeerEvents): Promise<Peer> {
   return new Promise((resolve, reject) => {
     const reading = new Reading()
     const options = { ...endpointOf(address), noDelay: true, keepAlive: true, onread: reading.options }
@@ -51,7 +46,7 @@ export function dial(
       socket.removeAllListeners('timeout')
       socket.removeListener('error', failed)
       const peer = new SocketPeer(socket, reading)
-      peer.attach(events, onPanic)
+      peer.attach(events)
       resolve(peer)
     })
   })

@@ -14,13 +14,14 @@ export class Listener {
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   readonly #server: Server
-  readonly #onPanic: (error: unknown) => void
+  readonly #onError: (error: Error) => void
 
-  constructor(config: ListenerConfig, registry: SessionRegistry, onPanic: (error: unknown) => void) {
+  /** @param onError a connection could not be accepted, for want of file descriptors and the like */
+  constructor(config: ListenerConfig, registry: SessionRegistry, onError: (error: Error) => void) {
     this.name = config.name
     this.#config = config
     this.#registry = registry
-    this.#onPanic = onPanic
+    this.#onError = onError
     const options = { noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: true }
     this.#server = createServer(options, (socket) => this.#accept(socket))
   }
@@ -44,8 +45,8 @@ export class Listener {
       this.#server.once('error', failed)
       this.#server.listen(endpointOf(address), () => {
         this.#server.removeListener('error', failed)
-        // Out of file descriptors and the like: accepting goes on when some are free again.
-        this.#server.on('error', this.#onPanic)
+        // Accepting goes on when there is room again.
+        this.#server.on('error', this.#onError)
         resolve()
       })
     })
@@ -59,11 +60,6 @@ export class Listener {
   #accept(socket: Socket): void {
     const peer = SocketPeer.adopt(socket)
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
-    if (session === undefined) return
-    peer.attach(session, (error) => {
-      this.#onPanic(error)
-      session.end('internal_error')
-      peer.destroy()
-    })
+    if (session !== undefined) peer.attach(session)
   }
 }

@@ -61,7 +61,8 @@ export class SocketPeer implements Peer {
     this.host = socket.remoteAddress ?? 'unix'
     this.name =
       socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
-    // A reset is a close; what failed is in no way the peer's to learn.
+    // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
+    // away is never attached, and an error that nobody listens for ends the process.
     socket.on('error', () => socket.destroy())
     socket.on('close', () => reading.end())
   }
@@ -133,11 +134,8 @@ export class SocketPeer implements Peer {
     this.#socket.destroy()
   }
 
-  /**
-   * Sends the socket's events to the session, and begins to read. An exception in there is a mistake of ours: `onPanic`
-   * is told, and only this connection ends.
-   */
-  attach(events: PeerEvents, onPanic: (error: unknown) => void): void {
+  /** Sends the socket's events to the session, and begins to read. */
+  attach(events: PeerEvents): void {
     const socket = this.#socket
     const guard = (call: () => void): void => {
       try {
@@ -145,7 +143,7 @@ export class SocketPeer implements Peer {
       } catch (error) {
         // Nobody knows what refers to the chunk now.
         hasFailed = true
-        onPanic(error)
+        events.onPanic(error)
       }
     }
     this.#reading.attach((chunk) => guard(() => events.onBytes(chunk)))

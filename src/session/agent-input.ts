@@ -7,33 +7,30 @@ import type { SessionContext } from './context.ts'
 /** Bytes judged at a time: at most this part of `audit.maxPending`, so that the records fit into the half that is free. */
 const SLICE_PART = 256
 
+/** What the input tells its session. */
+export interface InputEvents {
+  /** A slice that is lent until the call returns. false: no more is to be taken. */
+  judge(slice: Buffer): boolean
+  /** The agent sends no more, and all it sent has been judged. */
+  onFin(): void
+  /** The audit log has room again. */
+  onRoom(): void
+  onPanic(error: unknown): void
+}
+
 export class AgentInput {
   readonly #audit: AuditSink
-  readonly #judge: (slice: Buffer) => boolean
-  readonly #onFin: () => void
-  readonly #onRoom: () => void
+  readonly #session: InputEvents
   readonly #sliceBytes: number
   #held: Buffer | undefined
   #finished = false
   #waits = false
 
-  /**
-   * @param judge takes a slice that is lent until it returns; false: no more is taken
-   * @param onFin the agent sends no more, and all it sent has been judged
-   * @param onRoom the audit log has room again
-   */
-  constructor(
-    context: Pick<SessionContext, 'audit' | 'config'>,
-    judge: (slice: Buffer) => boolean,
-    onFin: () => void,
-    onRoom: () => void,
-  ) {
+  constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
     const { publishes, maxPending } = context.config.audit
     this.#sliceBytes = publishes === 'all' ? Math.ceil(maxPending / SLICE_PART) : Number.POSITIVE_INFINITY
-    this.#judge = judge
-    this.#onFin = onFin
-    this.#onRoom = onRoom
+    this.#session = session
   }
 
   /** Neither side is to be read: the audit log must catch up first. Asks it to say when it has. */
@@ -58,12 +55,12 @@ export class AgentInput {
         return
       }
       const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#judge(slice)) return
+      if (!this.#session.judge(slice)) return
     }
   }
 
   finish(): void {
-    if (this.#held === undefined) this.#onFin()
+    if (this.#held === undefined) this.#session.onFin()
     else this.#finished = true
   }
 
@@ -71,8 +68,13 @@ export class AgentInput {
     this.#waits = false
     const held = this.#held
     this.#held = undefined
-    if (held !== undefined) this.take(held)
-    if (this.#finished && this.#held === undefined) this.#onFin()
-    this.#onRoom()
+    try {
+      if (held !== undefined) this.take(held)
+      if (this.#finished && this.#held === undefined) this.#session.onFin()
+      this.#session.onRoom()
+    } catch (error) {
+      // The audit log called, and must not suffer from it.
+      this.#session.onPanic(error)
+    }
   }
 }

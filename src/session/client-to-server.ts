@@ -2,29 +2,37 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import { createHash, type Hash, hash } from 'node:crypto'
+import type { RunningDigest } from '../audit/event.ts'
 import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
-import type { FilterList } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack, suback, unsuback } from '../wire/reply.ts'
+import { ack, disconnect, suback, unsuback } from '../wire/reply.ts'
 import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
+import { answered, hex } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
 import type { Outbox } from './outbox.ts'
-import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import {
+  answerTo,
+  type EndCause,
+  LENGTH_GROWTH,
+  Outcome,
+  reasonCodeOf,
+  type SessionFault,
+} from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
+import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
-import { askAgain } from './session-memory.ts'
-import { FROM_SERVER } from './subscriptions.ts'
+import { releaseOf } from './session-memory.ts'
+import { costOf, FROM_SERVER, type PendingSubscribe } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
 
-/** Message Expiry Interval as a property, and what two lengths may grow by. */
-const EXPIRY_PROPERTY_BYTES = 7
+/** Message Expiry Interval as a property, and what Property Length may grow by. */
+const EXPIRY_PROPERTY_BYTES = 6
 
 /** Low two bits of the Subscription Options: maximum QoS. MQTT 5.0 §3.8.3.1. */
 const QOS_BITS = 0b11
@@ -38,7 +46,7 @@ export class ClientToServer extends Relay {
   /** What `afterStop` does. */
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | { connect: true } | undefined
   /** Digest of a payload that arrives over several chunks. */
-  #payload: { hash: Hash | undefined; packetId: number; length: number } | undefined
+  #payload: { digest: RunningDigest | undefined; packetId: number; length: number } | undefined
 
   constructor(session: Session, reader: PacketReader) {
     super(reader)
@@ -50,7 +58,7 @@ export class ClientToServer extends Relay {
       topic: EMPTY,
       topicStart: 0,
       topicEnd: 0,
-      payloadSha256: undefined,
+      payloadDigest: undefined,
     }
   }
 
@@ -67,7 +75,7 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
-    session.countPacket(0, type)
+    session.recorder.countPacket(0, type)
     if (!session.relaying) {
       if (type !== PacketType.CONNECT) return this.#violation('first_packet_not_connect')
       this.#stop = { connect: true }
@@ -107,10 +115,10 @@ export class ClientToServer extends Relay {
   protected onBody(start: number, end: number, last: boolean): void {
     const payload = this.#payload
     if (payload === undefined) return
-    payload.hash?.update(this.chunk.subarray(start, end))
+    payload.digest?.update(this.chunk.subarray(start, end))
     if (!last) return
     this.#payload = undefined
-    this.#session.recorder.payload(payload.packetId, payload.length, payload.hash?.digest('hex'), true)
+    this.#session.recorder.payload(payload.packetId, payload.length, payload.digest?.digest('hex'), true)
   }
 
   /** The connection ended; a payload that was on its way is recorded as incomplete. */
@@ -161,9 +169,12 @@ export class ClientToServer extends Relay {
     }
     const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
-    const messageExpiryInterval = head.retain ? this.#retainedExpiry(head.messageExpiryInterval) : undefined
+    const messageExpiryInterval = head.retain
+      ? retainedExpiry(session, head.messageExpiryInterval)
+      : undefined
     const growth =
-      (nameMissing ? end - start : 0) + (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES)
+      (nameMissing ? end - start + LENGTH_GROWTH : 0) +
+      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH)
 
     const request = this.#request
     request.topic = topic
@@ -194,34 +205,23 @@ export class ClientToServer extends Relay {
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
     const recorded = outcome !== Outcome.ALLOW || this.#known.haveRecords
-    const digest = recorded && this.#known.haveDigests
-    facts.payloadSha256 =
-      digest && whole
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    const digest = recorded ? session.context.digest : undefined
+    facts.payloadDigest = whole
+      ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
     if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome)
 
     if (recorded) session.recorder.publish(outcome, session.acl, facts, 'forwarded')
     else session.recorder.countPublish(outcome)
     if (recorded && !whole) {
       this.#payload = {
-        hash: digest ? createHash('sha256').update(this.chunk.subarray(reader.pos)) : undefined,
+        digest: digest?.begin(),
         packetId: head.packetId,
         length: head.payloadLength,
       }
+      this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) {
-      session.memory.forwarded(head.packetId, {
-        topic: Buffer.from(topic.subarray(start, end)),
-        response:
-          head.responseTopicStart < 0
-            ? undefined
-            : Buffer.from(reader.source.subarray(head.responseTopicStart, head.responseTopicEnd)),
-        retain: head.retain,
-        payloadLength: head.payloadLength,
-        rights: session.rights,
-      })
-    }
+    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
     if (alias > 0) this.aliases.markRelayed(alias)
     if (!nameMissing && messageExpiryInterval === undefined) {
       this.#known.remember(reader, facts)
@@ -234,19 +234,6 @@ export class ClientToServer extends Relay {
     return Disposition.REPLACE
   }
 
-  /**
-   * ACL-14: by option a retained message lives no longer than the right to publish it. RFC 9431 §2.2.3
-   *
-   * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
-   * @returns the interval to set, or undefined to leave the message as it is
-   */
-  #retainedExpiry(asked: number): number | undefined {
-    const { context, principal } = this.#session
-    if (context.config.sessions.retainedExpiry === 'keep') return undefined
-    const leftS = Math.max(1, Math.floor((principal!.endsAtMs - context.clock.now()) / 1000))
-    return asked >= 0 && asked <= leftS ? undefined : leftS
-  }
-
   #denyPublish(outcome: Outcome): Disposition {
     const session = this.#session
     const head = this.reader.publish
@@ -254,7 +241,7 @@ export class ClientToServer extends Relay {
     const answer = answerTo(head.qos)
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
-      session.recorder.publish(outcome, session.acl, this.#facts, effectOf(answer, code))
+      session.recorder.publish(outcome, session.acl, this.#facts, answered(answer, code))
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
@@ -276,7 +263,15 @@ export class ClientToServer extends Relay {
       outcome = Outcome.UNKNOWN_RELEASE
     } else if (release.rights !== session.rights) {
       const request = this.#request
-      askAgain(request, release)
+      request.topic = release.topic
+      request.topicStart = 0
+      request.topicEnd = release.topic.length
+      request.qos = 2
+      request.retain = release.retain
+      request.payloadLength = release.payloadLength
+      request.response = release.response ?? EMPTY
+      request.responseStart = release.response === undefined ? -1 : 0
+      request.responseEnd = release.response === undefined ? -1 : release.response.length
       outcome = session.acl.decidePublish(request)
     }
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
@@ -292,11 +287,16 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const codes: number[] = []
+    const pending: PendingSubscribe = {
+      codes: [],
+      filters: [],
+      qos: [],
+      rights: session.rights,
+      bytes: costOf(list.count),
+    }
+    const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
-    const filters: string[] = []
-    const requested: number[] = []
     let changed = false
     for (let i = 0; i < list.count; i++) {
       const start = list.filterStart[i]!
@@ -308,7 +308,7 @@ export class ClientToServer extends Relay {
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
         else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.hasRoomFor(text, filters.length)) outcome = Outcome.SUBSCRIPTION_LIMIT
+        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
       }
       const allowed = outcome === Outcome.ALLOW
       const code = reasonCodeOf(outcome, denial.hideTopics)
@@ -318,7 +318,7 @@ export class ClientToServer extends Relay {
       if (!allowed || granted !== qos) changed = true
       if (allowed) {
         filters.push(text)
-        requested.push(granted)
+        pending.qos.push(granted)
       }
       const effect = allowed
         ? granted === qos
@@ -332,12 +332,7 @@ export class ClientToServer extends Relay {
       session.towardsClient.send(suback(list.packetId, codes))
       return Disposition.DROP
     }
-    subscriptions.subscribeForwarded(list.packetId, {
-      codes,
-      filters,
-      qos: requested,
-      rights: session.rights,
-    })
+    subscriptions.subscribeForwarded(list.packetId, pending)
     if (!changed) return Disposition.FORWARD
     this.replacement = narrowSubscribe(source, list, keep, options)
     return Disposition.REPLACE
@@ -346,24 +341,36 @@ export class ClientToServer extends Relay {
   #unsubscribe(): Disposition {
     const { source, filters: list } = this.reader
     const session = this.#session
-    const filters = textsOf(source, list)
-    const fresh = session.packetIds.take(list.packetId) && !session.subscriptions.isPending(list.packetId)
-    const effect = fresh ? 'forwarded' : `unsuback ${hex(ReasonCode.PACKET_IDENTIFIER_IN_USE)}`
+    const filters = list.texts(source)
+    const refusal = this.#unsubscribeRefusal(list.packetId, filters)
+    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
     for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (!fresh) {
-      const codes = filters.map(() => ReasonCode.PACKET_IDENTIFIER_IN_USE)
-      session.towardsClient.send(unsuback(list.packetId, codes))
-      return Disposition.DROP
-    }
-    session.subscriptions.unsubscribeForwarded(list.packetId, filters)
-    return Disposition.FORWARD
+    if (refusal === ReasonCode.SUCCESS) return Disposition.FORWARD
+    const codes = filters.map(() => refusal)
+    session.towardsClient.send(unsuback(list.packetId, codes))
+    return Disposition.DROP
+  }
+
+  /** SUCCESS, or the Reason Code for every filter. UNSUBACK has no 0x97. MQTT 5.0 §3.11.3 */
+  #unsubscribeRefusal(packetId: number, filters: string[]): number {
+    const { packetIds, subscriptions, recorder } = this.#session
+    if (!recorder.accepting) return reasonCodeOf(Outcome.AUDIT_UNAVAILABLE, false)
+    if (!packetIds.take(packetId) || subscriptions.isPending(packetId))
+      return ReasonCode.PACKET_IDENTIFIER_IN_USE
+    if (subscriptions.unsubscribeAdmitted(packetId, filters)) return ReasonCode.SUCCESS
+    packetIds.release(packetId)
+    return ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
   }
 
   #disconnect(): Disposition {
     const { reader } = this
-    if (reader.ack.sessionExpiryInterval >= 0) {
-      this.#session.sessionExpiryInterval = reader.ack.sessionExpiryInterval
+    const { reasonCode, sessionExpiryInterval } = reader.ack
+    if (sessionExpiryInterval > 0 && this.#session.forcedFresh) {
+      // The agent was told 0 in its CONNACK; more would be a Protocol Error at the broker (§3.14.2.2.2).
+      this.#stop = { farewell: disconnect(reasonCode) }
+      return Disposition.STOP
     }
+    if (sessionExpiryInterval >= 0) this.#session.sessionExpiryInterval = sessionExpiryInterval
     this.#stop = {
       farewell: reader.fromSeam
         ? reader.takeSeam()
@@ -381,20 +388,4 @@ export class ClientToServer extends Relay {
     this.#stop = { cause: 'reauthentication_refused' }
     return Disposition.STOP
   }
-}
-
-function textsOf(source: Buffer, list: FilterList): string[] {
-  const texts: string[] = []
-  for (let i = 0; i < list.count; i++) {
-    texts.push(source.toString('utf8', list.filterStart[i]!, list.filterEnd[i]!))
-  }
-  return texts
-}
-
-function effectOf(answer: number, code: number): string {
-  return `${answer === PacketType.PUBACK ? 'puback' : 'pubrec'} ${hex(code)}`
-}
-
-export function hex(code: number): string {
-  return `0x${code.toString(16).padStart(2, '0')}`
 }

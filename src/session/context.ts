@@ -1,6 +1,6 @@
 // What all sessions of a process share: ports, settings, the policy in force, and the memory of MQTT sessions.
 
-import type { AuditSink } from '../audit/event.ts'
+import type { AuditSink, DigestPort } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { Principal } from '../identity/principal.ts'
@@ -48,6 +48,10 @@ export interface SessionContext {
   readonly config: Config
   readonly clock: Clock
   readonly audit: AuditSink
+  /** Of payloads and Correlation Data in records; undefined: none. */
+  readonly digest: DigestPort | undefined
+  /** Names a human in records; undefined: as in the token. */
+  readonly pseudonym: ((issuer: string, name: string) => string) | undefined
   readonly tally: Tally
   readonly slots: SessionSlots
   readonly logger: Logger

@@ -13,9 +13,9 @@ import type { ConnectHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { CONNACK_V3_UNACCEPTABLE_VERSION, connack, disconnect } from '../wire/reply.ts'
-import { hex } from './client-to-server.ts'
-import type { Admission } from './context.ts'
-import { CONNECT_REFUSALS, type ConnectRefusal, Outcome } from './outcome.ts'
+import type { Admission, SessionContext } from './context.ts'
+import { hex } from './effect.ts'
+import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
 import type { Session } from './session.ts'
@@ -35,7 +35,7 @@ export class Handshake {
   #connect: ConnectHead | undefined
   #source: Buffer = EMPTY
   #assigned = false
-  #forcedFresh = false
+  #forwarded = false
   #will: { request: PublishRequest; topic: string } | undefined
 
   constructor(session: Session) {
@@ -73,13 +73,7 @@ export class Handshake {
     session.context
       .admit(this.#source, this.#connect, session.towardsClient.peer.host)
       .then((admission) => this.#onAdmission(admission))
-      .catch((error: unknown) => this.#fail(error))
-  }
-
-  /** A mistake of ours: it ends this connection and no other. */
-  #fail(error: unknown): void {
-    this.#session.context.logger.error({ err: error }, 'a mistake of ours ended one connection')
-    this.refuse('internal_error')
+      .catch((error: unknown) => session.onPanic(error))
   }
 
   #onAdmission(admission: Admission): void {
@@ -91,13 +85,13 @@ export class Handshake {
       if (admission.token !== undefined) {
         const { clientIdStart, clientIdEnd } = this.#connect!
         const asked = this.#source.toString('utf8', clientIdStart, clientIdEnd)
-        recorder.identify(identityOf(admission.token), asked)
+        recorder.identify(identityOf(admission.token, context.pseudonym), asked)
       }
       this.#refuse(admission.reason, admission.reasonCode, admission.reasonString, admission.detail)
       return
     }
     const { principal } = admission
-    recorder.identify(identityOf(principal), admission.clientId)
+    recorder.identify(identityOf(principal, context.pseudonym), admission.clientId)
     if (context.draining) return this.refuse('shutting_down')
     this.#assigned = admission.assigned
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
@@ -105,10 +99,10 @@ export class Handshake {
     if (this.#connect!.hasWill) {
       this.#will = this.#readWill()
       const outcome = this.judgeWill()
-      const { topic, request } = this.#will
-      const effect = outcome === Outcome.ALLOW ? 'forwarded' : 'connack 0x87'
-      recorder.will(outcome, session.acl, { topic, qos: request.qos, retain: request.retain }, effect)
-      if (outcome !== Outcome.ALLOW) return this.refuse('will_denied')
+      if (outcome !== Outcome.ALLOW) {
+        this.#recordWill(outcome)
+        return this.refuse('will_denied')
+      }
     }
     context
       .dial({
@@ -116,6 +110,7 @@ export class Handshake {
         onDrain: () => session.onDrain(),
         onFin: () => session.onServerClose(),
         onClose: () => session.onServerClose(),
+        onPanic: (error) => session.onPanic(error),
       })
       .then(
         (peer) => this.#onDialed(peer),
@@ -124,7 +119,7 @@ export class Handshake {
           if (session.state === State.DIALING) this.refuse('upstream_unavailable')
         },
       )
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => session.onPanic(error))
   }
 
   #onDialed(peer: Peer): void {
@@ -132,17 +127,21 @@ export class Handshake {
     const { config, clock } = session.context
     if (session.state !== State.DIALING) return peer.destroy()
     // The policy may have changed while the connection was made.
-    if (session.refreshAdmitted() !== Outcome.ALLOW) {
+    const will = session.refreshAdmitted()
+    if (this.#will !== undefined) this.#recordWill(will)
+    if (will !== Outcome.ALLOW) {
       peer.destroy()
       return this.refuse('will_denied')
     }
     session.dialed(peer)
     const connect = this.#connect!
     const principal = session.principal!
-    this.#forcedFresh = principal.delegated && config.sessions.delegated === 'fresh'
-    session.sessionExpiryInterval = this.#forcedFresh ? 0 : connect.sessionExpiryInterval
+    session.forcedFresh = principal.delegated && config.sessions.delegated === 'fresh'
+    session.sessionExpiryInterval = session.forcedFresh ? 0 : connect.sessionExpiryInterval
     const { username, password } = config.upstream
     session.recorder.connect(true, 'ok', 'forwarded')
+    if (!session.recorder.commit()) return this.refuse('audit_unavailable')
+    this.#forwarded = true
     this.#timer = clock.after(config.upstream.connectTimeout, () => this.refuse('upstream_unavailable'))
     session.towardsServer.send(
       rewriteConnect(this.#source, connect, {
@@ -150,7 +149,7 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
-        ...(this.#forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
+        ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
   }
@@ -165,22 +164,29 @@ export class Handshake {
       : reader.source.subarray(reader.frameStart, reader.headEnd)
     this.#timer.cancel()
     if (head.reasonCode !== 0) {
-      session.recorder.connect(false, 'refused_by_broker', `connack ${hex(head.reasonCode)}`)
       session.towardsClient.peer.write(original)
+      this.#recordRefusal('refused_by_broker', `connack ${hex(head.reasonCode)}`)
       this.#closeBoth()
       return undefined
     }
     // The policy may have changed while the broker was asked: a Will that it denies is taken back.
-    if (session.refreshAdmitted() !== Outcome.ALLOW) {
-      session.towardsServer.send(disconnect(ReasonCode.SUCCESS))
+    const will = session.refreshAdmitted()
+    if (will !== Outcome.ALLOW) {
+      this.#recordWill(will)
       this.refuse('will_denied')
       return undefined
     }
     const connect = this.#connect!
     const { limits } = config
     if (head.sessionExpiryInterval >= 0) session.sessionExpiryInterval = head.sessionExpiryInterval
-    if (head.maximumPacketSize > 0) session.serverMaximumPacketSize = head.maximumPacketSize
-    if (connect.maximumPacketSize > 0) session.clientMaximumPacketSize = connect.maximumPacketSize
+    session.serverMaximumPacketSize = Math.min(
+      head.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
+      PROTOCOL_MAXIMUM_BYTES,
+    )
+    session.clientMaximumPacketSize = Math.min(
+      connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
+      PROTOCOL_MAXIMUM_BYTES,
+    )
     const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
     session.clientReader.limits.packetBytes = packetBytes
     session.memory = memory.open(session.clientId, head.sessionPresent)
@@ -188,10 +194,8 @@ export class Handshake {
     const changes = {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
       ...(aliasesToServer === head.topicAliasMaximum ? {} : { topicAliasMaximum: aliasesToServer }),
-      ...(this.#forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
-      ...(packetBytes < session.serverMaximumPacketSize && packetBytes < PROTOCOL_MAXIMUM_BYTES
-        ? { maximumPacketSize: packetBytes }
-        : {}),
+      ...(session.forcedFresh && connect.sessionExpiryInterval > 0 ? { sessionExpiryInterval: 0 } : {}),
+      ...(packetBytes < session.serverMaximumPacketSize ? { maximumPacketSize: packetBytes } : {}),
       ...(session.authenticationMethod === undefined
         ? {}
         : { authenticationMethod: session.authenticationMethod }),
@@ -209,6 +213,13 @@ export class Handshake {
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
     return this.#will === undefined ? Outcome.ALLOW : this.#session.acl.decidePublish(this.#will.request)
+  }
+
+  #recordWill(outcome: Outcome): void {
+    const { recorder, acl } = this.#session
+    const { topic, request } = this.#will!
+    const effect = outcome === Outcome.ALLOW ? 'forwarded' : 'connack 0x87'
+    recorder.will(outcome, acl, { topic, qos: request.qos, retain: request.retain }, effect)
   }
 
   refuse(reason: ConnectRefusal): void {
@@ -234,7 +245,10 @@ export class Handshake {
   }
 
   clientClosed(): void {
-    this.#refuse('closed_before_connack', -1, undefined)
+    const { recorder, state } = this.#session
+    if (state !== State.AWAIT_CONNECT) return this.#refuse('closed_before_connack', -1)
+    recorder.probed()
+    this.#closeBoth()
   }
 
   #refuse(reason: string, reasonCode: number, reasonString?: string, detail?: string): void {
@@ -242,8 +256,15 @@ export class Handshake {
     if (session.state === State.CLOSED || session.state === State.RELAYING) return
     const answer = reasonCode < 0 ? undefined : this.#refusal(reasonCode, reasonString)
     if (answer !== undefined) session.towardsClient.peer.write(answer)
-    session.recorder.connect(false, reason, answer ? `connack ${hex(reasonCode)}` : 'closed', detail)
+    this.#recordRefusal(reason, answer ? `connack ${hex(reasonCode)}` : 'closed', detail)
     this.#closeBoth()
+  }
+
+  /** A CONNECT has one record: what comes after it was forwarded is the end of what was allowed (AUD-01). */
+  #recordRefusal(reason: string, effect: string, detail?: string): void {
+    const { recorder } = this.#session
+    if (this.#forwarded) recorder.ended(ENDED_AS[reason] ?? 'internal_error', effect, detail)
+    else recorder.connect(false, reason, effect, detail)
   }
 
   /** As much as the client takes, by its Maximum Packet Size [MQTT-3.1.2-24], [MQTT-3.2.2-19]. */
@@ -259,7 +280,11 @@ export class Handshake {
   #closeBoth(): void {
     const session = this.#session
     session.towardsClient.peer.end()
-    if (session.state === State.AWAIT_CONNACK) session.towardsServer.peer.end()
+    if (session.state === State.AWAIT_CONNACK) {
+      // The agent was told that it is not connected, or left before it was: its Will is not to be published.
+      if (this.#forwarded) session.towardsServer.send(disconnect(ReasonCode.SUCCESS))
+      session.towardsServer.peer.end()
+    }
     session.close()
   }
 
@@ -292,11 +317,19 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
 }
 
 /** The identity part of every record of the connection. */
-function identityOf(principal: Omit<Principal, 'clientId'>): AuditIdentity {
+function identityOf(
+  principal: Omit<Principal, 'clientId'>,
+  pseudonym: SessionContext['pseudonym'] = (_, name) => name,
+): AuditIdentity {
   const { agent, human, delegated, tenant, txn, actorChain } = principal
   return {
     agent: { iss: agent.iss, sub: agent.sub, id: agent.id },
-    human: { iss: human.iss, sub: human.sub, id: human.id, via: delegated ? 'delegation' : 'owner' },
+    human: {
+      iss: human.iss,
+      sub: pseudonym(human.iss, human.sub),
+      id: pseudonym(human.iss, human.id),
+      via: delegated ? 'delegation' : 'owner',
+    },
     ...(tenant === undefined ? {} : { tenant }),
     token: {
       iss: principal.issuer,

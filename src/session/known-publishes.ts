@@ -1,7 +1,6 @@
 // The short way of a PUBLISH whose head was allowed before: no reading, no decision; count, audit record and the
 // accounting of Packet Identifiers are the same as on the long way. Hot path: runs per frame; see known-heads.ts.
 
-import { hash } from 'node:crypto'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { KnownHeads } from './known-heads.ts'
@@ -10,9 +9,8 @@ import type { PublishFacts } from './recorder.ts'
 import type { Session } from './session.ts'
 
 export class KnownPublishes {
-  /** Every forwarded PUBLISH has a record; a record holds the digest of the payload. */
+  /** Every forwarded PUBLISH has a record. */
   readonly haveRecords: boolean
-  readonly haveDigests: boolean
   /** Frames of the last `pass`. */
   passed = 0
   readonly #session: Session
@@ -24,7 +22,6 @@ export class KnownPublishes {
     this.#session = session
     const { audit, sessions } = session.context.config
     this.haveRecords = audit.publishes === 'all'
-    this.haveDigests = audit.payloadDigest === 'sha256'
     this.#changesRetained = sessions.retainedExpiry === 'token'
   }
 
@@ -49,15 +46,14 @@ export class KnownPublishes {
       const { frameEnd, payloadStart, packetId } = heads
       if (frameEnd - at > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
       if (known.record !== undefined) {
-        const sha256 = this.haveDigests ? hash('sha256', chunk.subarray(payloadStart, frameEnd)) : undefined
-        recorder.forwarded(known.record, frameEnd - payloadStart, sha256, packetId)
+        recorder.forwarded(known.record, chunk.subarray(payloadStart, frameEnd), packetId)
       }
       at = frameEnd
       passed++
     }
     if (passed === 0) return 0
     this.passed = passed
-    session.countPacket(0, PacketType.PUBLISH, passed)
+    recorder.countPacket(0, PacketType.PUBLISH, passed)
     recorder.countPublish(Outcome.ALLOW, passed)
     reader.skipTo(at)
     return at

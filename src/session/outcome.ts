@@ -55,6 +55,9 @@ export function reasonCodeOf(outcome: Outcome, hideTopics: boolean): number {
   return hideTopics && code === ReasonCode.NOT_AUTHORIZED ? ReasonCode.UNSPECIFIED_ERROR : code
 }
 
+/** Bytes that a Remaining Length may grow by when a head is rewritten. */
+export const LENGTH_GROWTH = 3
+
 /** The packet that answers a PUBLISH of this QoS; 0 for QoS 0, which has no answer. */
 export function answerTo(qos: number): number {
   return qos === 1 ? PacketType.PUBACK : qos === 2 ? PacketType.PUBREC : 0
@@ -79,6 +82,11 @@ export const END_CAUSES = {
   /** A new policy denies the Will: only ending the session keeps the broker from publishing it. */
   will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
+  /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
+  audit_unavailable: { client: -1, server: 'close' },
+  /** After the CONNECT was allowed and forwarded: the broker said no, or nothing. The agent is told by CONNACK. */
+  refused_by_broker: { client: -1, server: 'close' },
+  upstream_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
 } as const satisfies Record<string, { client: number; server: 'close' | 'clean' }>
 export type EndCause = keyof typeof END_CAUSES
@@ -94,6 +102,7 @@ export const SESSION_FAULTS = [
   { name: 'second_connack', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.2.0-2]' },
   { name: 'suback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-6]' },
   { name: 'unknown_suback', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.8.4-2]' },
+  { name: 'unsuback_count', reasonCode: ReasonCode.PROTOCOL_ERROR, spec: '[MQTT-3.11.3-1]' },
   { name: 'too_much_before_connack', reasonCode: ReasonCode.QUOTA_EXCEEDED, spec: '§3.1.4' },
 ] as const satisfies readonly { name: string; reasonCode: number; spec: string }[]
 export type SessionFault = (typeof SESSION_FAULTS)[number]['name']
@@ -113,10 +122,19 @@ export const CONNECT_REFUSALS = {
   malformed_connect: -1,
   will_denied: ReasonCode.NOT_AUTHORIZED,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
-  refused_by_broker: -1,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   internal_error: ReasonCode.UNSPECIFIED_ERROR,
   shutting_down: ReasonCode.SERVER_UNAVAILABLE,
 } as const satisfies Record<string, number>
 export type ConnectRefusal = keyof typeof CONNECT_REFUSALS
+
+/** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
+export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
+  upstream_unavailable: 'upstream_unavailable',
+  refused_by_broker: 'refused_by_broker',
+  closed_before_connack: 'client_closed',
+  malformed_connect: 'client_fault',
+  will_denied: 'will_denied',
+  shutting_down: 'shutdown',
+}

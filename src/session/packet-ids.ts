@@ -1,5 +1,12 @@
 // Packet Identifiers that the client has in use towards the server. MQTT 5.0 §2.2.1.
-// Postern needs one of its own only for an UNSUBSCRIBE; it must be one that the client does not use.
+// Postern needs one of its own only for an UNSUBSCRIBE; it must be one that the client does not use, and should be
+// one that it does not come to before the server has answered.
+
+/** Clients that take the lowest free identifier stay below this. */
+const LOWEST_OWN = 1025
+
+/** Half of all identifiers: as far from a client that counts as one can be, upwards or downwards. */
+const DISTANCE = 32_767
 
 export class PacketIds {
   #inUse = new Set<number>()
@@ -21,18 +28,24 @@ export class PacketIds {
   }
 
   /**
-   * A free identifier for a request of Postern's own, or 0 when all 65,535 are taken. It lies just behind the last
-   * one the client took, so that a client that counts upwards comes to it last.
+   * A free identifier for a request of Postern's own, or 0 when all 65,535 are taken.
+   *
+   * @param isHeld whether an earlier connection of the session left this identifier in use
    */
-  takeOwn(): number {
-    for (let step = 1; step < 65_535; step++) {
-      const id = ((this.#last - 1 - step + 131_070) % 65_535) + 1
-      if (!this.#inUse.has(id) && !this.#own.has(id)) {
+  takeOwn(isHeld: (id: number) => boolean): number {
+    for (const lowest of [LOWEST_OWN, 1]) {
+      for (let step = 0; step < 65_535; step++) {
+        const id = ((this.#last - 1 + DISTANCE + 65_535 - step) % 65_535) + 1
+        if (id < lowest || this.#inUse.has(id) || this.#own.has(id) || isHeld(id)) continue
         this.#own.add(id)
         return id
       }
     }
     return 0
+  }
+
+  isOwn(id: number): boolean {
+    return this.#own.has(id)
   }
 
   /** true if the identifier was Postern's own, which is free again. */

@@ -35,6 +35,8 @@ export interface PeerEvents {
   onFin(): void
   /** The connection is gone (both FIN, or RST), or failed. Called once. */
   onClose(): void
+  /** One of the others threw, by a mistake of ours: this connection ends, and no other. */
+  onPanic(error: unknown): void
 }
 
 /** Opens the connection to the broker; rejects with a PosternError. */

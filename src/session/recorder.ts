@@ -1,9 +1,9 @@
 // Counts and audits every decision of one connection. The one place where outcomes become records and numbers.
 
-import { hash } from 'node:crypto'
-import type { AuditEvent, AuditIdentity, AuditSink, PreparedRecord } from '../audit/event.ts'
+import type { AuditEvent, AuditIdentity, AuditSink, DigestPort, PreparedRecord } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { Tally } from '../telemetry/tally.ts'
+import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { EndCause } from './outcome.ts'
 import { OUTCOME_NAMES, type Outcome } from './outcome.ts'
@@ -36,23 +36,28 @@ export interface PublishFacts {
   topic: Buffer
   topicStart: number
   topicEnd: number
-  /** Hex SHA-256 of the payload, when all of it was at hand. */
-  payloadSha256: string | undefined
+  /** Hex digest of the payload, when all of it was at hand. */
+  payloadDigest: string | undefined
 }
 
 export class Recorder {
   readonly #audit: AuditSink
   readonly #tally: Tally
   readonly #slots: SessionSlots
+  readonly #digest: DigestPort | undefined
   #connection: NonNullable<AuditEvent['connection']>
   #identity: AuditIdentity | undefined
+  /** Something was allowed since the last `commit`. */
+  #uncommitted = false
 
   constructor(
     audit: AuditSink,
     tally: Tally,
     slots: SessionSlots,
+    digest: DigestPort | undefined,
     connection: { id: string; peer: string; listener: string },
   ) {
+    this.#digest = digest
     this.#audit = audit
     this.#tally = tally
     this.#slots = slots
@@ -68,15 +73,25 @@ export class Recorder {
     return this.#audit.accepting
   }
 
+  /** Called before what was allowed leaves. false: its record could not be written, so nothing of it may leave. */
+  commit(): boolean {
+    if (!this.#uncommitted) return true
+    this.#uncommitted = false
+    return this.#audit.commit()
+  }
+
   identify(identity: AuditIdentity | undefined, clientId: string): void {
     this.#identity = identity
     this.#connection = { ...this.#connection, client_id: clientId }
   }
 
+  /** A port probe says nothing and is nobody: it is counted, but no record is made of it. */
+  probed(): void {
+    this.#tally.add(this.#slots.connect('closed_before_connack'))
+  }
+
   connect(allowed: boolean, reason: string, effect: string, detail?: string): void {
     this.#tally.add(this.#slots.connect(reason))
-    // A port probe says nothing and is nobody: it is counted, but no record is made of it.
-    if (reason === 'closed_before_connack' && this.#identity === undefined) return
     this.#append('connect', allowed, reason, effect, { detail })
   }
 
@@ -93,12 +108,16 @@ export class Recorder {
     })
   }
 
+  countPacket(direction: Direction, type: number, count = 1): void {
+    this.#tally.add(this.#slots.packets + direction * 15 + type - 1, count)
+  }
+
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
   countDelivery(outcome: Outcome, count = 1): void {
     this.#tally.add(this.#slots.deliveries + outcome, count)
   }
 
-  /** As `countDelivery`, for PUBLISH packets that have a record already or, by configuration, none. */
+  /** The same for PUBLISH packets that have a record already or, by configuration, none. */
   countPublish(outcome: Outcome, count = 1): void {
     this.#tally.add(this.#slots.publishes + outcome, count)
   }
@@ -114,12 +133,16 @@ export class Recorder {
       connection: this.#connection,
       resource: this.#resourceOf(facts),
       rules: acl.decidedRules(),
+      traceparent: traceparentOf(facts.source, facts.head),
     })
   }
 
   /** @param packetId 0: none */
-  forwarded(record: PreparedRecord, length: number, sha256: string | undefined, packetId: number): void {
-    this.#audit.appendPrepared(record, length, sha256, packetId)
+  forwarded(record: PreparedRecord, payload: Buffer, packetId: number): void {
+    this.#uncommitted = true
+    const digest =
+      this.#digest === undefined ? undefined : { name: this.#digest.name, hex: this.#digest.of(payload) }
+    this.#audit.appendPrepared(record, payload.length, digest, packetId)
   }
 
   /** Reads the clock for what `forwarded` records next. */
@@ -158,10 +181,10 @@ export class Recorder {
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */
-  payload(packetId: number, length: number, sha256: string | undefined, complete: boolean): void {
+  payload(packetId: number, length: number, digest: string | undefined, complete: boolean): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
-      payload: sha256 === undefined ? { length } : { length, sha256 },
-      packet_id: packetId,
+      payload: this.#payloadOf(length, digest),
+      packet_id: packetId > 0 ? packetId : undefined,
     })
   }
 
@@ -185,22 +208,25 @@ export class Recorder {
     facts: PublishFacts,
     effect: string,
   ): void {
-    const { head } = facts
+    const { source, head } = facts
     this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
       resource: this.#resourceOf(facts),
-      payload:
-        facts.payloadSha256 === undefined
-          ? { length: head.payloadLength }
-          : { length: head.payloadLength, sha256: facts.payloadSha256 },
+      payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
       rules: acl.decidedRules(),
       packet_id: head.qos > 0 ? head.packetId : undefined,
+      traceparent: traceparentOf(source, head),
     })
   }
 
-  #resourceOf(facts: PublishFacts): NonNullable<AuditEvent['resource']> {
-    const { source, head } = facts
+  #resourceOf({
+    source,
+    head,
+    topic,
+    topicStart,
+    topicEnd,
+  }: PublishFacts): NonNullable<AuditEvent['resource']> {
     const resource: NonNullable<AuditEvent['resource']> = {
-      topic: facts.topic.toString('utf8', facts.topicStart, facts.topicEnd),
+      topic: topic.toString('utf8', topicStart, topicEnd),
       qos: head.qos,
       retain: head.retain,
     }
@@ -209,9 +235,13 @@ export class Recorder {
     }
     if (head.correlationDataStart >= 0) {
       const data = source.subarray(head.correlationDataStart, head.correlationDataEnd)
-      resource.correlation_sha256 = hash('sha256', data, 'hex')
+      if (this.#digest !== undefined) resource[`correlation_${this.#digest.name}`] = this.#digest.of(data)
     }
     return resource
+  }
+
+  #payloadOf(length: number, digest: string | undefined): NonNullable<AuditEvent['payload']> {
+    return digest === undefined ? { length } : { length, [this.#digest!.name]: digest }
   }
 
   #append(
@@ -221,6 +251,7 @@ export class Recorder {
     effect: string,
     rest: Partial<AuditEvent>,
   ): void {
+    if (allowed) this.#uncommitted = true
     this.#audit.append({
       action,
       decision: allowed ? 'allow' : 'deny',
@@ -231,4 +262,17 @@ export class Recorder {
       ...rest,
     })
   }
+}
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header: nothing but hex digits gets into a record. */
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const TRACEPARENT_BYTES = 55
+
+function traceparentOf(
+  source: Buffer,
+  { traceparentStart, traceparentEnd }: PublishHead,
+): string | undefined {
+  if (traceparentStart < 0 || traceparentEnd - traceparentStart !== TRACEPARENT_BYTES) return undefined
+  const text = source.toString('latin1', traceparentStart, traceparentEnd)
+  return TRACEPARENT.test(text) ? text : undefined
 }

@@ -3,7 +3,6 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import { hash } from 'node:crypto'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
@@ -12,7 +11,7 @@ import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import { KnownHeads } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
-import { type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
+import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import type { Session } from './session.ts'
@@ -38,7 +37,7 @@ export class ServerToClient extends Relay {
       topic: EMPTY,
       topicStart: 0,
       topicEnd: 0,
-      payloadSha256: undefined,
+      payloadDigest: undefined,
     }
   }
 
@@ -59,7 +58,7 @@ export class ServerToClient extends Relay {
       count++
     }
     if (count === 0) return 0
-    session.countPacket(1, PacketType.PUBLISH, count)
+    session.recorder.countPacket(1, PacketType.PUBLISH, count)
     session.recorder.countDelivery(Outcome.ALLOW, count)
     this.addDecided(count)
     reader.skipTo(at)
@@ -70,7 +69,7 @@ export class ServerToClient extends Relay {
     const session = this.#session
     const { reader } = this
     const type = reader.packetType
-    session.countPacket(1, type)
+    session.recorder.countPacket(1, type)
     if (!session.relaying) {
       if (type !== PacketType.CONNACK) return this.#violation('first_packet_not_connack')
       const connack = session.onConnack(reader)
@@ -167,7 +166,7 @@ export class ServerToClient extends Relay {
     if (
       outcome === Outcome.ALLOW &&
       nameMissing &&
-      reader.frameLength + end - start + 2 > session.clientMaximumPacketSize
+      reader.frameLength + end - start + LENGTH_GROWTH > session.clientMaximumPacketSize
     ) {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
@@ -191,10 +190,9 @@ export class ServerToClient extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    facts.payloadSha256 =
-      whole && session.context.config.audit.payloadDigest === 'sha256'
-        ? hash('sha256', this.chunk.subarray(reader.pos, reader.pos + reader.tail), 'hex')
-        : undefined
+    facts.payloadDigest = whole
+      ? session.context.digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
     if (session.context.config.denial.delivery === 'disconnect') {
       session.recorder.deliveryRefused(outcome, session.acl, facts, 'disconnect 0x87')
       this.#stop = { cause: 'delivery_denied' }
@@ -235,7 +233,8 @@ export class ServerToClient extends Relay {
   #unsuback(): Disposition {
     const { source, codes } = this.reader
     const session = this.#session
-    session.subscriptions.unsubscribed(source, codes)
+    const fault = session.subscriptions.unsubscribed(source, codes)
+    if (fault !== undefined) return this.#violation(fault)
     if (session.packetIds.releaseOwn(codes.packetId)) return Disposition.DROP
     session.packetIds.release(codes.packetId)
     return Disposition.FORWARD

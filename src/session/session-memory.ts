@@ -5,8 +5,6 @@
 import type { Clock } from '../clock.ts'
 import type { PublishRequest } from '../policy/request.ts'
 
-const EMPTY = Buffer.alloc(0)
-
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
   topic: Buffer
@@ -17,7 +15,22 @@ export interface Release {
   rights: number
 }
 
-/** Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep. */
+/** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
+export function releaseOf(request: PublishRequest, rights: number): Release {
+  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  return {
+    topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
+    response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
+    retain,
+    payloadLength,
+    rights,
+  }
+}
+
+/**
+ * Bytes of Topic Filters, and of Topic Names of unreleased messages, that one session may make us keep; requests that
+ * the server has not answered count too.
+ */
 const MAXIMUM_BYTES = 1024 * 1024
 
 export class SessionState {
@@ -26,6 +39,8 @@ export class SessionState {
   /** Packet Identifier -> message. */
   readonly #releases = new Map<number, Release>()
   #bytes = 0
+  /** Of this connection's requests without an answer; the next connection of the session starts without any. */
+  #pendingBytes = 0
 
   /** Topic Filter and requested QoS. */
   get subscriptions(): ReadonlyMap<string, number> {
@@ -84,23 +99,24 @@ export class SessionState {
     return next
   }
 
+  /** Takes `bytes` for a request that is on its way to the server, until `answered`. */
+  requested(bytes: number): void {
+    this.#pendingBytes += bytes
+  }
+
+  answered(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
   /** Whether `bytes` more may be kept. */
   hasRoomFor(bytes: number): boolean {
-    return this.#bytes + bytes <= MAXIMUM_BYTES
+    return this.#bytes + this.#pendingBytes + bytes <= MAXIMUM_BYTES
   }
-}
 
-/** Fills the request for the message that was forwarded. */
-export function askAgain(request: PublishRequest, release: Release): void {
-  request.topic = release.topic
-  request.topicStart = 0
-  request.topicEnd = release.topic.length
-  request.qos = 2
-  request.retain = release.retain
-  request.payloadLength = release.payloadLength
-  request.response = release.response ?? EMPTY
-  request.responseStart = release.response === undefined ? -1 : 0
-  request.responseEnd = release.response === undefined ? -1 : release.response.length
+  /** Whether an UNSUBSCRIBE of `bytes` may wait: beside other requests only, since a full session must be able to shrink. */
+  hasRoomToUnsubscribe(bytes: number): boolean {
+    return this.#pendingBytes + bytes <= MAXIMUM_BYTES
+  }
 }
 
 function sizeOf(release: Release): number {

@@ -7,14 +7,14 @@
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
-import type { Direction } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { AgentInput } from './agent-input.ts'
 import { Backpressure } from './backpressure.ts'
-import { ClientToServer, hex } from './client-to-server.ts'
+import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
+import { hex } from './effect.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -46,6 +46,7 @@ export class Session implements PeerEvents {
   sessionExpiryInterval = 0
   authenticationMethod: string | undefined
   wasEstablished = false
+  forcedFresh = false
   clientMaximumPacketSize = Number.POSITIVE_INFINITY
   serverMaximumPacketSize = Number.POSITIVE_INFINITY
 
@@ -77,7 +78,7 @@ export class Session implements PeerEvents {
     this.context = context
     this.#onEnd = onEnd
     this.towardsClient = new Outbox(client)
-    this.recorder = new Recorder(context.audit, context.tally, context.slots, {
+    this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
       ...connection,
       peer: client.name,
     })
@@ -85,12 +86,12 @@ export class Session implements PeerEvents {
     this.#clientToServer = new ClientToServer(this, clientReader(limits))
     this.#serverToClient = new ServerToClient(this, serverReader(limits))
     this.#handshake = new Handshake(this)
-    this.#input = new AgentInput(
-      context,
-      (slice) => this.#judge(slice),
-      () => this.leave('client_closed'),
-      () => this.#applyBackpressure(),
-    )
+    this.#input = new AgentInput(context, {
+      judge: (slice) => this.#judge(slice),
+      onFin: () => this.leave('client_closed'),
+      onRoom: () => this.#applyBackpressure(),
+      onPanic: (error) => this.onPanic(error),
+    })
   }
 
   // --- what the relays and the handshake use
@@ -113,12 +114,11 @@ export class Session implements PeerEvents {
   get towardsServer(): Outbox {
     return this.#server
   }
+  get endsAtMs(): number {
+    return this.#endsAtMs
+  }
   get clientReader(): PacketReader {
     return this.#clientToServer.reader
-  }
-
-  countPacket(direction: Direction, type: number, count = 1): void {
-    this.context.tally.add(this.context.slots.packets + direction * 15 + type - 1, count)
   }
 
   /** An agent's first packet was a CONNECT; what follows it in the chunk waits. */
@@ -259,6 +259,11 @@ export class Session implements PeerEvents {
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
   }
 
+  onPanic(error: unknown): void {
+    this.context.logger.error({ err: error }, 'a mistake of ours ended one connection')
+    this.end('internal_error')
+  }
+
   onServerClose(): void {
     if (this.#state === State.RELAYING) this.end('server_closed')
     else if (this.#state === State.AWAIT_CONNACK) this.#handshake.serverClosed()
@@ -273,7 +278,6 @@ export class Session implements PeerEvents {
     this.subscriptions.judgeAgain()
   }
 
-  /** A limit is reached: the connection ends before its first byte is read. */
   turnAway(): void {
     this.#handshake.refuse('too_many_connections')
   }
@@ -284,14 +288,12 @@ export class Session implements PeerEvents {
     else if (this.#state !== State.CLOSED) this.#handshake.refuse('shutting_down')
   }
 
-  /**
-   * The agent sends no more. The broker may still have answers to what it sent before: they are relayed until the
-   * broker closes. Idempotent.
-   */
+  /** The agent sends no more; answers to what it sent before are relayed until the broker closes. Idempotent. */
   leave(cause: 'client_disconnected' | 'client_closed'): void {
     if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
     this.#leaving = cause
     this.#clientToServer.abandon()
+    if (!this.recorder.commit()) return this.#discard()
     this.#server.peer.finish()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
@@ -311,6 +313,8 @@ export class Session implements PeerEvents {
     const client = this.towardsClient
     let effect = 'closed'
     this.#clientToServer.abandon()
+    // Within a chunk: closing would let go what is still held back.
+    if (!this.recorder.commit()) return this.#discard()
     if (code >= 0 && client.atBoundary) {
       client.send(disconnect(code))
       effect = `disconnect ${hex(code)}`
@@ -362,8 +366,17 @@ export class Session implements PeerEvents {
     relay.relay(chunk)
     const decided = relay.takeDecided()
     if (decided > 0) this.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
+    if (this.#state === State.RELAYING && !this.recorder.commit()) return this.#discard()
     client.uncork()
     server.uncork()
+  }
+
+  /** What was just allowed has no record on disk: neither it nor anything else held back may leave. */
+  #discard(): void {
+    for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
+    this.recorder.ended('audit_unavailable', 'closed')
+    this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
+    this.close()
   }
 
   /** Bytes of the agent, while relaying. false: it is not to be heard any more. */

@@ -10,8 +10,15 @@ import type { Session } from './session.ts'
 /** Placeholder in `codes`: the server decides. */
 export const FROM_SERVER = -1
 
-/** Filters in one UNSUBSCRIBE of Postern's own. */
-const FILTERS_PER_UNSUBSCRIBE = 50
+/** Bytes of one UNSUBSCRIBE of Postern's own, at most; a broker that sets a lower Maximum Packet Size gets smaller ones. */
+const UNSUBSCRIBE_BYTES = 64 * 1024
+/** Of an UNSUBSCRIBE up to 64 KiB: fixed header, Packet Identifier and Property Length. */
+const UNSUBSCRIBE_HEAD_BYTES = 4 + 2 + 1
+
+/** What a filter of a request costs beside its text, or a packet of tiny ones would cost nothing. */
+const FILTER_BYTES = 32
+
+const NOTHING: ReadonlySet<string> = new Set()
 
 export interface PendingSubscribe {
   /** One per filter of the client's packet, in order: FROM_SERVER or the Reason Code Postern refused it with. */
@@ -21,6 +28,18 @@ export interface PendingSubscribe {
   qos: number[]
   /** `Session.rights` of the decision. */
   rights: number
+  /** What it costs of the session's budget; starts as `costOf` the packet. */
+  bytes: number
+}
+
+interface PendingUnsubscribe {
+  filters: string[]
+  bytes: number
+}
+
+/** What a request of so many filters costs of the session's budget before their text is counted. */
+export function costOf(count: number): number {
+  return count * FILTER_BYTES
 }
 
 export class Subscriptions {
@@ -29,7 +48,9 @@ export class Subscriptions {
   /** Filters in `#subscribes`: they may all be granted. */
   #pendingFilters = 0
   /** Packet Identifier -> filters of an UNSUBSCRIBE; Postern's own ones too. */
-  readonly #unsubscribes = new Map<number, string[]>()
+  readonly #unsubscribes = new Map<number, PendingUnsubscribe>()
+  /** Filters that an UNSUBSCRIBE of Postern's own is taking away: no second one is sent. */
+  readonly #leaving = new Set<string>()
 
   constructor(session: Session) {
     this.#session = session
@@ -40,23 +61,33 @@ export class Subscriptions {
     return this.#subscribes.has(packetId) || this.#unsubscribes.has(packetId)
   }
 
-  /** Whether one more filter, beside `requested` others of the same packet, stays within the limit. */
-  hasRoomFor(filter: string, requested: number): boolean {
+  /** Whether one more filter of the SUBSCRIBE stays within the limits; its text is added to the cost if so. */
+  admit(filter: string, pending: PendingSubscribe): boolean {
     const { memory, context } = this.#session
-    return (
-      memory.subscriptions.has(filter) ||
-      (memory.subscriptions.size + this.#pendingFilters + requested < context.config.limits.subscriptions &&
-        memory.hasRoomFor(filter.length))
-    )
+    const filters = memory.subscriptions.size + this.#pendingFilters + pending.filters.length
+    if (!memory.subscriptions.has(filter) && filters >= context.config.limits.subscriptions) return false
+    // A known filter waits for its answer as a new one does.
+    if (!memory.hasRoomFor(pending.bytes + filter.length)) return false
+    pending.bytes += filter.length
+    return true
   }
 
   subscribeForwarded(packetId: number, pending: PendingSubscribe): void {
     this.#subscribes.set(packetId, pending)
     this.#pendingFilters += pending.filters.length
+    this.#session.memory.requested(pending.bytes)
+    // It comes after what Postern sent to take the filter away: a later change must take it away anew.
+    for (const filter of pending.filters) this.#leaving.delete(filter)
   }
 
-  unsubscribeForwarded(packetId: number, filters: string[]): void {
-    this.#unsubscribes.set(packetId, filters)
+  /** false: too much waits for an answer already, the UNSUBSCRIBE must not be forwarded. */
+  unsubscribeAdmitted(packetId: number, filters: string[]): boolean {
+    const { memory } = this.#session
+    const bytes = filters.reduce((sum, filter) => sum + filter.length, costOf(filters.length))
+    if (!memory.hasRoomToUnsubscribe(bytes)) return false
+    memory.requested(bytes)
+    this.#unsubscribes.set(packetId, { filters, bytes })
+    return true
   }
 
   /**
@@ -72,58 +103,85 @@ export class Subscriptions {
     this.#subscribes.delete(answer.packetId)
     this.#pendingFilters -= pending.filters.length
     const { memory, rights } = this.#session
+    memory.answered(pending.bytes)
     const granted = pending.filters.map((_, i) => source[answer.codesStart + i]!)
     pending.filters.forEach((filter, i) => {
       if (granted[i]! < ReasonCode.UNSPECIFIED_ERROR) memory.subscribed(filter, pending.qos[i]!)
     })
     // A policy came in force between the SUBSCRIBE and its answer.
-    const lost = pending.rights === rights ? [] : this.judgeAgain()
-    if (lost.length === 0 && granted.length === pending.codes.length) return undefined
+    const lost = pending.rights === rights ? NOTHING : this.judgeAgain()
+    if (lost.size === 0 && granted.length === pending.codes.length) return undefined
     let next = 0
     return pending.codes.map((code) => {
       if (code !== FROM_SERVER) return code
       const i = next++
-      return lost.includes(pending.filters[i]!) ? ReasonCode.NOT_AUTHORIZED : granted[i]!
+      return lost.has(pending.filters[i]!) ? ReasonCode.NOT_AUTHORIZED : granted[i]!
     })
   }
 
-  /** Takes the server's UNSUBACK. */
-  unsubscribed(source: Buffer, answer: CodeList): void {
-    const filters = this.#unsubscribes.get(answer.packetId) ?? []
+  /** Takes the server's UNSUBACK; returns what is wrong with it, if anything. */
+  unsubscribed(source: Buffer, answer: CodeList): undefined | 'unsuback_count' {
+    const pending = this.#unsubscribes.get(answer.packetId)
+    if (pending === undefined) return undefined
+    const { filters, bytes } = pending
+    if (answer.codesEnd - answer.codesStart !== filters.length) return 'unsuback_count'
     this.#unsubscribes.delete(answer.packetId)
+    const { memory, packetIds } = this.#session
+    memory.answered(bytes)
+    const own = packetIds.isOwn(answer.packetId)
     filters.forEach((filter, i) => {
-      const code = source[answer.codesStart + i] ?? ReasonCode.UNSPECIFIED_ERROR
-      if (code < ReasonCode.UNSPECIFIED_ERROR) this.#session.memory.unsubscribed(filter)
+      if (own) this.#leaving.delete(filter)
+      if (source[answer.codesStart + i]! < ReasonCode.UNSPECIFIED_ERROR) memory.unsubscribed(filter)
     })
+    return undefined
   }
 
   /**
    * Judges every subscription by the rights now in force and takes away what they do not allow, by UNSUBSCRIBE
    * packets of Postern's own, whose answers are swallowed.
    *
+   * A policy that lowers the highest QoS takes a subscription away only where `denial.qosAboveLimit` is `deny`. Where
+   * it is `downgrade` the subscription keeps its QoS: to subscribe anew would have the broker send retained messages
+   * that the agent did not ask for, and QoS is no limit on who reads what.
+   *
    * @returns the filters that are lost
    */
-  judgeAgain(): string[] {
+  judgeAgain(): ReadonlySet<string> {
     const { memory, acl } = this.#session
-    const lost: string[] = []
+    const lost = new Set<string>()
     for (const [filter, qos] of memory.subscriptions) {
       const bytes = Buffer.from(filter)
-      if (acl.decideSubscribe(bytes, 0, bytes.length, qos) !== Outcome.ALLOW) lost.push(filter)
+      if (acl.decideSubscribe(bytes, 0, bytes.length, qos) !== Outcome.ALLOW) lost.add(filter)
     }
-    for (let i = 0; i < lost.length; i += FILTERS_PER_UNSUBSCRIBE) {
-      this.#takeAway(lost.slice(i, i + FILTERS_PER_UNSUBSCRIBE))
+    const most = Math.min(this.#session.serverMaximumPacketSize, UNSUBSCRIBE_BYTES)
+    let batch: string[] = []
+    let size = UNSUBSCRIBE_HEAD_BYTES
+    for (const filter of lost) {
+      if (this.#leaving.has(filter)) continue
+      const bytes = 2 + Buffer.byteLength(filter)
+      if (batch.length > 0 && size + bytes > most) {
+        this.#takeAway(batch)
+        batch = []
+        size = UNSUBSCRIBE_HEAD_BYTES
+      }
+      batch.push(filter)
+      size += bytes
     }
+    if (batch.length > 0) this.#takeAway(batch)
     return lost
   }
 
   #takeAway(filters: string[]): void {
     const session = this.#session
-    const packetId = session.packetIds.takeOwn()
+    const packetId = session.packetIds.takeOwn((id) => session.memory.releaseOf(id) !== undefined)
     // With all 65,535 identifiers in use nothing can be taken away; the delivery check still holds.
     if (packetId === 0) return
-    this.#unsubscribes.set(packetId, filters)
-    for (const filter of filters)
+    // It costs nothing of the budget: the texts are those of the subscriptions, and each leaves once.
+    this.#unsubscribes.set(packetId, { filters, bytes: 0 })
+    for (const filter of filters) {
+      this.#leaving.add(filter)
       session.recorder.unsubscribe(filter, packetId, 'forwarded', 'rights_narrowed')
+    }
     session.towardsServer.send(unsubscribe(packetId, filters))
   }
 }

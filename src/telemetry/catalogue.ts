@@ -47,6 +47,9 @@ export const PACKET_TYPES = [
 ] as const
 export const RELOADS = ['policy', 'keys'] as const
 export const RESULTS = ['ok', 'failed'] as const
+/** Where copies of audit records go, and checkpoints. */
+export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
+export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
 
 /** What each label may hold, for docs/metrics.md. */
 export const LABELS: ReadonlyMap<string, string> = new Map([
@@ -60,7 +63,8 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['fault', 'name of the fault that the packet reader found'],
   ['direction', '`client_to_server` or `server_to_client`'],
   ['type', 'MQTT Control Packet type in lower case'],
-  ['result', '`ok` or `failed`; for audit records `written` or `lost`'],
+  ['result', '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`'],
+  ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['what', '`policy` or `keys`'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
@@ -103,6 +107,10 @@ export interface Catalogue {
   /** Rows: written, lost. */
   auditRecords: Family
   auditWriteErrors: Family
+  /** By place, then sent and lost. */
+  auditCopies: Family
+  /** By place, then ok and failed. */
+  auditCheckpoints: Family
   /** Rows: ok, failed. */
   keyFetches: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
@@ -173,6 +181,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'Failed writes of the audit log.',
       [],
       [[]],
+    ),
+    auditCopies: counter(
+      'postern_audit_copies_total',
+      'Audit records copied to other places.',
+      ['place', 'result'],
+      pairs(COPY_PLACES, ['sent', 'lost']),
+    ),
+    auditCheckpoints: counter(
+      'postern_audit_checkpoints_total',
+      'Checkpoints of the audit log handed to a place.',
+      ['place', 'result'],
+      pairs(CHECKPOINT_PLACES, RESULTS),
     ),
     keyFetches: counter(
       'postern_key_fetches_total',

@@ -1,6 +1,7 @@
 // The operator's log: one JSON line per event on standard error. The only file that imports pino. Whatever a caller
 // hands in, a compact JWT never comes out (AUD-03 holds for logs too).
 
+import { writeSync } from 'node:fs'
 import { pino } from 'pino'
 import type { Clock } from '../clock.ts'
 
@@ -27,9 +28,7 @@ const COMPACT_JWT = /eyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /** `fields.err` may be an Error: it is written with type, message, stack and cause. */
 export function createLogger(options: LoggerOptions): Logger {
-  const { clock } = options
-  const standardError = options.write ? undefined : pino.destination(2)
-  const write = options.write ?? ((line: string) => void standardError!.write(line))
+  const { clock, write = writeToStandardError } = options
   return pino(
     {
       level: options.level,
@@ -41,4 +40,17 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     { write: (line) => write(line.replace(COMPACT_JWT, '[redacted]')) },
   )
+}
+
+/**
+ * A line that cannot be written is lost: a full disk under the log must not end, or hold up, what it tells of, as the
+ * destinations of pino would.
+ */
+function writeToStandardError(line: string): void {
+  const bytes = Buffer.from(line)
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(2, bytes, at)
+  } catch {
+    // There is no other place to tell it.
+  }
 }

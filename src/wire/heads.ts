@@ -20,6 +20,9 @@ export class PublishHead {
   responseTopicEnd = -1
   correlationDataStart = -1
   correlationDataEnd = -1
+  /** Value of the User Property `traceparent`, the last if there are several; W3C Trace Context. */
+  traceparentStart = -1
+  traceparentEnd = -1
   /** Seconds; -1 when absent: the message does not expire. */
   messageExpiryInterval = -1
   /** Bytes of Application Message after the head. */
@@ -54,6 +57,14 @@ export class FilterList {
   filterEnd: number[] = []
   /** Subscription Options byte of filter i; unused for UNSUBSCRIBE. */
   options: number[] = []
+
+  /** The filters as text, in order. */
+  texts(source: Buffer): string[] {
+    const texts: string[] = []
+    for (let i = 0; i < this.count; i++)
+      texts.push(source.toString('utf8', this.filterStart[i], this.filterEnd[i]))
+    return texts
+  }
 }
 
 /** SUBACK and UNSUBACK, read whole. */

@@ -8,6 +8,8 @@ import { topicNameFault } from './topic-syntax.ts'
 import { identifierFault, stringFault } from './utf8.ts'
 import { readVarint, Varint, varintLength } from './varint.ts'
 
+const TRACEPARENT = Buffer.from('traceparent')
+
 /** Bit sets like `LEGAL_PACKETS`: where a property may not travel in a direction, by Property Identifier. */
 const WRONG_WAY = [new Uint16Array(PROPERTY_COUNT), new Uint16Array(PROPERTY_COUNT)] as const
 WRONG_WAY[Direction.CLIENT_TO_SERVER][Property.SUBSCRIPTION_IDENTIFIER] = 1 << PacketType.PUBLISH
@@ -22,6 +24,9 @@ export class PropertyReader {
   /** Where the block lies, set by `read` and `readBlock`; start is the byte after Property Length. */
   start = 0
   end = 0
+  /** Value of the User Property `traceparent`; -1 without one. */
+  traceparentStart = -1
+  traceparentEnd = -1
   #seenLow = 0
   #seenHigh = 0
   #userProperties = 0
@@ -41,6 +46,7 @@ export class PropertyReader {
     this.#seenLow = 0
     this.#seenHigh = 0
     this.#userProperties = 0
+    this.traceparentStart = -1
     this.start = 0
     this.end = 0
   }
@@ -134,7 +140,12 @@ export class PropertyReader {
       case DataType.STRING_PAIR: {
         const valueStart = start + 2 + readUint16(source, start)
         const fault = stringFault(source, start + 2, valueStart)
-        return fault === Fault.NONE ? stringFault(source, valueStart + 2, end) : fault
+        if (fault !== Fault.NONE) return fault
+        if (isTraceparent(source, start + 2, valueStart)) {
+          this.traceparentStart = valueStart + 2
+          this.traceparentEnd = end
+        }
+        return stringFault(source, valueStart + 2, end)
       }
       default:
         this.#starts[id] = start + 2
@@ -145,6 +156,13 @@ export class PropertyReader {
     }
     return this.#values[id] === 0 ? zeroFault(id) : Fault.NONE
   }
+}
+
+/** Whether this name of a User Property is the one that carries the trace; the length tells most others apart. */
+function isTraceparent(source: Uint8Array, start: number, end: number): boolean {
+  if (end - start !== TRACEPARENT.length) return false
+  for (let i = 0; i < TRACEPARENT.length; i++) if (source[start + i] !== TRACEPARENT[i]) return false
+  return true
 }
 
 /** Fault for a Property Length that `readVarint` refused within a complete packet. */

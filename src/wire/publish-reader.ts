@@ -100,6 +100,8 @@ export function readPublish(
   head.responseTopicEnd = properties.endOf(Property.RESPONSE_TOPIC)
   head.correlationDataStart = properties.startOf(Property.CORRELATION_DATA)
   head.correlationDataEnd = properties.endOf(Property.CORRELATION_DATA)
+  head.traceparentStart = properties.traceparentStart
+  head.traceparentEnd = properties.traceparentEnd
   if (head.topicStart === head.topicEnd && head.topicAlias === 0) return Fault.MISSING_TOPIC_NAME
   return Fault.NONE
 }

@@ -2,9 +2,11 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { withSegments } from '../../src/evidence/log-files.ts'
 import { chainOf, file, verify } from './chain.ts'
+import { NEW_SIGNER, newLogPath, noteOf, openLog, SIGNER, SMALL, write, writeAndClose } from './log-kit.ts'
 
 const page = readFileSync(new URL('../../docs/audit-format.md', import.meta.url), 'utf8')
 const block = (language: string) => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(page)![1]!
@@ -42,3 +44,62 @@ describe.runIf(spawnSync('python3', ['--version']).status === 0)('AUD-04 the ver
     expect(verify(content).ok).toBe(good)
   })
 })
+
+const tools = [
+  ['python3', '--version'],
+  ['openssl', 'version'],
+] as const
+describe.runIf(tools.every(([tool, flag]) => spawnSync(tool, [flag]).status === 0))(
+  'AUD-05 AUD-06 the verifier of the page, on segments and checkpoints',
+  () => {
+    const program = join(mkdtempSync(join(tmpdir(), 'postern-format-')), 'verify.py')
+    writeFileSync(program, block('python'))
+    afterAll(() => rmSync(dirname(program), { recursive: true, force: true }))
+
+    it('finds a tail that was cut off', async () => {
+      const path = newLogPath()
+      const log = await writeAndClose(path, 5, { signer: SIGNER.text })
+      const note = join(dirname(path), 'note')
+      writeFileSync(note, noteOf(log))
+      const args = [program, '--checkpoint', note, SIGNER.text, path]
+      expect(spawnSync('python3', args).status).toBe(0)
+      const lines = readFileSync(path, 'utf8').split('\n')
+      writeFileSync(path, `${lines.slice(0, -2).join('\n')}\n`)
+      expect(spawnSync('python3', args, { encoding: 'utf8' }).stderr).toContain(
+        'a checkpoint of 6 records was made, the log ends at seq 5',
+      )
+    })
+
+    it('agrees with ours', async () => {
+      const path = newLogPath()
+      const log = await openLog(path, { signer: SIGNER.text, segments: { ...SMALL, keep: 2 } })
+      await write(log, 20)
+      const late = noteOf(log)
+      await write(log, 3)
+      const wrongKey = noteOf(log, NEW_SIGNER)
+      await log.close()
+      const files = withSegments([path])
+      expect(files).toHaveLength(3)
+      const note = join(dirname(path), 'note')
+      const says = (text: string, key: string, given = files): string => {
+        writeFileSync(note, text)
+        const { status, stdout, stderr } = spawnSync(
+          'python3',
+          [program, '--checkpoint', note, key, ...given],
+          {
+            encoding: 'utf8',
+          },
+        )
+        return status === 0 ? stdout : stderr
+      }
+      const { seq, hash } = log.head
+      expect(says(late, SIGNER.text)).toBe(`OK: up to seq ${seq}, head ${hash}\n`)
+      expect(says(late, NEW_SIGNER.text)).toContain('not signed by this key')
+      expect(says(late.replace('edge-1', 'edge-2'), SIGNER.text)).toContain('not signed by this key')
+      expect(says(wrongKey, NEW_SIGNER.text)).toContain('another key was in force')
+      expect(says(late, SIGNER.text, files.slice(0, 1))).toContain('BAD')
+      expect(says(late, SIGNER.text, files.slice(1))).toContain('are missing')
+      expect(says(late, SIGNER.text, files.toSpliced(1, 1))).toContain('BAD')
+    })
+  },
+)

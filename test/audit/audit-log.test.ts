@@ -1,13 +1,17 @@
 import { open } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import type { AuditFile, Tail } from '../../src/audit/audit-file.ts'
+import type { AuditFile } from '../../src/audit/audit-file.ts'
 import { AuditLog, type AuditLogOptions } from '../../src/audit/audit-log.ts'
+import type { Tail } from '../../src/audit/open-log.ts'
 import { GENESIS } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { PUBLISH, verify } from './chain.ts'
+import { ENDLESS, PUBLISH, verify } from './chain.ts'
 import { CountingObserver, FakeFile } from './fake-file.ts'
 
-const EMPTY: Tail = { head: GENESIS, unterminated: false, torn: undefined }
+const EMPTY: Tail = {
+  ...{ head: GENESIS, unterminated: false, torn: undefined, segment: 1, oldest: 1, begins: false, size: 0 },
+  ...{ begunMs: undefined, tree: undefined, signer: undefined },
+}
 
 function setUp(options: Partial<AuditLogOptions> = {}, file: AuditFile = new FakeFile()) {
   const clock = new FakeClock()
@@ -17,6 +21,8 @@ function setUp(options: Partial<AuditLogOptions> = {}, file: AuditFile = new Fak
     observer,
     instance: 'postern-1',
     policy: 'a1b2',
+    durability: 'async',
+    segments: ENDLESS,
     onFailure: 'deny',
     flushInterval: 50,
     maxPending: 10_000,
@@ -237,6 +243,7 @@ describe('AUD-09 A2 when writing fails', () => {
   it.runIf(process.platform === 'linux')('ENOSPC of a real device is such a failure', async () => {
     const full = await open('/dev/full', 'a')
     const device: AuditFile = {
+      ...{ writeNow: () => 0, syncNow: () => {}, oldestKept: () => 1, rotate: () => {}, tidy: () => {} },
       write: async (bytes) => (await full.write(bytes)).bytesWritten,
       sync: async () => {},
       close: () => full.close(),

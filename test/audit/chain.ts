@@ -59,3 +59,11 @@ export function verify(bytes: Buffer | string, options: ChainOptions = {}): Chai
 }
 
 export const file = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('')
+
+/** Settings of a log whose file never ends. */
+export const ENDLESS = {
+  bytes: Number.POSITIVE_INFINITY,
+  ageMs: Number.POSITIVE_INFINITY,
+  keep: 0,
+  keepForMs: 0,
+}

@@ -16,9 +16,48 @@ export class FakeFile implements AuditFile {
   /** When set, a write waits for it. */
   gate: Promise<void> | undefined
 
+  /** Numbers of the files that were closed, and those before which files may go. */
+  readonly rotated: number[] = []
+  readonly tidied: number[] = []
+  rotationFails = false
+  /** The files that were closed. */
+  readonly closedFiles: Buffer[] = []
+
   async write(bytes: Buffer): Promise<number> {
     this.writes += 1
     await this.gate
+    return this.#take(bytes)
+  }
+
+  async sync(): Promise<void> {
+    this.#sync()
+  }
+
+  writeNow(bytes: Buffer): number {
+    this.writes += 1
+    return this.#take(bytes)
+  }
+
+  syncNow(): void {
+    this.#sync()
+  }
+
+  oldestKept(): number {
+    return 1
+  }
+
+  rotate(number: number): void {
+    if (this.rotationFails) throw Object.assign(new Error('permission denied'), { code: 'EACCES' })
+    this.rotated.push(number)
+    this.closedFiles.push(this.bytes)
+    this.bytes = Buffer.alloc(0)
+  }
+
+  tidy(oldest: number): void {
+    this.tidied.push(oldest)
+  }
+
+  #take(bytes: Buffer): number {
     const taken = Math.min(bytes.length, this.room, this.atOnce)
     if (taken === 0) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     this.room -= taken
@@ -26,7 +65,7 @@ export class FakeFile implements AuditFile {
     return taken
   }
 
-  async sync(): Promise<void> {
+  #sync(): void {
     this.syncs += 1
     if (this.syncFails) throw Object.assign(new Error('input/output error'), { code: 'EIO' })
   }
@@ -53,5 +92,8 @@ export class CountingObserver implements AuditObserver {
   }
   recovered(): void {
     this.recoveries += 1
+  }
+  segmentFailed(error: Error): void {
+    throw error
   }
 }

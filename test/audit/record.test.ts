@@ -90,10 +90,12 @@ it('a prepared record is, byte for byte, the line that the whole event gives', (
     fc.property(
       anyEvent,
       fc.nat(2 ** 31),
-      optional(fc.constant('ab'.repeat(32))),
+      optional(
+        fc.record({ name: fc.constantFrom('sha256', 'hmac_sha256'), hex: fc.constant('ab'.repeat(32)) }),
+      ),
       fc.nat(65535),
       fc.nat(100),
-      (any, length, sha256, id, at) => {
+      (any, length, digest, id, at) => {
         const event: AuditEvent = {
           ...any,
           detail: undefined,
@@ -101,7 +103,7 @@ it('a prepared record is, byte for byte, the line that the whole event gives', (
           payload: undefined,
           packet_id: undefined,
         }
-        const payload = sha256 === undefined ? { length } : { length, sha256 }
+        const payload = digest === undefined ? { length } : { length, [digest.name]: digest.hex }
         const whole = encoder()
         const lines = [1, 2].map(() =>
           whole.encode({ ...event, payload, packet_id: id > 0 ? id : undefined }),
@@ -111,7 +113,7 @@ it('a prepared record is, byte for byte, the line that the whole event gives', (
         for (const line of lines) {
           const target = Buffer.alloc(at + short.roomFor(record), 'x')
           short.tick()
-          const end = short.encodePrepared(target, at, record, length, sha256, id)
+          const end = short.encodePrepared(target, at, record, length, digest, id)
           expect(target.toString('utf8', at, end)).toBe(line)
         }
         expect(short.head).toEqual(whole.head)
@@ -153,6 +155,14 @@ describe('a record', () => {
         }
       }),
     )
+  })
+
+  it.each([
+    { '\ud800': 'a', '\ue000': 'b' },
+    { '\ud800': 'a', '\ud801': 'b' },
+  ])('AUD-04 is canonical also where names had to be mended: %j', (rules) => {
+    const line = encoder().encode({ ...PUBLISH, rules })
+    expect(line).toBe(canonicalize(JSON.parse(line)))
   })
 
   it('begins a chain with seq 1 and 64 zeros', () => {

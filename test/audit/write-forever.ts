@@ -1,13 +1,15 @@
 // Child process of audit-file.test.ts: appends records until it is killed. Says once that the first are on disk.
 import { AuditLog } from '../../src/audit/audit-log.ts'
 import { systemClock } from '../../src/clock.ts'
-import { PUBLISH } from './chain.ts'
+import { ENDLESS, PUBLISH } from './chain.ts'
 
-const silent = { written() {}, lost() {}, failed() {}, recovered() {} }
+const silent = { written() {}, lost() {}, failed() {}, recovered() {}, segmentFailed() {} }
 const log = await AuditLog.open(process.argv[2]!, {
   clock: systemClock,
   instance: 'child',
   policy: 'a1b2',
+  durability: 'async',
+  segments: ENDLESS,
   onFailure: 'deny',
   flushInterval: 1,
   maxPending: 1e7,

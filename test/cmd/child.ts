@@ -18,6 +18,8 @@ export interface ChildOptions {
   input?: string
   /** Close standard output at its first bytes, as `head -1` does. */
   readsLittle?: boolean
+  /** No file may grow beyond some 1 KiB, as on a full disk. */
+  diskIsFull?: boolean
 }
 
 export interface Ended {
@@ -55,6 +57,8 @@ export class RunningPostern {
 
   constructor(args: readonly string[], options: ChildOptions = {}) {
     this.#child = start(['run', ...args], options)
+    // A test that failed may not have come to its signal.
+    process.once('exit', () => this.#child.kill('SIGKILL'))
     this.exited = ended(this.#child).then(([status]) => status)
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       const entry = line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'plain', msg: line }
@@ -100,10 +104,14 @@ export class RunningPostern {
   }
 }
 
-function start(args: readonly string[], { env = {}, cwd, input }: ChildOptions): ChildProcess {
+function start(args: readonly string[], options: ChildOptions): ChildProcess {
+  const { env = {}, cwd, input, diskIsFull = false } = options
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('POSTERN_'))
-  const child = spawn(process.execPath, [COMMAND, ...args], {
-    env: { ...Object.fromEntries(own), NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+  const cache: Record<string, string> = diskIsFull ? {} : { NODE_COMPILE_CACHE: COMPILE_CACHE }
+  const words = [process.execPath, COMMAND, ...args]
+  if (diskIsFull) words.unshift('sh', '-c', 'ulimit -f 2; exec "$0" "$@"')
+  const child = spawn(words[0]!, words.slice(1), {
+    env: { ...Object.fromEntries(own), ...cache, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })

@@ -272,4 +272,20 @@ describe('SIGTERM', () => {
     await last.closed()
     expect(await second.exited).toBe(1)
   })
+
+  it('with audit records that cannot be written ends with exit code 1, after it has said so', async () => {
+    const third = new RunningPostern(['--config', workspace.config], {
+      env: { POSTERN_AUDIT__FILE: 'full.jsonl' },
+      diskIsFull: true,
+    })
+    await third.next({ msg: 'listening' })
+    for (let i = 0; i < 5; i++) {
+      third.signal('SIGHUP')
+      await third.next({ msg: 'reloaded', what: 'keys' })
+    }
+    await third.next({ msg: 'the audit log cannot be written' })
+    third.signal('SIGTERM')
+    await third.next({ level: 'error', msg: 'audit records are lost' })
+    expect(await third.exited).toBe(1)
+  })
 })

@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { postern } from './child.ts'
+import { JwksServer } from '../support/tokens.ts'
+import { postern, RunningPostern } from './child.ts'
 import { Workspace } from './workspace.ts'
 
 let workspace: Workspace
@@ -107,4 +108,27 @@ describe('what may be better at the next try: exit code 1, one sentence with a c
     expect(sentences[0]).toMatch(new RegExp(`\\(${code}\\)$`))
     expect(stderr).not.toMatch(/^ {4}at /m)
   })
+})
+
+it('a signal while it starts: SIGHUP changes nothing, SIGTERM ends it at once with exit code 1', async () => {
+  const keys = await new JwksServer([]).listen()
+  keys.behaviour = 'hang'
+  const slow = (timeout: string): string => {
+    const issuers = [{ issuer: 'https://issuer.example', jwks: { url: keys.url, timeout } }]
+    workspace.configure({ issuers })
+    return workspace.config
+  }
+  const running = new RunningPostern(['--config', slow('1s')])
+  await keys.nextRequest()
+  running.signal('SIGHUP')
+  await running.next({ msg: 'listening' })
+  await running.next({ msg: 'reloaded', what: 'policy' })
+  running.signal('SIGTERM')
+  expect(await running.exited).toBe(0)
+
+  const early = new RunningPostern(['--config', slow('1m')])
+  await keys.nextRequest()
+  early.signal('SIGTERM')
+  expect(await early.exited).toBe(1)
+  await keys.close()
 })

@@ -87,8 +87,18 @@ describe('defaults', () => {
         onFailure: 'deny',
         flushInterval: 100,
         maxPending: 16_777_216,
+        durability: 'async',
         publishes: 'all',
         payloadDigest: 'sha256',
+        subjects: 'plain',
+        digestKeyFile: undefined,
+        segments: { maxBytes: 64 * 1024 * 1024, maxAge: 86_400_000, keep: 0, keepFor: 0 },
+        repeats: { rate: 0, interval: 10_000 },
+        checkpoints: {
+          ...{ keyFile: undefined, records: 10_000, interval: 60_000 },
+          ...{ stdout: false, url: undefined, topic: undefined },
+        },
+        copies: { stdout: false, otlp: undefined, topic: undefined },
       },
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },
       limits: {

@@ -77,13 +77,6 @@ describe('one mistake, one sentence: where it is and what to write', () => {
     [ISSUER, `${ISSUER}    owners: {scout: alice}\n`, 'issuers[0].owners', 8, 'Only `mapping: self`'],
     [
       ISSUER,
-      `${ISSUER}    mapping: client\n    requireClientId: false\n`,
-      'issuers[0].requireClientId',
-      9,
-      '`true`',
-    ],
-    [
-      ISSUER,
       `${ISSUER}    ceilings: []\n    missingCeiling: deny\n`,
       'issuers[0].missingCeiling',
       9,

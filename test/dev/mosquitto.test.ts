@@ -21,6 +21,14 @@ describe('the development broker', () => {
     expect(existsSync(join(broker.path!, '..'))).toBe(false)
   })
 
+  it('ends even when it has just begun', async () => {
+    for (let i = 0; i < 8; i++) {
+      const broker = await startMosquitto()
+      await broker.stop()
+      expect(await broker.exited).toBe(0)
+    }
+  })
+
   it('asks for a user name and password when it has users', async () => {
     const broker = await startMosquitto({ users: { postern: 'secret one' } })
     const url = `mqtt://${broker.host}:${broker.port}`

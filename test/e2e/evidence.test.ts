@@ -1,10 +1,10 @@
 // What is left behind of a run: records, metrics, logs and upstream bytes. Each action once, and no secret anywhere.
 // Ids: agent-specs.md 6.9 (A), identity-standards.md 13 (TOK-14, AUD, OPS), peers.md 2 (`peers.`).
-import { open, readFile } from 'node:fs/promises'
-import { devNull } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { LockedFile } from '../../src/audit/audit-file.ts'
 import { ChainVerifier } from '../../src/audit/hash-chain.ts'
 import { connect, disconnect, PINGREQ, prop, publish, subscribe, unsubscribe } from '../support/frames.ts'
 import type { TestPostern } from '../support/postern.ts'
@@ -300,9 +300,7 @@ describe('A2 an audit log that cannot be written', () => {
       config: { audit: FULL, upstream: { username: 'scout', password: SECRETS.upstream } },
     })
     const scout = await stage.agent('scout', {}, postern)
-    const probe = await open(devNull)
-    const sync = vi.spyOn(Object.getPrototypeOf(probe) as typeof probe, 'datasync')
-    await probe.close()
+    const sync = vi.spyOn(LockedFile.prototype, 'sync')
     sync.mockRejectedValue(Object.assign(new Error('full'), { code: 'ENOSPC' }))
     let sent = 0
     const send = async (): Promise<number> => {

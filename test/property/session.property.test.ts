@@ -3,9 +3,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { AuditEvent } from '../../src/audit/event.ts'
-import { connack, connect, prop, publish } from '../support/frames.ts'
+import { ack, connack, connect, PINGRESP, prop, publish } from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
-import { SessionRig } from '../support/session-rig.ts'
+import { OK_POLICY, SessionRig } from '../support/session-rig.ts'
 import { chunksOf, cuts, framesIn, messages, type Step, sentBy, traffic } from '../support/traffic.ts'
 
 const ALIASES = [prop.topicAliasMaximum(10)]
@@ -205,5 +205,77 @@ test('peers.J6 no panic: whatever comes before, in place of and behind a CONNECT
       if (it.ended) expect(it.client.ended).toBe(true)
     }),
     { numRuns: 400 },
+  )
+})
+
+/** A broker that keeps to the letter of QoS 2: one message per identifier until its PUBREL [MQTT-4.3.3-10]. */
+class LiteralBroker {
+  readonly #held = new Map<number, string>()
+  #read = 0
+  readonly #publish: (topic: string) => void
+
+  constructor(publish: (topic: string) => void) {
+    this.#publish = publish
+  }
+
+  /** Deals with what has come; returns its answers. */
+  answer(received: Buffer): Buffer[] {
+    const frames = framesIn(received).slice(this.#read)
+    this.#read += frames.length
+    return frames.flatMap((frame) => {
+      const [packet] = packetsIn(frame)
+      if (packet?.cmd === 'publish') {
+        if (!this.#held.has(packet.messageId!)) this.#held.set(packet.messageId!, packet.topic)
+        return ack('pubrec', packet.messageId)
+      }
+      if (packet?.cmd !== 'pubrel') return []
+      const topic = this.#held.get(packet.messageId!)
+      this.#held.delete(packet.messageId!)
+      if (topic !== undefined) this.#publish(topic)
+      return ack('pubcomp', packet.messageId)
+    })
+  }
+}
+
+test('peers.G1 whatever an agent does with QoS 2 while policies change, the broker publishes nothing that is not allowed at that moment', async () => {
+  const policies = ['ok/a', 'ok/b', 'ok/#'].map((topic) => OK_POLICY.replaceAll('ok/#', topic))
+  const allows = [['ok/a'], ['ok/b'], ['ok/a', 'ok/b']]
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        topic: fc.constantFrom('ok/a', 'ok/b', 'no/c'),
+        packetId: fc.integer({ min: 1, max: 2 }),
+        dup: fc.boolean(),
+      }),
+    },
+    { weight: 4, arbitrary: fc.record({ release: fc.integer({ min: 1, max: 2 }) }) },
+    { weight: 1, arbitrary: fc.record({ policy: fc.integer({ min: 0, max: 2 }) }) },
+    { weight: 2, arbitrary: fc.constant('answer' as const) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
+      const it = await connected()
+      let allowed = allows[2]!
+      let forbidden: string | undefined
+      const broker = new LiteralBroker((topic) => {
+        if (!allowed.includes(topic)) forbidden = topic
+      })
+      for (const step of steps) {
+        if (step === 'answer') it.fromServer(...broker.answer(it.toServer), PINGRESP)
+        else if ('release' in step) it.fromClient(ack('pubrel', step.release))
+        else if ('topic' in step) it.fromClient(publish({ ...step, qos: 2 }))
+        else {
+          // What is on its way to the broker was decided before.
+          it.fromServer(...broker.answer(it.toServer), PINGRESP)
+          it.usePolicy(policies[step.policy]!)
+          allowed = allows[step.policy]!
+        }
+      }
+      broker.answer(it.toServer)
+      expect(forbidden).toBeUndefined()
+      expect(it.session.relaying).toBe(true)
+    }),
+    { numRuns: 300 },
   )
 })

@@ -1,7 +1,18 @@
 // Every way a session can end: what the agent is told, what the broker sees, what is recorded. design.md 3.5.
+import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { END_CAUSES } from '../../src/session/outcome.ts'
-import { auth, connect, connectV3, disconnect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
+import {
+  auth,
+  connect,
+  connectV3,
+  disconnect,
+  PINGREQ,
+  prop,
+  publish,
+  suback,
+  subscribe,
+} from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, policyFrom, type RigOptions, SessionRig } from '../support/session-rig.ts'
 
@@ -20,7 +31,8 @@ interface Row {
   broker?: Buffer
 }
 
-const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
+/** Two come only before the CONNACK: see handshake.test.ts. */
+const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'upstream_unavailable'>, Row> = {
   client_disconnected: {
     by: (it) => {
       it.fromClient(disconnect())
@@ -55,7 +67,13 @@ const CAUSES: Record<keyof typeof END_CAUSES, Row> = {
   },
   will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
-  internal_error: { by: (it) => it.session.end('internal_error'), agent: 0x80 },
+  audit_unavailable: {
+    by: (it) => {
+      it.audit.commits = false
+      it.fromClient(publish({ topic: 'ok/a' }))
+    },
+  },
+  internal_error: { by: (it) => it.session.onPanic(new Error('a mistake of ours')), agent: 0x80 },
 }
 
 test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, broker = Buffer.alloc(0) }) => {
@@ -64,7 +82,8 @@ test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, brok
   const told = packetsIn(it.toClient)
   expect(told).toMatchObject(agent === undefined ? [] : [{ cmd: 'disconnect', reasonCode: agent }])
   expect(it.toServer).toEqual(broker)
-  expect([it.client.ended, it.server!.ended, it.ended]).toEqual([true, true, true])
+  const gone = ({ ended, destroyed }: { ended: boolean; destroyed: boolean }) => ended || destroyed
+  expect([gone(it.client), gone(it.server!), it.ended]).toEqual([true, true, true])
   const records = it.audit.events.filter((event) => event.action === 'disconnect')
   expect(records).toHaveLength(1)
   expect(records[0]!.reason).toBe(cause)
@@ -123,6 +142,19 @@ describe('EXP-01, R1, O5, peers.E3 expiry of the token', () => {
   })
 })
 
+test('the rest of a payload is a record of its own; at QoS 0 it names no identifier', async () => {
+  const it = await new SessionRig().connect()
+  for (const qos of [1, 0]) {
+    const message = publish({ topic: 'ok/a', qos, packetId: 7, payload: Buffer.alloc(100) })
+    it.fromClient(message.subarray(0, 50))
+    it.fromClient(message.subarray(50))
+  }
+  const records = it.audit.events.filter((event) => event.action === 'payload')
+  expect(records.map((event) => event.packet_id)).toEqual([7, undefined])
+  expect(records[0]?.payload).toEqual(records[1]?.payload)
+  expect(records[0]?.payload?.sha256).toBe(createHash('sha256').update(Buffer.alloc(100)).digest('hex'))
+})
+
 describe('peers.D2 a Will that a new policy denies', () => {
   test('is suppressed at the broker by DISCONNECT 0x00', async () => {
     const it = await new SessionRig().connect({
@@ -138,6 +170,25 @@ describe('peers.D2 a Will that a new policy denies', () => {
     it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
     expect(it.session.relaying).toBe(true)
   })
+})
+
+test('peers.E4 a policy that comes in force between SUBSCRIBE and SUBACK takes away what the broker then grants', async () => {
+  const it = await new SessionRig().connect()
+  it.fromClient(
+    subscribe({
+      packetId: 1,
+      filters: [
+        ['ok/a', 1],
+        ['no/a', 1],
+        ['ok/notes/a', 1],
+      ],
+    }),
+  )
+  it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
+  it.forget()
+  it.fromServer(suback([1, 1], 1))
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'suback', granted: [0x87, 0x87, 1] }])
+  expect(packetsIn(it.toServer)).toMatchObject([{ cmd: 'unsubscribe', unsubscriptions: ['ok/a'] }])
 })
 
 test('a policy that narrows the rights takes effect on the next packet, without waiting for the sweep', async () => {

@@ -1,5 +1,7 @@
 // From the first byte to the CONNACK: every way to be refused, what the broker sees of it, and what changes meanwhile.
+
 import { describe, expect, test } from 'vitest'
+import { ENDED_AS } from '../../src/session/outcome.ts'
 import { connack, connect, disconnect, PINGREQ, prop, publish } from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, type RigOptions, SessionRig } from '../support/session-rig.ts'
@@ -22,7 +24,11 @@ async function waiting(options: RigOptions = {}, bytes = CONNECT): Promise<Sessi
 function refusedWith(it: SessionRig, reasonCode: number, reason: string): void {
   expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'connack', reasonCode }])
   expect([it.client.ended, it.ended]).toEqual([true, true])
-  expect(it.event('connect')).toMatchObject({ decision: 'deny', reason })
+  // AUD-01: a CONNECT has one record. Once it was allowed and forwarded, a refusal is the end of the connection.
+  const forwarded = it.toServer.length > 0
+  expect(it.audit.events.filter((event) => event.action === 'connect')).toHaveLength(1)
+  expect(it.event('connect')?.decision).toBe(forwarded ? 'allow' : 'deny')
+  expect(it.event(forwarded ? 'disconnect' : 'connect')?.reason).toBe(forwarded ? ENDED_AS[reason] : reason)
 }
 
 describe('the agent', () => {
@@ -123,7 +129,8 @@ describe('the broker', () => {
     const refusal = connack({ reasonCode: 0x97, properties: [prop.reasonString('full')] })
     it.fromServer(refusal, publish({ topic: 'ok/a' }))
     expect(it.toClient).toEqual(refusal)
-    expect(it.event('connect')?.reason).toBe('refused_by_broker')
+    expect(it.event('connect')?.decision).toBe('allow')
+    expect(it.event('disconnect')).toMatchObject({ reason: 'refused_by_broker', effect: 'connack 0x97' })
     expect([it.client.ended, it.server!.ended]).toEqual([true, true])
   })
 })

@@ -179,6 +179,19 @@ test('an agent that acts for itself keeps its session', async () => {
   })
 })
 
+test('peers.G3 what was unsubscribed makes room for others', async () => {
+  const it = await new SessionRig({ config: { limits: { subscriptions: 2 } } }).connect()
+  for (let i = 1; i <= 10; i++) {
+    it.fromClient(subscribe({ packetId: i, filters: [[`ok/${i}`, 0]] }))
+    it.fromServer(suback([0], i))
+    it.fromClient(unsubscribe([`ok/${i}`], i))
+    it.fromServer(unsuback([0], i))
+  }
+  expect(packetsIn(it.toClient).filter((packet) => packet.cmd === 'suback')).toMatchObject(
+    Array(10).fill({ granted: [0] }),
+  )
+})
+
 test('peers.G3 messages and filters that one session makes Postern keep are bounded', async () => {
   const it = await new SessionRig({ config: { limits: { subscriptions: 3 } } }).connect()
   it.fromClient(

@@ -87,6 +87,16 @@ describe('peers.G1 an identifier that the broker holds a message under', () => {
     expect(it.toServer.length).toBe(0)
   })
 
+  test.each([
+    ['with another Response Topic', { properties: [prop.responseTopic('ok/notes/r')] }],
+    ['retained', { retain: true }],
+    ['with a longer payload', { payload: 'xx' }],
+  ])('is refused to the same topic %s, which a rule may judge otherwise', async (_, changes) => {
+    const it = await holding('ok/a')
+    it.fromClient(publish({ topic: 'ok/a', qos: 2, packetId: 5, payload: 'x', ...changes }))
+    expect(it.toClient).toEqual(inUse(5))
+  })
+
   test('is refused even after the re-sent message itself was denied', async () => {
     const it = await holding('ok/a')
     it.usePolicy(NOTES_ONLY)

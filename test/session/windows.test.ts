@@ -152,6 +152,19 @@ describe('peers.G5 identifiers of Postern’s own requests', () => {
     },
   )
 
+  test('may be one whose SUBSCRIBE was denied: it is free', async () => {
+    const it = await rig()
+    it.fromClient(
+      subscribe({ packetId: 5, filters: [['ok/s', 1]] }),
+      subscribe({ packetId: 32_769, filters: [['no/s', 1]] }),
+    )
+    it.fromServer(suback([1], 5))
+    it.fromClient(publish({ topic: 'ok/notes/a', qos: 1, packetId: 2 }))
+    it.forget()
+    it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/notes/#'))
+    expect(packetsIn(it.toServer)).toMatchObject([{ cmd: 'unsubscribe', messageId: 32_769 }])
+  })
+
   test('their answers are swallowed, once', async () => {
     const { it, own } = await narrowed([])
     it.fromServer(unsuback([0], own))

@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { App } from '../../src/app.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -21,6 +22,8 @@ export interface PosternOptions {
   /** Whose tokens are accepted; default: an identity provider of its own. */
   idp?: TestIssuer
   clock?: TravelClock
+  /** In place of standard output. */
+  output?: Writable
 }
 
 export interface TestPostern {
@@ -63,7 +66,12 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
   const loaded = loadConfig(JSON.stringify(file), join(directory, 'postern.json'), {})
   if ('problems' in loaded) throw new Error(loaded.problems.map((p) => `${p.path}: ${p.message}`).join('\n'))
   const log: TestPostern['log'] = []
-  const app = new App(loaded.config, { clock, logger: recordingLogger(log), version: 'test' })
+  const app = new App(loaded.config, {
+    clock,
+    logger: recordingLogger(log),
+    version: 'test',
+    ...(options.output === undefined ? {} : { output: options.output }),
+  })
   await app.start()
   const port = Number(app.listeners[0]!.address.split(':').at(-1))
   return {

@@ -1,11 +1,12 @@
 // An audit sink that keeps events in memory, for tests of the layers above.
-import type { AuditEvent, AuditSink, PreparedRecord } from '../../src/audit/event.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from '../../src/audit/event.ts'
 
 export class RecordingAudit implements AuditSink {
   accepting = true
   congested = false
-  readonly #prepared = new Map<PreparedRecord, AuditEvent>()
   #waiting: (() => void)[] = []
+  /** What `commit` answers. */
+  commits = true
   readonly events: AuditEvent[] = []
 
   whenRoom(call: () => void): void {
@@ -20,22 +21,26 @@ export class RecordingAudit implements AuditSink {
 
   prepare(event: AuditEvent): PreparedRecord {
     const nothing = new Uint8Array()
-    const record = { head: nothing, identity: nothing, reason: nothing }
-    this.#prepared.set(record, event)
-    return record
+    return { event, head: nothing, identity: nothing, reason: nothing, end: nothing }
   }
 
-  appendPrepared(record: PreparedRecord, length: number, sha256: string | undefined, packetId: number): void {
-    this.append({
-      ...this.#prepared.get(record)!,
-      payload: sha256 === undefined ? { length } : { length, sha256 },
-      packet_id: packetId > 0 ? packetId : undefined,
-    })
+  appendPrepared(
+    { event }: PreparedRecord,
+    length: number,
+    digest: PayloadDigest | undefined,
+    id: number,
+  ): void {
+    const payload = digest === undefined ? { length } : { length, [digest.name]: digest.hex }
+    this.append({ ...event, payload, packet_id: id > 0 ? id : undefined })
   }
 
   tick(): void {}
 
   append(event: AuditEvent): void {
     this.events.push(event)
+  }
+
+  commit(): boolean {
+    return this.commits
   }
 }

@@ -33,10 +33,10 @@ export class RecordingRelay {
   }
 
   static async start(broker: { host: string; port: number }): Promise<RecordingRelay> {
-    const server = createServer({ noDelay: true })
+    const server = createServer({ noDelay: true, allowHalfOpen: true })
     const relay = new RecordingRelay(server)
     server.on('connection', (postern) => {
-      const socket = connect({ host: broker.host, port: broker.port, noDelay: true })
+      const socket = connect({ host: broker.host, port: broker.port, noDelay: true, allowHalfOpen: true })
       relay.connections.push(new Wiretap([postern, socket]))
     })
     server.listen(0, '127.0.0.1')

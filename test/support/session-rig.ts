@@ -1,6 +1,7 @@
 // One Session with everything around it in memory: two peers, a fake clock, a recording audit log, a real policy. The
 // token check alone is a stub.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { payloadDigest } from '../../src/audit/digest.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -27,12 +28,19 @@ agents: [{ id: agent-ok, allow: publish+subscribe, topic: ok/#, retain: allowed,
 users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 `
 
+const policies = new Map<string, Policy>()
+const configs = new Map<string, Config>()
+
 export function policyFrom(text: string): Policy {
-  const loaded = loadPolicy(text, 'policy.yaml', (canonical) =>
-    createHash('sha256').update(canonical).digest('hex'),
-  )
-  if ('policy' in loaded) return loaded.policy
-  throw new Error(loaded.problems.map(({ line, message }) => `${line}: ${message}`).join('\n'))
+  let policy = policies.get(text)
+  if (policy === undefined) {
+    const loaded = loadPolicy(text, 'policy.yaml', (canonical) => hash('sha256', canonical))
+    if ('problems' in loaded)
+      throw new Error(loaded.problems.map((p) => `${p.line}: ${p.message}`).join('\n'))
+    policy = loaded.policy
+    policies.set(text, policy)
+  }
+  return policy
 }
 
 export interface RigOptions {
@@ -137,6 +145,8 @@ export class SessionRig {
       config,
       clock: this.clock,
       audit: this.audit,
+      digest: payloadDigest(undefined),
+      pseudonym: undefined,
       tally,
       slots: slotsIn(tally),
       logger,
@@ -167,17 +177,23 @@ export class SessionRig {
 }
 
 function configFrom(sections: Record<string, unknown> = {}): Config {
-  const file = {
+  const text = JSON.stringify({
     listeners: [{ address: '127.0.0.1:0' }],
     upstream: { address: '127.0.0.1:1883' },
     issuers: [{ issuer: 'https://idp.test', audience: 'x', jwks: { file: 'jwks.json' } }],
     policy: { file: 'policy.yaml' },
     audit: { file: 'audit.jsonl' },
     ...sections,
+  })
+  let config = configs.get(text)
+  if (config === undefined) {
+    const loaded = loadConfig(text, '/postern.json', {})
+    if ('problems' in loaded)
+      throw new Error(loaded.problems.map((p) => `${p.path}: ${p.message}`).join('\n'))
+    config = loaded.config
+    configs.set(text, config)
   }
-  const loaded = loadConfig(JSON.stringify(file), '/postern.json', {})
-  if ('problems' in loaded) throw new Error(loaded.problems.map((p) => `${p.path}: ${p.message}`).join('\n'))
-  return loaded.config
+  return config
 }
 
 function slotsIn(tally: Tally): SessionContext['slots'] {

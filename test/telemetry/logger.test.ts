@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -57,4 +59,38 @@ describe('the logger', () => {
     expect(all).toContain('[redacted]')
     for (const secret of [...token.split('.'), 'marker-password']) expect(all).not.toContain(secret)
   })
+})
+
+describe('standard error', () => {
+  const module = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
+  const program = `
+    const { createLogger } = await import(${module('telemetry/logger.ts')})
+    const { systemClock } = await import(${module('clock.ts')})
+    const log = createLogger({ level: 'info', clock: systemClock })
+    log.info({ n: 1 }, 'one')
+    log.error({ n: 2 }, 'two')
+    console.log('alive')
+  `
+
+  function run(stderr: 'pipe' | number) {
+    const args = ['--input-type=module', '-e', program]
+    const stdio: ['ignore', 'pipe', 'pipe' | number] = ['ignore', 'pipe', stderr]
+    return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 10_000, stdio })
+  }
+
+  it('gets the lines', () => {
+    const { status, stderr } = run('pipe')
+    const lines = stderr.trimEnd().split('\n')
+    expect(status).toBe(0)
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual(['one', 'two'])
+  })
+
+  it.runIf(process.platform === 'linux')(
+    'on a full disk loses lines, and neither ends nor holds up the process',
+    () => {
+      const full = openSync('/dev/full', 'w')
+      expect(run(full)).toMatchObject({ status: 0, stdout: 'alive\n' })
+      closeSync(full)
+    },
+  )
 })

@@ -1,3 +1,5 @@
+// What a line of the chain costs, from an event and from a prepared record, and what a payload digest does.
+
 import { hash } from 'node:crypto'
 import type { AuditEvent } from '../../../src/audit/event.ts'
 import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'

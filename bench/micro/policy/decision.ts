@@ -1,3 +1,5 @@
+// What matcher, containment and a whole decision cost, from 10 to 10 000 rules.
+
 import { type Acl, PublishRequest } from '../../../src/policy/acl.ts'
 import type { Subject } from '../../../src/policy/subject.ts'
 import { compileFilter, covers, matches, type TopicFilter } from '../../../src/policy/topic-filter.ts'

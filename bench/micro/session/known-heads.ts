@@ -1,3 +1,5 @@
+// What it costs to know a head again by its bytes.
+
 import { KnownHeads } from '../../../src/session/known-heads.ts'
 import { Direction } from '../../../src/wire/control-packet.ts'
 import { PacketReader } from '../../../src/wire/packet-reader.ts'

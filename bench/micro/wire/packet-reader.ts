@@ -1,3 +1,5 @@
+// What the streaming reader costs for each packet.
+
 import { Direction } from '../../../src/wire/control-packet.ts'
 import { PacketReader, Step } from '../../../src/wire/packet-reader.ts'
 import { publish } from '../../frames.ts'

@@ -1,0 +1,117 @@
+// What the audit trail costs: making records, proving a million of them, a commit of write-ahead, and opening a log.
+//
+//   node bench/audit.ts [records]     default 1,000,000; needs about 1.2 GB in the directory for temporary files
+
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { AuditLog } from '../src/audit/audit-log.ts'
+import type { AuditEvent } from '../src/audit/event.ts'
+import { leafHash, MerkleTree } from '../src/audit/merkle.ts'
+import { GENESIS, RecordEncoder } from '../src/audit/record.ts'
+import {
+  checkpointText,
+  makeSigner,
+  type OpenedCheckpoint,
+  openCheckpoint,
+  signNote,
+} from '../src/audit/signed-note.ts'
+import { systemClock } from '../src/clock.ts'
+import { verifyLog } from '../src/evidence/verify-log.ts'
+
+const COUNT = Number(process.argv[2] ?? 1_000_000)
+const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+const signer = makeSigner('bench.example/postern')
+const event: AuditEvent = {
+  ...{ action: 'publish', decision: 'allow', reason: 'allow', effect: 'forwarded', packet_id: 7 },
+  identity: {
+    agent: { iss: 'https://issuer.example/agents', sub: 'agent-1', id: 'scout' },
+    human: { iss: 'https://issuer.example', sub: 'user-1', id: 'u1', via: 'delegation' },
+    token: {
+      iss: 'https://issuer.example',
+      jti: 'token-1',
+      sha256: 'c'.repeat(64),
+      kid: 'k',
+      exp: '2026-03-01T13:00:00.000Z',
+    },
+  },
+  connection: { id: 'c1', client_id: 'scout', peer: '127.0.0.1:40000', listener: 'main' },
+  payload: { length: 120, sha256: 'd'.repeat(64) },
+  rules: { user: 'may-post', agent: 'inboxes' },
+}
+const nth = (i: number): AuditEvent => ({
+  ...event,
+  resource: { topic: `a2a/v1/tasks/analyst/${i % 5000}`, qos: 1, retain: false },
+})
+
+async function timed(name: string, count: number, work: () => unknown): Promise<void> {
+  const cpu = process.cpuUsage()
+  const started = performance.now()
+  await work()
+  const wall = (performance.now() - started) / 1000
+  const { user, system } = process.cpuUsage(cpu)
+  const used = (user + system) / 1e6
+  const each = `${((used * 1e6) / count).toFixed(2)} µs CPU each`
+  console.log(`${name.padEnd(44)} ${wall.toFixed(2)} s wall  ${used.toFixed(2)} s CPU  ${each}`)
+}
+
+function settings(durability: 'async' | 'write-ahead', checkpoints: boolean) {
+  return {
+    ...{ clock: systemClock, instance: 'bench', policy: 'a1b2', durability, onFailure: 'deny' as const },
+    ...{ flushInterval: 100, maxPending: 1e12, signer: checkpoints ? signer.text : undefined },
+    segments: { bytes: 1e12, ageMs: 1e12, keep: 0, keepForMs: 0 },
+    observer: { written() {}, lost() {}, failed() {}, recovered() {}, segmentFailed() {} },
+  }
+}
+
+const big = join(directory, 'big.jsonl')
+let note = ''
+const tree = new MerkleTree()
+await timed(`make ${COUNT} records, with tree`, COUNT, () => {
+  const encoder = new RecordEncoder({ ...settings('async', true), head: GENESIS })
+  const file = openSync(big, 'w')
+  let text = ''
+  const first = {
+    action: 'signer',
+    decision: 'allow',
+    reason: 'first_key',
+    effect: 'in force',
+    signer: signer.text,
+  } as const
+  for (let i = 0; i < COUNT; i++) {
+    text += `${encoder.encode(i === 0 ? first : nth(i))}\n`
+    tree.append(leafHash(encoder.head.hash))
+    if (text.length < 1e6) continue
+    writeSync(file, text)
+    text = ''
+  }
+  writeSync(file, text)
+  closeSync(file)
+  note = signNote(checkpointText({ origin: signer.name, size: tree.size, root: tree.root() }), signer)
+})
+console.log(`${' '.repeat(44)} ${Math.round(statSync(big).size / COUNT)} bytes each`)
+await timed('verify them', COUNT, () => verifyLog([big], { partial: false }))
+const checkpoints = [openCheckpoint(note, [signer]) as OpenedCheckpoint]
+await timed('verify them against a checkpoint', COUNT, async () => {
+  const { ok, confirmed } = await verifyLog([big], { partial: false, checkpoints })
+  if (!ok || confirmed !== 1) throw new Error('the checkpoint was not confirmed')
+})
+rmSync(big)
+
+const small = join(directory, 'small.jsonl')
+const ahead = await AuditLog.open(small, settings('write-ahead', false))
+await timed('write-ahead: 1000 commits of 10 records', 1000, () => {
+  for (let i = 0; i < 10_000; i++) {
+    ahead.append(nth(i))
+    if (i % 10 === 9) ahead.commit()
+  }
+})
+for (let i = 0; statSync(small).size < 64 * 1024 * 1024; i++) {
+  ahead.append(nth(i))
+  if (i % 5000 === 0) ahead.commit()
+}
+await ahead.close()
+await timed('open a log of 64 MiB, with tree', 1, async () =>
+  (await AuditLog.open(small, settings('async', true))).close(),
+)
+rmSync(directory, { recursive: true })

@@ -1,0 +1,224 @@
+// `postern audit query`, `show`, `tail` and `export`: records for people and for other programs. None of them verifies.
+
+import { once } from 'node:events'
+import { closeSync, fstatSync, openSync, readSync, statSync, unwatchFile, watchFile } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { formatRecord } from '../../src/audit/format.ts'
+import { readRecord } from '../../src/audit/record-reader.ts'
+import { systemClock } from '../../src/clock.ts'
+import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
+import { csvHeader, csvRow, table } from '../../src/evidence/listing.ts'
+import { linesOf, looseRecord, withSegments } from '../../src/evidence/log-files.ts'
+import { ocsfEvent } from '../../src/evidence/ocsf.ts'
+import { isSelected, type Selection, select } from '../../src/evidence/selection.ts'
+import { addSelection, type SelectionOptions, selectionOf, unreadable } from './options.ts'
+
+const EXIT_CODES = 'Exit codes: 0 printed, 2 a file cannot be read, 64 wrong usage.'
+
+const SHOW_HELP = `
+${EXIT_CODES}
+
+Example:
+  postern audit show --last 20 audit.jsonl`
+
+const QUERY_HELP = `
+FILE stands for its closed segments too. Nothing is verified: see 'postern audit verify'.
+
+${EXIT_CODES}
+
+Examples:
+  postern audit query --human alice audit.jsonl
+  postern audit query --topic 'plant/+/valve/#' --decision deny --since 7d audit.jsonl
+  postern audit query --agent scout --format csv audit.jsonl > scout.csv`
+
+const TAIL_HELP = `
+Follows the log through rotation until it is interrupted.
+
+Exit codes: 0 interrupted, 2 the file cannot be read, 64 wrong usage.
+
+Example:
+  postern audit tail --decision deny audit.jsonl`
+
+const EXPORT_HELP = `
+  ocsf               OCSF 1.5.0, class API Activity, one event in a line
+  agent-audit-trail  draft-sharif-agent-audit-trail, one record in a line, a chain for each connection
+
+${EXIT_CODES}
+
+Example:
+  postern audit export --format ocsf --since 24h audit.jsonl > events.jsonl`
+
+export function queryCommand(): Command {
+  const command = new Command('query')
+    .description('find records: by human, agent, topic, decision, action, time')
+    .argument('<file...>', 'audit logs, oldest first')
+    .addOption(
+      new Option('--format <format>', 'how to print').choices(['table', 'jsonl', 'csv']).default('table'),
+    )
+    .addHelpText('after', QUERY_HELP)
+    .action(async (files: string[], options: SelectionOptions & { format: string }) => {
+      process.exitCode = await reading(files, () => query(files, selectionOf(options), options.format))
+    })
+  return addSelection(command)
+}
+
+export function exportCommand(): Command {
+  const command = new Command('export')
+    .description('convert records to other formats')
+    .argument('<file...>', 'audit logs, oldest first')
+    .addOption(
+      new Option('--format <format>', 'target').choices(['ocsf', 'agent-audit-trail']).makeOptionMandatory(),
+    )
+    .addHelpText('after', EXPORT_HELP)
+    .action(async (files: string[], options: SelectionOptions & { format: string }) => {
+      process.exitCode = await reading(files, () =>
+        exportRecords(files, selectionOf(options), options.format),
+      )
+    })
+  return addSelection(command)
+}
+
+export function showCommand(): Command {
+  return new Command('show')
+    .description('print an audit log for people, one line per record; does not verify it')
+    .argument('<file>', 'audit log')
+    .option('--last <n>', 'only the last n records', parseCount)
+    .addHelpText('after', SHOW_HELP)
+    .action(async (file: string, options: { last?: number }) => {
+      process.exitCode = await reading([file], () => show(file, options.last))
+    })
+}
+
+export function tailCommand(): Command {
+  const command = new Command('tail')
+    .description('print the last records, then every new one, for people')
+    .argument('<file>', 'audit log')
+    .option('-n, --last <n>', 'records to begin with', parseCount, 10)
+    .addHelpText('after', TAIL_HELP)
+    .action(async (file: string, options: SelectionOptions & { last: number }) => {
+      process.exitCode = await reading([file], () => tail(file, selectionOf(options), options.last))
+    })
+  return addSelection(command)
+}
+
+async function reading(files: readonly string[], work: () => Promise<void>): Promise<number> {
+  try {
+    await work()
+    return 0
+  } catch (error) {
+    const { code, path } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
+    if (code === 'EPIPE') return 0
+    return unreadable(path ?? files.join(', '), error)
+  }
+}
+
+async function query(files: readonly string[], selection: Selection, format: string): Promise<void> {
+  if (format === 'csv') await print(csvHeader())
+  const found = []
+  for await (const { record, line } of select(withSegments(files), selection)) {
+    if (format === 'jsonl') await print(line.toString())
+    else if (format === 'csv') await print(csvRow(record))
+    else found.push(record)
+  }
+  for (const row of table(found)) await print(row)
+  if (format === 'table') process.stderr.write(`${found.length} record(s)\n`)
+}
+
+async function exportRecords(files: readonly string[], selection: Selection, format: string): Promise<void> {
+  const trail = new AgentAuditTrail()
+  for await (const { record } of select(withSegments(files), selection)) {
+    const line = format === 'ocsf' ? JSON.stringify(ocsfEvent(record)) : trail.line(record)
+    if (line !== undefined) await print(line)
+  }
+}
+
+async function show(file: string, last: number | undefined): Promise<void> {
+  const kept: Buffer[] = []
+  for await (const line of linesOf(file)) {
+    if (last === undefined) await print(describe(line))
+    else if (kept.push(Buffer.from(line)) > last) kept.shift()
+  }
+  for (const line of kept) await print(describe(line))
+}
+
+function describe(line: Buffer): string {
+  const record = readRecord(line)
+  return typeof record === 'object'
+    ? formatRecord(record)
+    : `(${line.length} bytes that are no intact record)`
+}
+
+async function print(line: string): Promise<void> {
+  if (!process.stdout.write(`${line}\n`)) await once(process.stdout, 'drain')
+}
+
+/** Polling, because the log may lie on a file system without events. */
+const POLL_MS = 200
+const PIECE_BYTES = 256 * 1024
+
+async function tail(file: string, selection: Selection, last: number): Promise<void> {
+  const kept: string[] = []
+  let fd = openSync(file, 'r')
+  let at = 0
+  let rest = Buffer.alloc(0)
+  const colour = process.stdout.isTTY && !process.env['NO_COLOR']
+  const take = (line: Buffer): void => {
+    const record = looseRecord(line)
+    if (record === undefined || !isSelected(record, selection)) return
+    const text = formatRecord(record)
+    const shown = colour && record.decision === 'deny' ? `\u001b[31m${text}\u001b[0m` : text
+    if (following) process.stdout.write(`${shown}\n`)
+    else if (kept.push(shown) > last) kept.shift()
+  }
+  const readOn = (): void => {
+    const piece = Buffer.alloc(PIECE_BYTES)
+    for (
+      let read = readSync(fd, piece, 0, PIECE_BYTES, at);
+      read > 0;
+      read = readSync(fd, piece, 0, PIECE_BYTES, at)
+    ) {
+      at += read
+      rest = Buffer.concat([rest, piece.subarray(0, read)])
+      let start = 0
+      for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
+        take(rest.subarray(start, end))
+        start = end + 1
+      }
+      rest = rest.subarray(start)
+    }
+  }
+  let following = false
+  readOn()
+  for (const line of kept) process.stdout.write(`${line}\n`)
+  following = true
+  const poll = (): void => {
+    readOn()
+    const now = statSync(file, { throwIfNoEntry: false })
+    if (now === undefined || now.ino === fstatSync(fd).ino) return
+    // Another segment was begun; the one before was read to its end.
+    closeSync(fd)
+    fd = openSync(file, 'r')
+    at = 0
+    rest = Buffer.alloc(0)
+    readOn()
+  }
+  const again = (): void => {
+    poll()
+    systemClock.after(POLL_MS, again)
+  }
+  again()
+  await new Promise<void>((resolve) => {
+    // Keeps the process alive; what changed before it looked for the first time it would miss.
+    watchFile(file, { interval: POLL_MS }, () => {})
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+    process.stdout.once('error', resolve)
+  })
+  unwatchFile(file)
+  closeSync(fd)
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Write a number from 1 up.')
+  return Number(text)
+}

@@ -1,0 +1,187 @@
+// Turns a flood of identical actions into counted records: the same connection, action, topic and verdict. Above the
+// configured rate they are summed, never dropped, and the sums are records of the chain. Knows no disk.
+
+import type { Clock, Timer } from '../clock.ts'
+import type { AuditAction, AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
+
+export interface RepeatOptions {
+  clock: Clock
+  /** Identical actions in one second that have a record each. */
+  rate: number
+  /** Milliseconds after which a sum becomes a record at the latest. */
+  interval: number
+  /** `write-ahead`: sums are written before what they count leaves. */
+  flushOnCommit: boolean
+}
+
+/** What an agent can repeat without end. */
+const COUNTED: ReadonlySet<AuditAction> = new Set([
+  'publish',
+  'deliver',
+  'subscribe',
+  'unsubscribe',
+  'release',
+])
+const WINDOW_MS = 1000
+/** Different actions that are kept in mind for one connection. */
+const MAX_KINDS = 1000
+
+interface Kind {
+  windowStart: number
+  inWindow: number
+  sum: { event: AuditEvent; count: number; firstMs: number; lastMs: number; bytes: number } | undefined
+}
+
+type Connection = NonNullable<AuditEvent['connection']>
+
+export class RepeatCounter implements AuditSink {
+  readonly #next: AuditSink
+  readonly #options: RepeatOptions
+  readonly #connections = new Map<Connection, Map<string, Kind>>()
+  #timer: Timer | undefined
+
+  constructor(next: AuditSink, options: RepeatOptions) {
+    this.#next = next
+    this.#options = options
+  }
+
+  get accepting(): boolean {
+    return this.#next.accepting
+  }
+
+  append(event: AuditEvent): void {
+    const { connection } = event
+    if (connection === undefined || !COUNTED.has(event.action)) {
+      if (connection !== undefined && event.action === 'disconnect') this.#forget(connection)
+      this.#next.append(event)
+      return
+    }
+    const kind = this.#kindOf(connection, event)
+    const { clock, rate } = this.#options
+    const now = clock.monotonic()
+    if (now - kind.windowStart >= WINDOW_MS) {
+      kind.windowStart = now
+      kind.inWindow = 0
+    }
+    kind.inWindow += 1
+    if (kind.inWindow <= rate) this.#next.append(event)
+    else this.#count(kind, event)
+  }
+
+  get congested(): boolean {
+    return this.#next.congested
+  }
+
+  whenRoom(call: () => void): void {
+    this.#next.whenRoom(call)
+  }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#next.prepare(event)
+  }
+
+  appendPrepared(
+    { event }: PreparedRecord,
+    length: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void {
+    this.append({
+      ...event,
+      payload: digest === undefined ? { length } : { length, [digest.name]: digest.hex },
+      packet_id: packetId > 0 ? packetId : undefined,
+    })
+  }
+
+  tick(): void {
+    this.#next.tick()
+  }
+
+  commit(): boolean {
+    if (this.#options.flushOnCommit) this.flush()
+    return this.#next.commit()
+  }
+
+  /** Every sum becomes a record now: before the policy changes, and before the end. */
+  flush(): void {
+    for (const kinds of this.#connections.values()) this.#write(kinds)
+  }
+
+  #kindOf(connection: Connection, event: AuditEvent): Kind {
+    let kinds = this.#connections.get(connection)
+    if (kinds === undefined) {
+      kinds = new Map()
+      this.#connections.set(connection, kinds)
+      this.#timer ??= this.#options.clock.after(this.#options.interval, () => this.#tick())
+    }
+    const key = keyOf(event)
+    let kind = kinds.get(key)
+    if (kind === undefined) {
+      if (kinds.size >= MAX_KINDS) {
+        this.#write(kinds)
+        kinds.clear()
+      }
+      kind = { windowStart: Number.NEGATIVE_INFINITY, inWindow: 0, sum: undefined }
+      kinds.set(key, kind)
+    }
+    return kind
+  }
+
+  #count(kind: Kind, event: AuditEvent): void {
+    const now = this.#options.clock.now()
+    kind.sum ??= { event, count: 0, firstMs: now, lastMs: now, bytes: 0 }
+    kind.sum.count += 1
+    kind.sum.lastMs = now
+    kind.sum.bytes += event.payload?.length ?? 0
+  }
+
+  #write(kinds: ReadonlyMap<string, Kind>): void {
+    for (const kind of kinds.values()) {
+      const { sum } = kind
+      if (sum === undefined) continue
+      kind.sum = undefined
+      const { action, decision, reason, effect, identity, connection, rules, resource } = sum.event
+      this.#next.append({
+        ...{ action, decision, reason, effect, identity, connection, rules },
+        resource: resource && withoutCorrelation(resource),
+        repeated: {
+          count: sum.count,
+          first: new Date(sum.firstMs).toISOString(),
+          last: new Date(sum.lastMs).toISOString(),
+          bytes: sum.bytes,
+        },
+      })
+    }
+  }
+
+  #forget(connection: Connection): void {
+    const kinds = this.#connections.get(connection)
+    if (kinds === undefined) return
+    this.#write(kinds)
+    this.#connections.delete(connection)
+  }
+
+  /** Writes all sums, and forgets what was not repeated lately. */
+  #tick(): void {
+    this.#timer = undefined
+    this.flush()
+    const { clock, interval } = this.#options
+    const now = clock.monotonic()
+    for (const [connection, kinds] of this.#connections) {
+      for (const [key, kind] of kinds) if (now - kind.windowStart >= WINDOW_MS) kinds.delete(key)
+      if (kinds.size === 0) this.#connections.delete(connection)
+    }
+    if (this.#connections.size > 0) this.#timer = clock.after(interval, () => this.#tick())
+  }
+}
+
+/** Equal for actions of one connection that differ in nothing but time, packet, payload and Correlation Data. */
+function keyOf({ action, decision, reason, effect, resource, rules }: AuditEvent): string {
+  const { topic, filter, qos, retain, response_topic } = resource ?? {}
+  return JSON.stringify([action, decision, reason, effect, topic, filter, qos, retain, response_topic, rules])
+}
+
+function withoutCorrelation(resource: NonNullable<AuditEvent['resource']>): typeof resource {
+  const { correlation_sha256: _, correlation_hmac_sha256: __, ...rest } = resource
+  return rest
+}

@@ -1,0 +1,80 @@
+// Which records somebody asks for: by human, agent, topic, decision, action and time.
+
+import type { AuditAction } from '../audit/event.ts'
+import type { AuditRecord } from '../audit/record.ts'
+import { compileFilter, matches, overlaps, type TopicFilter } from '../policy/topic-filter.ts'
+import { linesOf, looseRecord } from './log-files.ts'
+
+export interface Selection {
+  /** `id` or `sub`, exactly; for a log with keyed subjects their `hmac:` form. */
+  human?: readonly string[] | undefined
+  agent?: string | undefined
+  /** Topic Filter: records whose topic it matches, or whose filter it overlaps. */
+  topic?: TopicFilter | undefined
+  decision?: 'allow' | 'deny' | undefined
+  action?: AuditAction | undefined
+  /** UTC, inclusive and exclusive, milliseconds since the epoch. */
+  sinceMs?: number | undefined
+  untilMs?: number | undefined
+}
+
+/** @returns what is wrong with the text, as a sentence, when it is no Topic Filter */
+export function parseTopic(text: string): TopicFilter | string {
+  return compileFilter(text)
+}
+
+export function isSelected(record: AuditRecord, selection: Selection): boolean {
+  const { human, agent, topic, decision, action, sinceMs, untilMs } = selection
+  const { identity } = record
+  if (action !== undefined && record.action !== action) return false
+  if (decision !== undefined && record.decision !== decision) return false
+  if (human !== undefined && !(isOneOf(identity?.human?.id, human) || isOneOf(identity?.human?.sub, human)))
+    return false
+  if (agent !== undefined && identity?.agent?.id !== agent && identity?.agent?.sub !== agent) return false
+  if (topic !== undefined && !touches(record, topic)) return false
+  if (sinceMs === undefined && untilMs === undefined) return true
+  // A counted record stands for all the time from its first to its last action.
+  const first = Date.parse(record.repeated?.first ?? record.time)
+  const last = Date.parse(record.repeated?.last ?? record.time)
+  return last >= (sinceMs ?? Number.NEGATIVE_INFINITY) && first < (untilMs ?? Number.POSITIVE_INFINITY)
+}
+
+function isOneOf(value: string | undefined, names: readonly string[]): boolean {
+  return value !== undefined && names.includes(value)
+}
+
+function touches({ resource }: AuditRecord, filter: TopicFilter): boolean {
+  const { topic, filter: asked, response_topic } = resource ?? {}
+  const isMatch = (name: string | undefined): boolean => {
+    if (name === undefined) return false
+    const bytes = Buffer.from(name)
+    return matches(filter, bytes, 0, bytes.length)
+  }
+  if (isMatch(topic) || isMatch(response_topic)) return true
+  if (asked === undefined) return false
+  const bytes = Buffer.from(shareless(asked))
+  return overlaps(filter, bytes, 0, bytes.length)
+}
+
+/** `$share/group/filter` asks for what `filter` does. MQTT 5.0 §4.8.2 */
+function shareless(filter: string): string {
+  return /^\$share\/[^/]+\/(.+)$/s.exec(filter)?.[1] ?? filter
+}
+
+/** The records asked for, in order, each with its line. Lines that are no records are passed over. */
+export async function* select(
+  files: readonly string[],
+  selection: Selection,
+): AsyncGenerator<{ record: AuditRecord; line: Buffer }> {
+  for (const file of files) {
+    for await (const line of linesOf(file)) {
+      const record = looseRecord(line)
+      if (record !== undefined && isSelected(record, selection)) yield { record, line }
+    }
+  }
+}
+
+/** How many actions a record stands for. */
+export function actionsIn(record: AuditRecord): number {
+  return record.repeated?.count ?? 1
+}
