@@ -57,7 +57,12 @@ async function check(options: Options): Promise<void> {
 }
 
 function lint(policy: Policy, config: Config): Problem[] {
-  const mapped = new Set(config.issuers.flatMap((issuer) => Object.keys(issuer.claims.attributes)))
+  const mapped = new Set(
+    config.issuers.flatMap(({ claims, mapping }) => [
+      ...Object.keys(claims.attributes),
+      ...(claims.tenant !== undefined || mapping === 'claims' ? ['org_id'] : []),
+    ]),
+  )
   return lintPolicy(policy, { userLayer: config.policy.userLayer, mapped }).map(({ line, message }) => ({
     file: config.policy.file,
     ...(line === undefined ? {} : { line }),

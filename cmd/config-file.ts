@@ -29,18 +29,24 @@ export function refuse(problems: readonly Problem[], consequence: string): void 
   process.exitCode = EXIT.USAGE
 }
 
-/** The configuration, or undefined after everything wrong with it and its files was told and exit code 64 set. */
+/**
+ * The configuration, or undefined after everything wrong with it and its files was told and exit code 64 set.
+ *
+ * @param readFile reads the secrets that it names, by absolute path
+ */
 export async function readConfig(
   file: string,
   consequence: string,
+  readFile?: (path: string) => string,
 ): Promise<{ config: Config; warnings: Problem[] } | undefined> {
-  const loaded = loadFile(file)
+  const loaded = loadFile(file, readFile)
   if (loaded === undefined || 'config' in loaded) return loaded
   refuse([...loaded.problems, ...(await problemsIn(loaded.files))], consequence)
   return undefined
 }
 
-function loadFile(file: string): LoadResult | undefined {
+/** As readConfig, without a word about problems; undefined when the file itself cannot be read. */
+export function loadFile(file: string, readFile?: (path: string) => string): LoadResult | undefined {
   const path = resolve(file)
   let text: string
   try {
@@ -50,7 +56,7 @@ function loadFile(file: string): LoadResult | undefined {
     process.exitCode = EXIT.USAGE
     return undefined
   }
-  return loadConfig(text, path, process.env)
+  return loadConfig(text, path, process.env, readFile)
 }
 
 /** What is wrong with the policy and the key files of a configuration. */

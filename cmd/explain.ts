@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
-import { bindOptionsOf, readPolicy } from '../src/app.ts'
+import { readPolicy } from '../src/app.ts'
 import { type Clock, systemClock } from '../src/clock.ts'
 import type { Config } from '../src/config/config.ts'
 import { parseSize } from '../src/config/fields.ts'
@@ -14,6 +14,7 @@ import { TokenVerifier } from '../src/identity/token-verifier.ts'
 import type { Acl } from '../src/policy/acl.ts'
 import { type Explanation, explainPublish, explainSubscribe } from '../src/policy/explain.ts'
 import { Verdict } from '../src/policy/verdict.ts'
+import { bindOptionsOf } from '../src/session/bind-options.ts'
 import { filesOf, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT } from './exit.ts'
 import { printExplanation, printPrincipal } from './explanation.ts'
@@ -170,7 +171,7 @@ async function admitBearer(options: Options): Promise<Admitted | undefined> {
     if (!bound.ok) return refused(bound.reason)
     const principal = bindPrincipal(verified.principal, bound.clientId)
     if (principal === undefined) return refused('client_id_mismatch')
-    const acl = policy.bind(principal, bindOptionsOf(config).get(principal.issuer)!)
+    const acl = policy.bind(principal, bindOptionsOf(config)(principal.issuer))
     printPrincipal(principal, acl, clock.now())
     return { principal, acl, config }
   } finally {

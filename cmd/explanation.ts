@@ -22,13 +22,17 @@ export function printPrincipal(principal: Principal, acl: Acl, nowMs: number): v
 }
 
 export function printExplanation(action: string, explanation: Explanation): void {
-  const { verdict, reason, malformed, grantedQos } = explanation
+  const { verdict, shadowed, reason, malformed, grantedQos } = explanation
   if (malformed !== undefined) {
     console.log(`DENY  ${action}: ${malformed}`)
     return
   }
   const granted = grantedQos === undefined ? '' : ` (granted QoS ${grantedQos})`
-  console.log(verdict === Verdict.ALLOW ? `ALLOW ${action}${granted}` : `DENY  ${action}: ${reason}`)
+  console.log(
+    verdict === Verdict.ALLOW
+      ? `ALLOW ${action}${granted}`
+      : `DENY  ${action}: ${reason}${shadowed ? ' (shadow mode lets it through)' : ''}`,
+  )
   if (explanation.about === 'response topic') {
     console.log('      the sender may not subscribe to the Response Topic itself:')
   }

@@ -7,7 +7,9 @@ import { auditCommand } from './audit.ts'
 import { checkCommand } from './check.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { explainCommand } from './explain.ts'
+import { healthCommand } from './health.ts'
 import { runCommand } from './run.ts'
+import { shadowCommand } from './shadow.ts'
 import { tokenCommand } from './token.ts'
 import { version } from './version.ts'
 
@@ -22,6 +24,8 @@ const program = new Command('postern')
   .addCommand(checkCommand())
   .addCommand(explainCommand())
   .addCommand(auditCommand())
+  .addCommand(healthCommand())
+  .addCommand(shadowCommand())
   .addCommand(tokenCommand())
   .addHelpText(
     'after',

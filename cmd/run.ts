@@ -6,6 +6,7 @@ import type { Config } from '../src/config/config.ts'
 import { PosternError } from '../src/errors.ts'
 import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
+import { waitForFiles } from './missing-files.ts'
 import { version } from './version.ts'
 
 const HELP = `
@@ -32,11 +33,13 @@ export function runCommand(): Command {
   return new Command('run')
     .description('run the proxy until a signal ends it')
     .requiredOption('-c, --config <file>', 'configuration, YAML or JSON', process.env['POSTERN_CONFIG'])
+    .option('--wait', 'wait for files that are not there yet, with /readyz saying which, instead of ending')
     .addHelpText('after', HELP)
-    .action((options: { config: string }) => run(options.config))
+    .action((options: { config: string; wait?: boolean }) => run(options.config, options.wait === true))
 }
 
-async function run(file: string): Promise<void> {
+async function run(file: string, wait: boolean): Promise<void> {
+  if (wait) await waitForFiles(file)
   const loaded = await readConfig(file, CONSEQUENCE)
   if (loaded === undefined) return
   const app = new App(loaded.config, { version })

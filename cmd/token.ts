@@ -66,7 +66,7 @@ export function tokenCommand(): Command {
     .requiredOption('--keys <dir>', 'directory that `postern token keys` has filled')
     .option('--agent <id>', 'the agent; alone it acts for itself')
     .option('--user <id>', 'the human it acts for')
-    .option('--tenant <id>', 'claim org_id')
+    .option('--tenant <id>', 'claim org_id, for issuers with `claims.tenant: org_id`')
     .option('--claims <file|json>', 'further claims, which win over all others')
     .option('--audience <name>', 'claim aud', DEV_AUDIENCE)
     .option('--issuer <name>', 'claim iss', DEV_ISSUER)

@@ -15,15 +15,17 @@ import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
+import { UpstreamTls } from './net/upstream-tls.ts'
 import { loadPolicy } from './policy/document.ts'
-import type { BindOptions, Policy } from './policy/policy.ts'
+import type { Policy } from './policy/policy.ts'
+import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from './session/outcome.ts'
-import type { SessionSlots } from './session/recorder.ts'
+import { type SessionSlots, SHADOWED_ROWS } from './session/recorder.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import { type Catalogue, declareCatalogue } from './telemetry/catalogue.ts'
+import { type Catalogue, declareCatalogue, type RELOADS } from './telemetry/catalogue.ts'
 import { DecisionTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -74,6 +76,7 @@ export class App {
   readonly #catalogue: Catalogue
   readonly #checks: ReadyCheck[]
   readonly #upstream: UpstreamProbe
+  readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -94,11 +97,14 @@ export class App {
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = declareCatalogue(this.tally, {
       verdicts: OUTCOME_NAMES,
+      shadowed: SHADOWED_ROWS,
       authFailures: [...new Set([...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)])],
       faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
       endCauses: Object.keys(END_CAUSES),
       issuers: config.issuers.map((issuer) => issuer.issuer),
     })
+    const { tls } = config.upstream
+    this.#tls = tls && new UpstreamTls(tls, config.upstream)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -149,21 +155,30 @@ export class App {
     const { config, logger } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
     await this.#watch()
+    await this.#tls?.load()
     const policy = await readPolicy(config.policy.file)
     this.#issuers = await openIssuers(config.issuers, this.#clock, (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     })
     this.#audit = await AuditTrail.open(config, policy.version, {
-      ...{ clock: this.#clock, logger, tally: this.tally, catalogue: this.#catalogue, output: this.#output },
+      ...{
+        clock: this.#clock,
+        tls: this.#tls,
+        logger,
+        tally: this.tally,
+        catalogue: this.#catalogue,
+        output: this.#output,
+      },
     })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
+    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, (error) => {
+      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
         logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
       })
       await bound.listen()
@@ -184,6 +199,7 @@ export class App {
     return this.#reloadInTurn(async () => {
       await this.#reloadPolicy()
       await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
+      await this.#reloadTls()
     })
   }
 
@@ -215,7 +231,6 @@ export class App {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
     const authenticator = new Authenticator(verifier, config, this.#clock)
-    const bindOptions = bindOptionsOf(config)
     return {
       config,
       clock: this.#clock,
@@ -226,9 +241,13 @@ export class App {
       slots: this.#slots(),
       logger: this.logger,
       admit: (source, connect, peerHost) => authenticator.authenticate(source, connect, peerHost),
-      dial: (events) => dial(config.upstream.address, config.upstream.connectTimeout, events),
+      dial: (events, client) => {
+        const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
+        const proxyFor = proxyProtocol === 'v2' ? client : undefined
+        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events)
+      },
       memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
-      bindOptionsOf: (issuer) => bindOptions.get(issuer)!,
+      bindOptionsOf: bindOptionsOf(config),
       policyInForce: { policy, epoch: 1 },
       draining: false,
       observeDecisions: (seconds, count) => times.observe(seconds, count),
@@ -245,6 +264,7 @@ export class App {
       subscribes: c.subscribes.first,
       deliveries: c.deliveries.first,
       wills: c.wills.first,
+      shadowed: c.shadowed.first,
       connect: (reason) => connects.get(reason)!,
       ended: (cause) => ended.get(cause)!,
       clientFaults: c.protocolErrors.first,
@@ -266,6 +286,7 @@ export class App {
     metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
     metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
     metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
+    metrics.gauge(c.shadowMode, () => (this.#inShadow() ? 1 : 0))
     metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
     this.#admin = new AdminServer({ address: admin.address, metrics, checks: this.#checks })
     await this.#admin.listen()
@@ -279,8 +300,20 @@ export class App {
       this.#stopWatching.push(stop)
     }
     await watch(policy.file, () => this.#reloadPolicy())
+    for (const file of this.#tls?.files ?? []) await watch(file, () => this.#reloadTls())
     for (const [i, { jwks }] of issuers.entries()) {
       if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
+    }
+  }
+
+  async #reloadTls(): Promise<void> {
+    if (this.#tls === undefined) return
+    const source = this.#tls.files.join(', ')
+    try {
+      await this.#tls.load()
+      this.#reloaded('tls', 'ok', source)
+    } catch (error) {
+      this.#reloaded('tls', 'failed', source, error)
     }
   }
 
@@ -316,7 +349,7 @@ export class App {
   }
 
   #reloaded(
-    what: 'policy' | 'keys',
+    what: (typeof RELOADS)[number],
     result: 'ok' | 'failed',
     source: string,
     error?: unknown,
@@ -339,25 +372,15 @@ export class App {
       )
   }
 
+  /** Whether something that would be denied may be let through. */
+  #inShadow(): boolean {
+    const { rules } = this.#context.policyInForce.policy
+    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
+  }
+
   #keysReady(): true | string {
     const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
   }
-}
-
-/** How a policy is bound to principals of each issuer. */
-export function bindOptionsOf(config: Config): ReadonlyMap<string, BindOptions> {
-  const { denial, policy, issuers } = config
-  return new Map(
-    issuers.map(({ issuer, missingCeiling }) => [
-      issuer,
-      {
-        userLayer: policy.userLayer,
-        missingCeiling,
-        qosAboveLimit: denial.qosAboveLimit,
-        overlappingDeny: denial.overlappingDeny,
-      },
-    ]),
-  )
 }

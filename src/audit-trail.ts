@@ -21,12 +21,15 @@ import {
 import type { Clock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { BrokerPublisher } from './net/broker-publisher.ts'
+import type { UpstreamTls } from './net/upstream-tls.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { slotOf, type Tally } from './telemetry/tally.ts'
 
 export interface AuditTrailParts {
   clock: Clock
+  /** Loaded, for `upstream.tls`. */
+  tls: UpstreamTls | undefined
   logger: Logger
   tally: Tally
   catalogue: Catalogue
@@ -59,7 +62,8 @@ export class AuditTrail implements AuditSink {
     this.#config = config
     this.#parts = parts
     const clientId = `postern-audit-${config.instance}`
-    this.#publisher = new BrokerPublisher({ upstream: config.upstream, clientId, clock: parts.clock })
+    const { clock, tls } = parts
+    this.#publisher = new BrokerPublisher({ upstream: config.upstream, tls, clientId, clock })
     const key = digestKeyFile === undefined ? undefined : readDigestKey(digestKeyFile)
     this.digest = kind === 'none' ? undefined : payloadDigest(kind === 'hmac' ? key : undefined)
     if (subjects === 'hmac') this.pseudonym = (issuer, name) => pseudonym(key!, issuer, name)
@@ -67,6 +71,14 @@ export class AuditTrail implements AuditSink {
 
   get accepting(): boolean {
     return this.#log.accepting
+  }
+
+  get congested(): boolean {
+    return this.#log.congested
+  }
+
+  whenRoom(call: () => void): void {
+    this.#log.whenRoom(call)
   }
 
   get pendingBytes(): number {
@@ -81,14 +93,6 @@ export class AuditTrail implements AuditSink {
 
   append(event: AuditEvent): void {
     this.#sink.append(event)
-  }
-
-  get congested(): boolean {
-    return this.#sink.congested
-  }
-
-  whenRoom(call: () => void): void {
-    this.#sink.whenRoom(call)
   }
 
   prepare(event: AuditEvent): PreparedRecord {

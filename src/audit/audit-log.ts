@@ -291,7 +291,9 @@ export class AuditLog implements AuditSink {
   #schedule(): void {
     if (this.#commit || this.#closed || this.pendingBytes === 0) return
     const { durability, flushInterval, clock } = this.#options
-    const enough = durability === 'async' && (this.pendingBytes >= GROUP_BYTES || this.congested)
+    // Nobody is made to wait for room while the log itself waits for its time.
+    const group = Math.min(GROUP_BYTES, this.#options.maxPending / 4)
+    const enough = durability === 'async' && this.pendingBytes >= group
     if (this.#failure === undefined && enough) {
       void this.#commitGroup()
       return

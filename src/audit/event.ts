@@ -13,6 +13,7 @@ export type AuditAction =
   | 'payload'
   | 'policy'
   | 'keys'
+  | 'tls'
   | 'start'
   | 'stop'
   | 'gap'
@@ -30,6 +31,9 @@ export interface AuditIdentity {
   actors?: readonly { iss: string; sub: string }[]
   txn?: string
 }
+
+/** Effect of a denial that shadow mode let through. */
+export const SHADOWED = 'shadowed'
 
 export interface AuditEvent {
   action: AuditAction
@@ -56,7 +60,7 @@ export interface AuditEvent {
   payload?: { length: number; sha256?: string; hmac_sha256?: string } | undefined
   /** Deciding rule id per layer, such as { agent: 'own-card', user: 'may-post' }; for a denial the layer that denied. */
   rules?: Readonly<Record<string, string>> | undefined
-  /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed` … */
+  /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed`, SHADOWED … */
   effect: string
   packet_id?: number | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */

@@ -49,6 +49,14 @@ export class RepeatCounter implements AuditSink {
     return this.#next.accepting
   }
 
+  get congested(): boolean {
+    return this.#next.congested
+  }
+
+  whenRoom(call: () => void): void {
+    this.#next.whenRoom(call)
+  }
+
   append(event: AuditEvent): void {
     const { connection } = event
     if (connection === undefined || !COUNTED.has(event.action)) {
@@ -66,14 +74,6 @@ export class RepeatCounter implements AuditSink {
     kind.inWindow += 1
     if (kind.inWindow <= rate) this.#next.append(event)
     else this.#count(kind, event)
-  }
-
-  get congested(): boolean {
-    return this.#next.congested
-  }
-
-  whenRoom(call: () => void): void {
-    this.#next.whenRoom(call)
   }
 
   prepare(event: AuditEvent): PreparedRecord {

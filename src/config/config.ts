@@ -12,6 +12,10 @@ export interface Address {
 export interface ListenerConfig {
   name: string
   address: Address
+  /** `shadow`: what would be denied is recorded, counted and let through; tokens are checked all the same. */
+  mode: 'enforce' | 'shadow'
+  /** CIDRs of load balancers whose PROXY protocol v2 header is required and believed; empty: no such header. */
+  proxyProtocolFrom: readonly string[]
 }
 
 export interface UpstreamConfig {
@@ -21,6 +25,20 @@ export interface UpstreamConfig {
   username: string | undefined
   /** Read from `password` or `passwordFile`. */
   password: string | undefined
+  tls: UpstreamTlsConfig | undefined
+  /** `v2`: the broker is told the agent’s address. */
+  proxyProtocol: 'off' | 'v2'
+}
+
+/** Files in PEM, read again when they change. */
+export interface UpstreamTlsConfig {
+  /** undefined: the certificate authorities that Node.js knows. */
+  caFile: string | undefined
+  /** Client certificate and its key; both or none. */
+  certFile: string | undefined
+  keyFile: string | undefined
+  /** Name that the broker’s certificate must have; undefined: the host of the address. */
+  serverName: string | undefined
 }
 
 export type MappingMode = 'act' | 'client' | 'claims' | 'self'
@@ -44,9 +62,9 @@ export interface IssuerConfig {
   }
   algorithms: readonly string[]
   mapping: MappingMode
-  /** Claim names, by mode; see docs. `agentId` and `userId` name the claims whose value is used in topics. */
+  /** Claim names whose values are used in topics. Undefined: by mode, see docs; a claim that is not named is not read. */
   claims: {
-    /** Short agent name for topics. Default: `agent_id` if present, else the actor's `sub`. */
+    /** Short agent name. Default: the agent's `sub`; mode `claims`: `agent_id`. */
     agentId: string | undefined
     userId: string | undefined
     tenant: string | undefined

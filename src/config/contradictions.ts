@@ -106,6 +106,21 @@ function* upstreamContradictions(
       message: 'Both `password` and `passwordFile` are given: keep `passwordFile`.',
     }
   }
+  const { tls } = upstream
+  if (tls !== undefined && upstream.address.kind === 'unix') {
+    yield {
+      path: ['upstream', 'tls'],
+      others: [['upstream', 'address']],
+      message: 'A Unix socket needs no TLS: remove this, or write the broker’s host and port as `address`.',
+    }
+  }
+  if (tls !== undefined && (tls.certFile === undefined) !== (tls.keyFile === undefined)) {
+    const missing = tls.certFile === undefined ? 'certFile' : 'keyFile'
+    yield {
+      path: ['upstream', 'tls', missing],
+      message: 'Missing. A client certificate needs both `certFile` and `keyFile`.',
+    }
+  }
   const unknown = (upstream.username ?? '').replace(/\{([^{}]*)\}/g, (whole, name) =>
     PLACEHOLDERS.includes(name) ? '' : whole,
   )
@@ -210,6 +225,7 @@ function* fileContradictions(config: PartialConfig, file: string): Iterable<Cont
   const readFiles: [Path, string | undefined][] = [
     [['policy', 'file'], config.policy?.file],
     [['upstream', 'passwordFile'], config.upstream?.passwordFile],
+    [['upstream', 'tls', 'keyFile'], config.upstream?.tls?.keyFile],
     [['audit', 'digestKeyFile'], config.audit.digestKeyFile],
     [['audit', 'checkpoints', 'keyFile'], config.audit.checkpoints.keyFile],
     ...config.issuers.map((issuer, i): [Path, string | undefined] => [

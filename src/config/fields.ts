@@ -1,6 +1,6 @@
 // Small parsers of what a person writes in one field, and their reverse for the effective configuration.
 // Pure. A failure is a sentence that says what to write; it never repeats the value, which may be a secret.
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import type { Address } from './config.ts'
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string }
@@ -80,6 +80,18 @@ export function parseAddress(value: unknown, example: string): Parsed<Address> {
   if (match[1] !== undefined && !isIPv6(host))
     return fail('Between the brackets stands an IPv6 address, such as `[::1]:1883`.')
   return { ok: true, value: { kind: 'tcp', host, port, path: '' } }
+}
+
+/** `10.0.0.0/8`, `2001:db8::/32`, or one address. */
+export function parseNetwork(value: unknown): Parsed<string> {
+  const match = typeof value === 'string' ? /^([^/]+)(?:\/(\d{1,3}))?$/.exec(value) : null
+  const version = match === null ? 0 : isIP(match[1]!)
+  if (version === 0) return fail('Write a network such as `10.0.0.0/8` or `2001:db8::/32`, or one address.')
+  const bits = version === 4 ? 32 : 128
+  if (match![2] !== undefined && Number(match![2]) > bits) {
+    return fail(`A network of this kind has at most ${bits} bits after the \`/\`.`)
+  }
+  return { ok: true, value: value as string }
 }
 
 /** The form that `parseDuration` reads, in the largest unit without a remainder. */

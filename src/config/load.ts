@@ -209,15 +209,27 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
+  const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
   const { audience, upstream, admin } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address }) => ({ name: name ?? formatAddress(address), address })),
+    listeners: file.listeners.map(({ name, address, ...settings }) => ({
+      name: name ?? formatAddress(address),
+      address,
+      ...settings,
+    })),
     upstream: {
       address: upstream.address,
       connectTimeout: upstream.connectTimeout,
       username: upstream.username,
       password,
+      tls: upstream.tls && {
+        caFile: inDirectoryIf(upstream.tls.caFile),
+        certFile: inDirectoryIf(upstream.tls.certFile),
+        keyFile: inDirectoryIf(upstream.tls.keyFile),
+        serverName: upstream.tls.serverName,
+      },
+      proxyProtocol: upstream.proxyProtocol,
     },
     issuers: file.issuers.map(({ issuer, audience: own, jwks, claims, ...settings }): IssuerConfig => {
       const { url, file: keys, ...fetching } = jwks

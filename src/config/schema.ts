@@ -2,7 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
-import type { Parsed } from './fields.ts'
+import { type Parsed, parseNetwork } from './fields.ts'
 import {
   address,
   choice,
@@ -33,6 +33,17 @@ const listener = section({
   address: address('127.0.0.1:1883').describe(
     'Where agents connect. Port 0 is any free port. A `unix:` path is a Unix socket.',
   ),
+  mode: choice(['enforce', 'shadow'])
+    .prefault('enforce')
+    .describe(
+      '`shadow`: what would be denied is recorded, counted and let through. Tokens are checked all the same.',
+    ),
+  proxyProtocolFrom: z
+    .array(field(parseNetwork, { type: 'string' }), { error: 'Write a list of networks, or `[]`.' })
+    .prefault([])
+    .describe(
+      'Networks of load balancers that send a PROXY protocol v2 header: it is required, and believed, from these only, and nobody else may connect. `[]`: no such header.',
+    ),
 })
 
 const issuer = section({
@@ -77,13 +88,17 @@ const issuer = section({
   claims: section({
     agentId: text('a claim name')
       .optional()
-      .describe('Claim with the agent’s short name. Absent: by `mapping`.'),
+      .describe(
+        'Claim with the agent’s short name. Absent: `agent_id` under mapping `claims`, else the agent’s `sub`.',
+      ),
     userId: text('a claim name')
       .optional()
-      .describe('Claim with the human’s short name. Absent: by `mapping`.'),
+      .describe(
+        'Claim with the human’s short name. Absent: `user_id` under mapping `claims`, else the human’s `sub`.',
+      ),
     tenant: text('a claim name')
       .optional()
-      .describe('Claim with the tenant. Absent: `org_id`, if the token has it.'),
+      .describe('Claim with the tenant. Absent: `org_id`, if there, under mapping `claims`, else no tenant.'),
     attributes: textMap('attribute names with the claims they come from', (key) => {
       if (BUILT_IN_ATTRIBUTES.has(key))
         return `\`${key}\` is set by Postern itself: choose another attribute name.`
@@ -136,6 +151,27 @@ export const configSchema = section({
     passwordFile: text('a path')
       .optional()
       .describe('File with that password; one line break at its end is cut off.'),
+    tls: section({
+      caFile: text('a path')
+        .optional()
+        .describe(
+          'Certificate authorities (PEM) that may vouch for the broker. Absent: those that Node.js knows.',
+        ),
+      certFile: text('a path')
+        .optional()
+        .describe('Client certificate (PEM) for the broker, with its chain.'),
+      keyFile: text('a path').optional().describe('Its private key (PEM).'),
+      serverName: text('a host name')
+        .optional()
+        .describe('Name that the broker’s certificate must have. Absent: the host of `address`.'),
+    })
+      .optional()
+      .describe(
+        'TLS to the broker; write `tls: {}` for the defaults. Files are read again when they change.',
+      ),
+    proxyProtocol: choice(['off', 'v2'])
+      .prefault('off')
+      .describe('`v2`: the broker is told the agent’s address (PROXY protocol; Mosquitto 2.1 or newer).'),
   }).describe('The broker behind Postern and the credential Postern shows it.'),
   audience: texts('the audience of this proxy').optional().describe('Default `audience` of all issuers.'),
   issuers: z

@@ -16,6 +16,14 @@ export function findWarnings(config: Config, file: FileConfig): Warning[] {
 }
 
 function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
+  for (const [i, { mode }] of config.listeners.entries()) {
+    if (mode === 'enforce') continue
+    yield {
+      path: ['listeners', i, 'mode'],
+      message:
+        'Nothing is denied here but invalid tokens: read `postern shadow report`, then write `mode: enforce`.',
+    }
+  }
   for (const [i, { address }] of config.listeners.entries()) {
     if (isLoopback(address)) continue
     yield {
@@ -24,15 +32,15 @@ function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
         'Tokens cross the network in clear text: listen on loopback beside the agent, or put TLS in front.',
     }
   }
-  const { address, username, password } = config.upstream
-  if (!isLoopback(address)) {
+  const { address, username, password, tls } = config.upstream
+  if (!isLoopback(address) && tls === undefined) {
     yield {
       path: ['upstream', 'address'],
       message:
         'The broker is reached over the network in clear text: see to it that nobody but Postern can reach it, or they go around Postern.',
     }
   }
-  if (username === undefined && password === undefined) {
+  if (username === undefined && password === undefined && tls?.certFile === undefined) {
     yield {
       path: ['upstream'],
       message:
@@ -77,6 +85,13 @@ function* issuerWarnings(config: Config): Iterable<Warning> {
       yield {
         path: at('maxLifetime'),
         message: 'A stolen token works for more than an hour: have it issued for less.',
+      }
+    }
+    if (issuer.claims.tenant !== undefined && config.clientId.binding === 'exact') {
+      yield {
+        path: at('claims', 'tenant'),
+        message:
+          'Agents of two tenants with the same id have one Client Identifier and end each other’s connections: write `clientId.binding: prefix`, or have ids issued that differ.',
       }
     }
     if (issuer.ceilings.length === 0) {
@@ -132,7 +147,7 @@ function* settingWarnings(config: Config): Iterable<Warning> {
     yield {
       path: ['sessions', 'delegated'],
       message:
-        'A session outlives its token: messages queue up in the broker for an agent that may have lost its mandate.',
+        'A session outlives its token: messages queue up in the broker for an agent that may have lost its mandate. Two humans of one agent share its name, and who had it before is not known after a restart.',
     }
   }
   if (config.sessions.unknownRelease === 'forward') {

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
-import { findExecutable } from './mosquitto-install.ts'
+import { findExecutable } from './debian-package.ts'
 
 export interface BrokerOptions {
   /** Further lines of mosquitto.conf. A `log_type` line must leave `information` in: readiness is read from the log. */

@@ -110,9 +110,10 @@ function readDetail(entry: ReadonlyMap<string, unknown>, audience: readonly stri
   if (![...entry.keys()].every((name) => DETAILS_MEMBERS.has(name))) return []
   const actions = entry.get('actions')
   const topics = entry.get('topics')
-  const locations = entry.get('locations') ?? audience
-  const maxQos = entry.get('max_qos') ?? 2
-  const retain = entry.get('retain') ?? true
+  // A member that is `null` is not absent: it is not understood.
+  const locations = entry.has('locations') ? entry.get('locations') : audience
+  const maxQos = entry.has('max_qos') ? entry.get('max_qos') : 2
+  const retain = entry.has('retain') ? entry.get('retain') : true
   if (!Array.isArray(actions) || !Array.isArray(topics) || !topics.every(isTopicFilter)) return []
   if (!Array.isArray(locations) || !locations.some((location) => audience.includes(location))) return []
   if ((maxQos !== 0 && maxQos !== 1 && maxQos !== 2) || typeof retain !== 'boolean') return []

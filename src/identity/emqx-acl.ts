@@ -55,12 +55,14 @@ function readRule(members: ReadonlyMap<string, unknown>): CeilingRule | undefine
   if ((effect !== 'allow' && effect !== 'deny') || filter === undefined || qos === undefined) return undefined
   if (action !== 'publish' && action !== 'subscribe' && action !== 'all') return undefined
   if (retain === undefined) return undefined
+  // A deny for no QoS cannot be meant: it denies every one.
+  const everyQos = qos === 'any' || (effect === 'deny' && qos.length === 0)
   return {
     effect,
     publish: action !== 'subscribe',
     subscribe: action !== 'publish',
     ...filter,
-    ...(qos === 'any' ? {} : { qos }),
+    ...(everyQos ? {} : { qos }),
     ...(retain === 'any' ? {} : { retain }),
   }
 }

@@ -109,7 +109,7 @@ function mapSelf(
 ): Parties | MappingFault {
   if (claims.has('act')) return fault('actor_unexpected')
   if (issuer.requireSubProfile && claims.get('sub_profile') !== 'ai_agent') return fault('sub_profile')
-  const id = shortName(claims, issuer.claims.agentId, 'agent_id', subject.sub)
+  const id = shortName(claims, issuer.claims.agentId, subject.sub)
   if (typeof id !== 'string') return id
   if (!Object.hasOwn(issuer.owners, id)) return fault('no_owner')
   const owner = issuer.owners[id]
@@ -130,9 +130,9 @@ function delegation(
   issuer: IssuerConfig,
   actorChain: readonly { iss: string; sub: string }[],
 ): Parties | MappingFault {
-  const agentId = shortName(claims, issuer.claims.agentId, 'agent_id', actor.sub)
+  const agentId = shortName(claims, issuer.claims.agentId, actor.sub)
   if (typeof agentId !== 'string') return agentId
-  const userId = shortName(claims, issuer.claims.userId, 'user_id', subject.sub)
+  const userId = shortName(claims, issuer.claims.userId, subject.sub)
   if (typeof userId !== 'string') return userId
   return {
     ok: true,
@@ -144,18 +144,12 @@ function delegation(
 }
 
 /**
- * The name used in topics: the configured claim, which must then be there; otherwise the usual claim if present, else
- * the identity itself, which must then be one topic level (a SPIFFE URI is not).
+ * The name used in topics: the configured claim, which must then be there; otherwise the identity itself, which must
+ * then be one topic level (a SPIFFE URI is not). No other claim renames anybody.
  */
-function shortName(
-  claims: Claims,
-  configured: string | undefined,
-  usual: string,
-  identity: string,
-): string | MappingFault {
-  const name = configured ?? (claims.has(usual) ? usual : undefined)
-  if (name === undefined) return isTopicLevel(identity) ? identity : fault('bad_identifier')
-  const value = claims.get(name)
+function shortName(claims: Claims, configured: string | undefined, identity: string): string | MappingFault {
+  if (configured === undefined) return isTopicLevel(identity) ? identity : fault('bad_identifier')
+  const value = claims.get(configured)
   if (value === undefined) return fault('missing_claim')
   return isTopicLevel(value) ? value : fault('bad_identifier')
 }

@@ -52,7 +52,7 @@ export function buildPrincipal(
   const parties = mapParties(claims, registered, issuer)
   if (!parties.ok) return parties
 
-  const tenant = readTenant(claims, issuer.claims.tenant)
+  const tenant = readTenant(claims, issuer)
   if (!tenant.ok) return tenant
   const attributes = readAttributes(claims, issuer.claims.attributes)
   if (attributes === undefined) return { ok: false, reason: 'bad_claim' }
@@ -104,9 +104,11 @@ export function bindPrincipal(token: VerifiedToken, clientId: string): Principal
 
 type Tenant = { ok: true; id: string | undefined } | { ok: false; reason: AuthFailure }
 
-/** A configured tenant claim must be there; without configuration `org_id` is used if present. */
-function readTenant(claims: Claims, configured: string | undefined): Tenant {
-  const value = claims.get(configured ?? 'org_id')
+/** A configured tenant claim must be there. Without one there is no tenant; `claims` reads `org_id` if present. */
+function readTenant(claims: Claims, issuer: IssuerConfig): Tenant {
+  const configured = issuer.claims.tenant
+  const name = configured ?? (issuer.mapping === 'claims' ? 'org_id' : undefined)
+  const value = name === undefined ? undefined : claims.get(name)
   if (value === undefined)
     return configured === undefined ? { ok: true, id: undefined } : { ok: false, reason: 'missing_claim' }
   return isTopicLevel(value) ? { ok: true, id: value } : { ok: false, reason: 'bad_identifier' }

@@ -7,9 +7,13 @@ import type { Clock, Timer } from '../clock.ts'
 import type { UpstreamConfig } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import { endpointOf } from './dialer.ts'
+import { proxyHeader } from './proxy-protocol.ts'
+import type { UpstreamTls } from './upstream-tls.ts'
 
 export interface PublisherOptions {
   upstream: UpstreamConfig
+  /** For `upstream.tls`. */
+  tls?: UpstreamTls | undefined
   clientId: string
   clock: Clock
 }
@@ -58,8 +62,12 @@ export class BrokerPublisher {
   }
 
   #connect(): void {
-    const { upstream, clientId } = this.#options
-    const socket = connect({ ...endpointOf(upstream.address), noDelay: true, keepAlive: true })
+    const { upstream, tls, clientId } = this.#options
+    const carrier = connect({ ...endpointOf(upstream.address), noDelay: true, keepAlive: true })
+    // For ourselves, not for an agent: LOCAL.
+    if (upstream.proxyProtocol === 'v2') carrier.write(proxyHeader('', { host: '', port: 0 }))
+    const socket = tls === undefined ? carrier : tls.over(carrier)
+    if (socket !== carrier) carrier.on('error', () => socket.destroy())
     this.#socket = socket
     const incoming = parser(VERSION)
     const failed = (why: string): void => {

@@ -2,11 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
+import type { Clock } from '../clock.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { SessionRegistry } from '../session/registry.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
 import { endpointOf } from './dialer.ts'
+import { networkTest } from './networks.ts'
+import { readProxyHeader } from './proxy-protocol.ts'
 import { addressText, SocketPeer } from './socket-peer.ts'
 
 export class Listener {
@@ -15,15 +18,32 @@ export class Listener {
   readonly #registry: SessionRegistry
   readonly #server: Server
   readonly #onError: (error: Error) => void
+  readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
+  readonly #headerTimeout: { clock: Clock; ms: number }
 
-  /** @param onError a connection could not be accepted, for want of file descriptors and the like */
-  constructor(config: ListenerConfig, registry: SessionRegistry, onError: (error: Error) => void) {
+  /**
+   * @param headerTimeout how long a load balancer may take for its PROXY protocol header
+   * @param onError a connection could not be accepted, for want of file descriptors and the like
+   */
+  constructor(
+    config: ListenerConfig,
+    registry: SessionRegistry,
+    headerTimeout: { clock: Clock; ms: number },
+    onError: (error: Error) => void,
+  ) {
+    this.#headerTimeout = headerTimeout
+    const networks = config.proxyProtocolFrom
+    this.#fromLoadBalancer = networks.length === 0 ? undefined : networkTest(networks)
     this.name = config.name
     this.#config = config
     this.#registry = registry
     this.#onError = onError
-    const options = { noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: true }
-    this.#server = createServer(options, (socket) => this.#accept(socket))
+    const pauseOnConnect = this.#fromLoadBalancer === undefined
+    const options = { noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect }
+    this.#server = createServer(options, (socket) => {
+      if (pauseOnConnect) this.#accept(SocketPeer.adopt(socket))
+      else this.#readHeader(socket)
+    })
   }
 
   /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */
@@ -57,8 +77,33 @@ export class Listener {
     this.#server.close()
   }
 
-  #accept(socket: Socket): void {
-    const peer = SocketPeer.adopt(socket)
+  /** Only a load balancer may connect, and its header comes first: without it nobody knows who the agent is. */
+  #readHeader(socket: Socket): void {
+    socket.on('error', () => socket.destroy())
+    if (!this.#fromLoadBalancer!(socket.remoteAddress ?? '')) return void socket.destroy()
+    const { clock, ms } = this.#headerTimeout
+    const timer = clock.after(ms, () => socket.destroy())
+    const onEnd = (): void => void socket.destroy()
+    socket.once('close', () => timer.cancel())
+    socket.on('end', onEnd)
+    let bytes = Buffer.alloc(0)
+    const onData = (chunk: Buffer): void => {
+      bytes = Buffer.concat([bytes, chunk])
+      const header = readProxyHeader(bytes)
+      if (header === 'incomplete') return
+      timer.cancel()
+      socket.off('data', onData)
+      socket.off('end', onEnd)
+      if (header === 'malformed') return void socket.destroy()
+      socket.pause()
+      if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length))
+      this.#accept(new SocketPeer(socket, { source: header.source }))
+      socket.resume()
+    }
+    socket.on('data', onData)
+  }
+
+  #accept(peer: SocketPeer): void {
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }

@@ -42,29 +42,41 @@ export class Reading {
   }
 }
 
+export interface Endpoint {
+  host: string
+  port: number
+}
+
 export class SocketPeer implements Peer {
   readonly name: string
   readonly host: string
   readonly #socket: Socket
-  readonly #reading: Reading
+  readonly #reading: Reading | undefined
   #ended = false
-  #corked = false
+  /** How often `cork` was called more than `uncork`. */
+  #corks = 0
   #waiting: Buffer[] = []
   #waitingBytes = 0
   /** Buffers that unfinished writes refer to, and nothing else does. */
   #kept: Buffer[] = []
 
-  /** @param reading the one that `socket` was made with */
-  constructor(socket: Socket, reading: Reading) {
+  /**
+   * @param options.reading the one that `socket` was made with; without one, it is read as any stream
+   * @param options.source where it comes from, when a load balancer stands between
+   */
+  constructor(
+    socket: Socket,
+    { reading, source }: { reading?: Reading | undefined; source?: Endpoint | undefined } = {},
+  ) {
     this.#socket = socket
     this.#reading = reading
-    this.host = socket.remoteAddress ?? 'unix'
-    this.name =
-      socket.remoteAddress === undefined ? 'unix' : addressText(socket.remoteAddress, socket.remotePort ?? 0)
+    const host = source?.host ?? socket.remoteAddress
+    this.host = host ?? 'unix'
+    this.name = host === undefined ? 'unix' : addressText(host, source?.port ?? socket.remotePort ?? 0)
     // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
     // away is never attached, and an error that nobody listens for ends the process.
     socket.on('error', () => socket.destroy())
-    socket.on('close', () => reading.end())
+    socket.on('close', () => reading?.end())
   }
 
   /** A socket that a server accepted with `pauseOnConnect`; it is read by the new peer from now on. */
@@ -80,7 +92,7 @@ export class SocketPeer implements Peer {
     }
     const socket = new Socket(options as object)
     holder._handle = null
-    return new SocketPeer(socket, reading)
+    return new SocketPeer(socket, { reading })
   }
 
   /** Keeps a buffer until everything written so far has been taken. */
@@ -94,18 +106,18 @@ export class SocketPeer implements Peer {
 
   write(bytes: Buffer): void {
     if (this.#ended) return
-    if (!this.#corked) return this.#send(bytes)
+    if (this.#corks === 0) return this.#send(bytes)
     this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
   }
 
   cork(): void {
-    this.#corked = true
+    this.#corks += 1
   }
 
   uncork(): void {
-    this.#corked = false
-    this.#flush()
+    this.#corks -= 1
+    if (this.#corks === 0) this.#flush()
   }
 
   pause(): void {
@@ -131,6 +143,8 @@ export class SocketPeer implements Peer {
 
   destroy(): void {
     this.#ended = true
+    this.#waiting = []
+    this.#waitingBytes = 0
     this.#socket.destroy()
   }
 
@@ -146,7 +160,9 @@ export class SocketPeer implements Peer {
         events.onPanic(error)
       }
     }
-    this.#reading.attach((chunk) => guard(() => events.onBytes(chunk)))
+    const onBytes = (chunk: Buffer): void => guard(() => events.onBytes(chunk))
+    if (this.#reading === undefined) socket.on('data', onBytes)
+    else this.#reading.attach(onBytes)
     socket.on('drain', () => {
       this.#recycle()
       guard(() => events.onDrain())

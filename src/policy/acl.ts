@@ -13,6 +13,8 @@ export interface AclOptions {
   readonly qosAboveLimit: 'downgrade' | 'deny'
   /** A filter that shares topics with a deny rule: refuse, or grant and filter the deliveries. */
   readonly overlappingDeny: 'refuse' | 'filter'
+  /** Shadow mode of the listener: no layer's denial takes effect. */
+  readonly shadow?: boolean | undefined
 }
 
 /** Made by `Policy.bind`. What it answers about the last decision holds until the next one. */
@@ -28,8 +30,11 @@ export class Acl {
   readonly limitsPayload: boolean
   /** After an ALLOW of `decideSubscribe`: the QoS to ask of the broker. */
   grantedQos = 0
-  /** The first layer that denied the last action; -1: it was allowed. */
+  /** The first layer that denied the last action, be it in shadow mode; -1: none did. */
   decidingLayer = -1
+  /** After an ALLOW: what the answer would have been without shadow mode; ALLOW: the same. */
+  shadowed: Verdict = Verdict.ALLOW
+  readonly #inShadow: readonly boolean[]
   #verdicts: Verdict[]
   #subscribe: SubscribeRequest
 
@@ -46,6 +51,7 @@ export class Acl {
     this.bindProblems = bindProblems
     this.limitsPayload = layers.some((layer) => layer.limitsPayload)
     this.#verdicts = layers.map(() => Verdict.NO_RULE)
+    this.#inShadow = layers.map(({ name }) => options.shadow === true || rules.shadow?.has(name) === true)
     this.#subscribe = new SubscribeRequest(
       options.overlappingDeny === 'refuse',
       options.qosAboveLimit === 'deny',
@@ -58,18 +64,26 @@ export class Acl {
    */
   decidePublish(request: PublishRequest): Verdict {
     const { response, responseStart, responseEnd } = request
-    const mayReceive =
-      responseStart < 0 || this.decideDelivery(response, responseStart, responseEnd) === Verdict.ALLOW
+    const asks = responseStart >= 0
+    const receive = asks ? this.decideDelivery(response, responseStart, responseEnd) : Verdict.ALLOW
+    const receiveShadowed = asks ? this.shadowed : Verdict.ALLOW
     this.decidingLayer = -1
     for (let i = 0; i < this.layers.length; i++) {
       const verdict = this.layers[i]!.decidePublish(request)
       this.#verdicts[i] = verdict
       if (verdict !== Verdict.ALLOW && this.decidingLayer < 0) this.decidingLayer = i
     }
-    if (this.decidingLayer >= 0) return this.#verdicts[this.decidingLayer]!
-    if (mayReceive) return Verdict.ALLOW
-    this.decideDelivery(response, responseStart, responseEnd)
-    return Verdict.RESPONSE_TOPIC_NOT_ALLOWED
+    const verdict = this.#settle()
+    if (verdict !== Verdict.ALLOW) return verdict
+    if (receive !== Verdict.ALLOW) {
+      this.decideDelivery(response, responseStart, responseEnd)
+      return Verdict.RESPONSE_TOPIC_NOT_ALLOWED
+    }
+    if (receiveShadowed !== Verdict.ALLOW && this.shadowed === Verdict.ALLOW) {
+      this.decideDelivery(response, responseStart, responseEnd)
+      this.shadowed = Verdict.RESPONSE_TOPIC_NOT_ALLOWED
+    }
+    return Verdict.ALLOW
   }
 
   /**
@@ -87,10 +101,12 @@ export class Acl {
       for (let i = 0; i < this.layers.length; i++) {
         const verdict = this.layers[i]!.decideSubscribe(request)
         this.#verdicts[i] = verdict
-        if (verdict === Verdict.ALLOW) granted = Math.min(granted, request.grantedQos)
-        else if (this.decidingLayer < 0) this.decidingLayer = i
+        if (verdict !== Verdict.ALLOW) {
+          if (this.decidingLayer < 0) this.decidingLayer = i
+        } else if (!this.#inShadow[i]) granted = Math.min(granted, request.grantedQos)
       }
-      if (this.decidingLayer >= 0) return this.#verdicts[this.decidingLayer]!
+      const verdict = this.#settle()
+      if (verdict !== Verdict.ALLOW) return verdict
       if (granted === request.qos) {
         this.grantedQos = granted
         return Verdict.ALLOW
@@ -108,12 +124,12 @@ export class Acl {
       this.#verdicts[i] = verdict
       if (verdict !== Verdict.ALLOW && this.decidingLayer < 0) this.decidingLayer = i
     }
-    return this.decidingLayer < 0 ? Verdict.ALLOW : this.#verdicts[this.decidingLayer]!
+    return this.#settle()
   }
 
   /**
    * By layer name, the rule that decided the last action: every layer's after an ALLOW, else those of the layers
-   * that denied. `-`: no rule of the layer speaks of the topic.
+   * that denied, also when shadow mode let it through. `-`: no rule of the layer speaks of the topic.
    */
   decidedRules(): Record<string, string> {
     const rules: Record<string, string> = {}
@@ -129,7 +145,22 @@ export class Acl {
     return this.#verdicts[layer] ?? Verdict.NO_RULE
   }
 
+  /** The answer to what the layers said: a denial counts unless every layer that denies is in shadow mode. */
+  #settle(): Verdict {
+    this.shadowed = Verdict.ALLOW
+    const first = this.decidingLayer
+    if (first < 0) return Verdict.ALLOW
+    for (let i = first; i < this.layers.length; i++) {
+      if (this.#verdicts[i] === Verdict.ALLOW || this.#inShadow[i]) continue
+      this.decidingLayer = i
+      return this.#verdicts[i]!
+    }
+    this.shadowed = this.#verdicts[first]!
+    return Verdict.ALLOW
+  }
+
   #denyMalformed(): Verdict {
+    this.shadowed = Verdict.ALLOW
     this.#verdicts.fill(Verdict.NO_RULE)
     for (const layer of this.layers) if (layer.name !== 'pair') layer.decided = undefined
     this.decidingLayer = 0

@@ -27,7 +27,7 @@ const TOOL_CALL = /(?:^|\/)mcp\/tools\/([^/+#]+)\/call$/
 export function readAgentRule(
   raw: RawAgentRule,
   id: string,
-  context: Omit<RuleContext, 'layer' | 'retain' | 'requires'>,
+  context: Omit<RuleContext, 'layer' | 'retain' | 'requires' | 'sharedOnly'>,
 ): Rule {
   const binding = raw.binding ?? 'agent_id'
   if (raw.binding === undefined && raw.topic.includes(SELF)) {
@@ -35,6 +35,12 @@ export function readAgentRule(
   }
   const text = raw.topic.replaceAll(SELF, `{${binding}}`)
   const [, group, filter = text] = SHARED.exec(text) ?? []
+  if (group !== undefined && raw.action !== 'sub') {
+    context.report(
+      'action',
+      '`$share` topics can only be subscribed to: write `"action": "sub"`, and another rule to publish',
+    )
+  }
   return readRule(
     {
       id: raw.id ?? id,
@@ -49,6 +55,7 @@ export function readAgentRule(
       layer: 'agent',
       retain: 'allowed',
       requires: raw.binding === undefined ? [] : [raw.binding],
+      sharedOnly: group !== undefined,
     },
   )
 }

@@ -109,5 +109,9 @@ function makeGrant(rule: Rule, topic: Template, values: Assignment): Grant | str
 
 function fill(template: Template, values: Assignment): TopicFilter | string {
   const text = fillTemplate(template, values)
-  return text === undefined ? 'a placeholder has no value' : compileFilter(text)
+  if (text === undefined) return 'a placeholder has no value'
+  const [first] = template.levels
+  // A deny for any value is for `$SYS` too: the value that could not bind may have been that. No value is `+` itself.
+  const isAnyLevel = typeof first === 'object' && values.get(first.name) === ANY_LEVEL[0]
+  return compileFilter(text, isAnyLevel)
 }

@@ -90,6 +90,23 @@ export const pair = z.strictObject(
   { error: 'must be a pair, with `id`, and `allow` or `deny`' },
 )
 
+const mode = oneOf(['enforce', 'shadow'])
+const modes = z
+  .union(
+    [
+      mode,
+      z.strictObject({
+        tenant: mode.optional(),
+        agents: mode.optional(),
+        users: mode.optional(),
+        pairs: mode.optional(),
+      }),
+    ],
+    { error: 'must be enforce or shadow, or name one of them for each of tenant, agents, users, pairs' },
+  )
+  .optional()
+  .describe('`shadow`: denials of these rules are recorded and counted, and let through. Default `enforce`.')
+
 const ruleList = <T extends z.ZodType>(item: T) =>
   z.array(item, { error: 'must be a list of rules' }).nullish()
 export const document = z.strictObject(
@@ -106,6 +123,7 @@ export const document = z.strictObject(
       .describe(
         'Attributes that rules use beyond agent_id, user_id, org_id and client_id; issuers must map them.',
       ),
+    mode: modes,
     tenant: z
       .strictObject({ topics: texts }, { error: 'must have `topics`' })
       .optional()

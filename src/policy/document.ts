@@ -77,6 +77,7 @@ class DocumentReader {
       agents: compact(outline.agents?.map((item, i) => this.#agentLayerItem(item, i))),
       users: compact(outline.users?.map((item, i) => this.#rule(item, 'user', ['users', i]))),
       pairs: pairs && compact(pairs),
+      shadow: shadowLayers(outline?.mode),
     }
   }
 
@@ -206,6 +207,15 @@ class DocumentReader {
       message: `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`,
     })
   }
+}
+
+/** The document's names of rule sets, with the names of the layers that they become. */
+const LAYER_OF = { tenant: 'tenant', agents: 'agent', users: 'user', pairs: 'pair' } as const
+
+function shadowLayers(mode: string | Partial<Record<keyof typeof LAYER_OF, string | undefined>> | undefined) {
+  const sets = Object.keys(LAYER_OF) as (keyof typeof LAYER_OF)[]
+  const inShadow = sets.filter((set) => (typeof mode === 'object' ? mode[set] : mode) === 'shadow')
+  return inShadow.length === 0 ? undefined : new Set(inShadow.map((set) => LAYER_OF[set]))
 }
 
 /** The rules without lines, in a form that equal rules always have. */

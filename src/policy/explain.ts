@@ -35,7 +35,10 @@ export interface LayerExplanation {
 }
 
 export interface Explanation {
+  /** As without shadow mode. */
   readonly verdict: Verdict
+  /** A denial that shadow mode lets through. */
+  readonly shadowed: boolean
   /** Name of the verdict, as in audit records. */
   readonly reason: string
   /** After an allowed SUBSCRIBE. */
@@ -51,7 +54,7 @@ export function explainPublish(acl: Acl, question: PublishQuestion): Explanation
   const malformed =
     nameProblem(question.topic) ?? (question.responseTopic && nameProblem(question.responseTopic))
   const request = requestOf(question)
-  const verdict = malformed ? Verdict.NO_RULE : acl.decidePublish(request)
+  const verdict = malformed ? Verdict.NO_RULE : acl.decidePublish(request) || acl.shadowed
   const isResponse =
     verdict === Verdict.RESPONSE_TOPIC_NOT_ALLOWED && acl.verdictOf(acl.decidingLayer) !== verdict
   const asked: Question = isResponse
@@ -59,6 +62,7 @@ export function explainPublish(acl: Acl, question: PublishQuestion): Explanation
     : { action: 'publish', text: question.topic, request }
   return {
     verdict,
+    shadowed: !malformed && acl.shadowed !== Verdict.ALLOW,
     reason: VERDICT_NAMES[verdict],
     grantedQos: undefined,
     about: isResponse ? 'response topic' : 'action',
@@ -70,7 +74,8 @@ export function explainPublish(acl: Acl, question: PublishQuestion): Explanation
 export function explainSubscribe(acl: Acl, question: SubscribeQuestion): Explanation {
   const { filter, qos } = question
   const bytes = Buffer.from(filter)
-  const verdict = acl.decideSubscribe(bytes, 0, bytes.length, qos)
+  const verdict = acl.decideSubscribe(bytes, 0, bytes.length, qos) || acl.shadowed
+  const shadowed = acl.shadowed !== Verdict.ALLOW
   const request = new SubscribeRequest(true, true)
   const isWellFormed = request.read(bytes, 0, bytes.length)
   const text = bytes.toString('utf8', request.start, request.end)
@@ -78,6 +83,7 @@ export function explainSubscribe(acl: Acl, question: SubscribeQuestion): Explana
     request.groupStart < 0 ? undefined : bytes.toString('utf8', request.groupStart, request.groupEnd)
   return {
     verdict,
+    shadowed,
     reason: VERDICT_NAMES[verdict],
     grantedQos: verdict === Verdict.ALLOW ? acl.grantedQos : undefined,
     about: 'action',

@@ -137,6 +137,7 @@ export class RuleLayer implements Layer {
     const allow = this.grants.subscribeAllow
     for (let i = 0; i < allow.length && best < request.qos; i++) {
       const grant = allow[i]!
+      if (grant.limits.sharedOnly && request.groupStart < 0) continue
       if (!covers(grant.filter, buf, start, end)) continue
       const limit = subscribeLimit(grant, request)
       if (limit === Verdict.ALLOW) {

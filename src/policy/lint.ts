@@ -46,6 +46,11 @@ function finding(rule: Rule, message: string): LintFinding {
 function emptyLayers(rules: RuleSet, options: LintOptions): LintFinding[] {
   const about = (message: string) => ({ rule: '', line: undefined, message })
   const findings: LintFinding[] = []
+  if (rules.shadow !== undefined) {
+    findings.push(
+      about(`What these layers deny is let through (\`mode: shadow\`): ${[...rules.shadow].join(', ')}.`),
+    )
+  }
   if (!rules.agents.some(({ effect }) => effect === 'allow')) {
     findings.push(about('No rule under `agents` allows anything: every action is denied.'))
   }
@@ -74,7 +79,8 @@ function namesIn(rule: Rule): string[] {
 
 function unfilled(rule: Rule, { mapped }: LintOptions): string[] {
   if (mapped === undefined) return []
-  const known = new Set<string>([...BUILT_IN_ATTRIBUTES, ...mapped])
+  // A tenant is only known where an issuer's configuration names its claim.
+  const known = new Set<string>([...BUILT_IN_ATTRIBUTES.filter((name) => name !== 'org_id'), ...mapped])
   const missing = [...new Set(namesIn(rule))].filter((name) => !known.has(name))
   return missing.map((name) =>
     rule.effect === 'allow'
@@ -175,7 +181,8 @@ function hasWiderLimits(outer: Limits, inner: Limits): boolean {
     allowsAll &&
     isWider(outer.retain, inner.retain) &&
     isWider(outer.responseTopic, inner.responseTopic) &&
-    outer.maxPayload >= inner.maxPayload
+    outer.maxPayload >= inner.maxPayload &&
+    (!outer.sharedOnly || inner.sharedOnly === true)
   )
 }
 

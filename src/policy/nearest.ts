@@ -208,6 +208,7 @@ function limitWords(grant: Grant, question: Question): string | undefined {
   if (question.action === 'receive') return undefined
   const { limits } = grant
   if (question.action === 'publish') return publishWords(publishLimit(grant, question.request), grant)
+  if (question.group === undefined && limits.sharedOnly) return 'allows only a shared subscription'
   if (question.group !== undefined && grant.shareGroups !== 'any') {
     const names = grant.shareGroups.map(String)
     if (names.length === 0) return 'allows no shared subscription'

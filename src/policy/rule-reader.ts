@@ -35,6 +35,8 @@ export interface RuleContext {
   /** What `retain` means where a rule does not say. */
   readonly retain: Permission
   readonly requires: readonly string[]
+  /** The rule is about shared subscriptions alone. */
+  readonly sharedOnly?: boolean
 }
 
 const PUBLISH_LIMITS = ['retain', 'maxPayload', 'responseTopic', 'responseFilter'] as const
@@ -112,6 +114,7 @@ function readLimits(raw: RawRule, context: RuleContext): Limits {
     retain: raw.retain ?? context.retain,
     maxPayload: readSize(raw.maxPayload, context),
     responseTopic: raw.responseTopic ?? 'allowed',
+    ...(context.sharedOnly ? { sharedOnly: true } : {}),
   }
 }
 

@@ -13,6 +13,8 @@ export interface Limits {
   /** Bytes; Infinity: no limit. */
   readonly maxPayload: number
   readonly responseTopic: Permission
+  /** Only behind `$share/{group}/`, never as a plain filter (MQTT.Agent rules on a `$share` topic). */
+  readonly sharedOnly?: true
 }
 
 /** One rule of the agent or the user layer, or the tenant's topics as one rule. `line` is 1-based. */
@@ -60,6 +62,8 @@ export interface RuleSet {
   readonly agents: readonly Rule[]
   readonly users: readonly Rule[]
   readonly pairs: readonly Pair[] | undefined
+  /** Names of the layers in shadow mode: their denials are recorded and let through. Absent: none. */
+  readonly shadow?: ReadonlySet<string> | undefined
 }
 
 export const UNLIMITED: Limits = {

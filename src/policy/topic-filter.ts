@@ -35,11 +35,11 @@ export class TopicFilter {
   /** Bytes after the last wildcard, that every matching name ends with. */
   readonly tailLength: number
 
-  constructor(text: string, literal: boolean) {
+  constructor(text: string, literal: boolean, reachesDollar = false) {
     this.text = text
     this.literal = literal
     this.exact = literal || !/[+#]/.test(text)
-    this.startsWild = !literal && /^[+#]/.test(text)
+    this.startsWild = !literal && !reachesDollar && /^[+#]/.test(text)
     this.headLength = Buffer.byteLength(text.replace(/(\/?#|\+).*$/s, ''))
     this.tailLength = Buffer.byteLength(text.replace(/^.*[+#]/s, ''))
     const canonical = literal ? undefined : CANONICAL.get(text)
@@ -47,8 +47,11 @@ export class TopicFilter {
   }
 }
 
-/** @returns the filter, or a sentence that says why `text` is none. MQTT 5.0 §4.7.1, §1.5.4 */
-export function compileFilter(text: string): TopicFilter | string {
+/**
+ * @param reachesDollar whether a first level `+` stands for `$`-levels too, which no filter of a client does
+ * @returns the filter, or a sentence that says why `text` is none. MQTT 5.0 §4.7.1, §1.5.4
+ */
+export function compileFilter(text: string, reachesDollar = false): TopicFilter | string {
   if (text === '') return 'a topic cannot be empty'
   if (!text.isWellFormed()) return 'a topic cannot hold half of a surrogate pair'
   if (Buffer.byteLength(text) > MAX_BYTES) return `a topic has at most ${MAX_BYTES} bytes`
@@ -59,7 +62,7 @@ export function compileFilter(text: string): TopicFilter | string {
     if (level.includes('+') && level !== '+') return '`+` must fill a whole level'
     if (level === '#' && index < levels.length - 1) return '`#` must be the last level'
   }
-  return new TopicFilter(text, false)
+  return new TopicFilter(text, false, reachesDollar)
 }
 
 /** A filter whose `+` and `#` mean themselves (EMQX `eq `). Any text will do: what is no filter equals none. */

@@ -4,8 +4,11 @@
 import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
 
-/** Bytes judged at a time: at most this part of `audit.maxPending`, so that the records fit into the half that is free. */
-const SLICE_PART = 256
+/**
+ * Bytes judged at a time: this part of `audit.maxPending`. A packet of six bytes may make a record of a thousand, so that
+ * the records of a slice take a fifth; the half that is free holds them, for the next slice of whomever is asked first.
+ */
+const SLICE_PART = 1024
 
 /** What the input tells its session. */
 export interface InputEvents {
@@ -28,8 +31,7 @@ export class AgentInput {
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
-    const { publishes, maxPending } = context.config.audit
-    this.#sliceBytes = publishes === 'all' ? Math.ceil(maxPending / SLICE_PART) : Number.POSITIVE_INFINITY
+    this.#sliceBytes = Math.ceil(context.config.audit.maxPending / SLICE_PART)
     this.#session = session
   }
 

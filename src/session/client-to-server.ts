@@ -26,7 +26,7 @@ import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
 import { releaseOf } from './session-memory.ts'
-import { costOf, FROM_SERVER, type PendingSubscribe } from './subscriptions.ts'
+import { FROM_SERVER } from './subscriptions.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -204,7 +204,8 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const recorded = outcome !== Outcome.ALLOW || this.#known.haveRecords
+    const denied = outcome !== Outcome.ALLOW || session.acl.shadowed !== Outcome.ALLOW
+    const recorded = denied || this.#known.haveRecords
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
@@ -287,13 +288,7 @@ export class ClientToServer extends Relay {
     const { acl, recorder, subscriptions } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const pending: PendingSubscribe = {
-      codes: [],
-      filters: [],
-      qos: [],
-      rights: session.rights,
-      bytes: costOf(list.count),
-    }
+    const pending = subscriptions.begin(list.count)
     const { codes, filters } = pending
     const keep: boolean[] = []
     const options: number[] = []
@@ -344,8 +339,12 @@ export class ClientToServer extends Relay {
     const filters = list.texts(source)
     const refusal = this.#unsubscribeRefusal(list.packetId, filters)
     const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
-    for (const filter of filters) session.recorder.unsubscribe(filter, list.packetId, effect)
-    if (refusal === ReasonCode.SUCCESS) return Disposition.FORWARD
+    const allowed = refusal === ReasonCode.SUCCESS
+    const reason = allowed ? 'ok' : 'unsubscribe_refused'
+    for (const filter of filters) {
+      session.recorder.unsubscribe(filter, list.packetId, effect, reason, allowed)
+    }
+    if (allowed) return Disposition.FORWARD
     const codes = filters.map(() => refusal)
     session.towardsClient.send(unsuback(list.packetId, codes))
     return Disposition.DROP

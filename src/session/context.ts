@@ -58,8 +58,8 @@ export interface SessionContext {
   readonly admit: Admit
   readonly dial: Dial
   readonly memory: SessionMemory
-  /** By issuer of the token. */
-  bindOptionsOf(issuer: string): BindOptions
+  /** By issuer of the token and name of the listener. */
+  bindOptionsOf(issuer: string, listener: string): BindOptions
   policyInForce: PolicyInForce
   /** true while the process drains: new CONNECTs are refused. */
   draining: boolean

@@ -105,13 +105,16 @@ export class Handshake {
       }
     }
     context
-      .dial({
-        onBytes: (chunk) => session.onServerBytes(chunk),
-        onDrain: () => session.onDrain(),
-        onFin: () => session.onServerClose(),
-        onClose: () => session.onServerClose(),
-        onPanic: (error) => session.onPanic(error),
-      })
+      .dial(
+        {
+          onBytes: (chunk) => session.onServerBytes(chunk),
+          onDrain: () => session.onDrain(),
+          onFin: () => session.onServerClose(),
+          onClose: () => session.onServerClose(),
+          onPanic: (error) => session.onPanic(error),
+        },
+        session.towardsClient.peer.name,
+      )
       .then(
         (peer) => this.#onDialed(peer),
         (error: unknown) => {
@@ -124,7 +127,7 @@ export class Handshake {
 
   #onDialed(peer: Peer): void {
     const session = this.#session
-    const { config, clock } = session.context
+    const { config, clock, memory } = session.context
     if (session.state !== State.DIALING) return peer.destroy()
     // The policy may have changed while the connection was made.
     const will = session.refreshAdmitted()
@@ -149,6 +152,8 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
+        // What the broker holds for another human or tenant of the same agent is not for this one.
+        ...(memory.isForeign(session.clientId, ownerOf(principal)) ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
@@ -189,7 +194,7 @@ export class Handshake {
     )
     const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
     session.clientReader.limits.packetBytes = packetBytes
-    session.memory = memory.open(session.clientId, head.sessionPresent)
+    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
     const aliasesToServer = Math.min(head.topicAliasMaximum, limits.topicAliases)
     const changes = {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
@@ -314,6 +319,20 @@ const REASON_STRINGS: Readonly<Record<number, string>> = {
   135: 'not authorized',
   136: 'server unavailable',
   137: 'server busy',
+}
+
+/** Whose a session is: issuer, agent, human and tenant, as one text. */
+function ownerOf({ issuer, agent, human, tenant }: Principal): string {
+  return JSON.stringify([
+    issuer,
+    agent.iss,
+    agent.sub,
+    agent.id,
+    human.iss,
+    human.sub,
+    human.id,
+    tenant ?? null,
+  ])
 }
 
 /** The identity part of every record of the connection. */

@@ -62,6 +62,8 @@ export class KnownPublishes {
   /** The head that was just allowed, and is forwarded as it is, takes the short way while the rights are these. */
   remember(reader: PacketReader, facts: PublishFacts): void {
     const session = this.#session
+    // What shadow mode let through is a record and a count of its own each time.
+    if (session.acl.shadowed !== Outcome.ALLOW) return
     if (!this.#heads.admits(reader) || (reader.publish.retain && this.#changesRetained)) return
     const record = this.haveRecords ? session.recorder.prepareForwarded(session.acl, facts) : undefined
     this.#heads.use(session.rights)

@@ -39,8 +39,12 @@ export interface PeerEvents {
   onPanic(error: unknown): void
 }
 
-/** Opens the connection to the broker; rejects with a PosternError. */
-export type Dial = (events: PeerEvents) => Promise<Peer>
+/**
+ * Opens the connection to the broker; rejects with a PosternError.
+ *
+ * @param client `Peer.name` of the agent it is for
+ */
+export type Dial = (events: PeerEvents, client: string) => Promise<Peer>
 
 /** The server side before there is one: nothing reaches the broker ahead of admission. */
 export const NOWHERE: Peer = {

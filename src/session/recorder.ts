@@ -1,12 +1,27 @@
 // Counts and audits every decision of one connection. The one place where outcomes become records and numbers.
 
-import type { AuditEvent, AuditIdentity, AuditSink, DigestPort, PreparedRecord } from '../audit/event.ts'
+import {
+  type AuditEvent,
+  type AuditIdentity,
+  type AuditSink,
+  type DigestPort,
+  type PreparedRecord,
+  SHADOWED,
+} from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
+import { VERDICT_NAMES } from '../policy/verdict.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { EndCause } from './outcome.ts'
-import { OUTCOME_NAMES, type Outcome } from './outcome.ts'
+import { OUTCOME_NAMES, Outcome } from './outcome.ts'
+
+const SHADOWED_ACTIONS = ['publish', 'subscribe', 'deliver', 'will'] as const
+const DENIALS = VERDICT_NAMES.slice(1)
+/** Action and reason of what shadow mode can let through: the rows that count it. */
+export const SHADOWED_ROWS: readonly (readonly [string, string])[] = SHADOWED_ACTIONS.flatMap((action) =>
+  DENIALS.map((reason): [string, string] => [action, reason]),
+)
 
 /** First slot of each family; a family's rows are in the order of the list named here. */
 export interface SessionSlots {
@@ -15,6 +30,8 @@ export interface SessionSlots {
   subscribes: number
   deliveries: number
   wills: number
+  /** By row of SHADOWED_ROWS. */
+  shadowed: number
   /** By reason of a CONNECT: `ok` or why it was refused. */
   connect(reason: string): number
   ended(cause: EndCause): number
@@ -45,7 +62,7 @@ export class Recorder {
   readonly #tally: Tally
   readonly #slots: SessionSlots
   readonly #digest: DigestPort | undefined
-  #connection: NonNullable<AuditEvent['connection']>
+  #connection: NonNullable<AuditEvent['connection']> & { listener: string }
   #identity: AuditIdentity | undefined
   /** Something was allowed since the last `commit`. */
   #uncommitted = false
@@ -66,6 +83,10 @@ export class Recorder {
 
   get connectionId(): string {
     return this.#connection.id
+  }
+
+  get listener(): string {
+    return this.#connection.listener
   }
 
   /** false: a record could not be written and the failure mode is `deny`. */
@@ -101,8 +122,8 @@ export class Recorder {
     will: { topic: string; qos: number; retain: boolean },
     effect: string,
   ): void {
-    this.#tally.add(this.#slots.wills + outcome)
-    this.#append('will', outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+    const decided = this.#count(this.#slots.wills, 'will', outcome, acl)
+    this.#append('will', decided === 0, OUTCOME_NAMES[decided]!, decided === outcome ? effect : SHADOWED, {
       resource: will,
       rules: acl.decidedRules(),
     })
@@ -151,13 +172,14 @@ export class Recorder {
   }
 
   publish(outcome: Outcome, acl: Acl, facts: PublishFacts, effect: string): void {
-    this.#tally.add(this.#slots.publishes + outcome)
-    this.#message('publish', outcome, acl, facts, effect)
+    const decided = this.#count(this.#slots.publishes, 'publish', outcome, acl)
+    this.#message('publish', decided, acl, facts, decided === outcome ? effect : SHADOWED)
   }
 
+  /** A delivery that was denied, whether or not shadow mode let it through. */
   deliveryRefused(outcome: Outcome, acl: Acl, facts: PublishFacts, effect: string): void {
-    this.#tally.add(this.#slots.deliveries + outcome)
-    this.#message('deliver', outcome, acl, facts, effect)
+    const decided = this.#count(this.#slots.deliveries, 'deliver', outcome, acl)
+    this.#message('deliver', decided, acl, facts, decided === outcome ? effect : SHADOWED)
   }
 
   release(outcome: Outcome, packetId: number, topic: string | undefined, effect: string): void {
@@ -168,16 +190,17 @@ export class Recorder {
   }
 
   subscribe(outcome: Outcome, acl: Acl, filter: string, qos: number, packetId: number, effect: string): void {
-    this.#tally.add(this.#slots.subscribes + outcome)
-    this.#append('subscribe', outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+    const decided = this.#count(this.#slots.subscribes, 'subscribe', outcome, acl)
+    const done = decided === outcome ? effect : SHADOWED
+    this.#append('subscribe', decided === 0, OUTCOME_NAMES[decided]!, done, {
       resource: { filter, qos },
       rules: acl.decidedRules(),
       packet_id: packetId,
     })
   }
 
-  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok'): void {
-    this.#append('unsubscribe', true, reason, effect, { resource: { filter }, packet_id: packetId })
+  unsubscribe(filter: string, packetId: number, effect: string, reason = 'ok', allowed = true): void {
+    this.#append('unsubscribe', allowed, reason, effect, { resource: { filter }, packet_id: packetId })
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */
@@ -199,6 +222,17 @@ export class Recorder {
 
   serverFault(fault: number): void {
     this.#tally.add(this.#slots.serverFaults + fault)
+  }
+
+  /** Counts the decision; one that shadow mode let through as the denial that it is. Returns what is recorded. */
+  #count(family: number, action: (typeof SHADOWED_ACTIONS)[number], outcome: Outcome, acl: Acl): Outcome {
+    const decided = outcome === Outcome.ALLOW ? acl.shadowed : outcome
+    this.#tally.add(family + decided)
+    if (decided !== outcome) {
+      const row = SHADOWED_ACTIONS.indexOf(action) * DENIALS.length + decided - 1
+      this.#tally.add(this.#slots.shadowed + row)
+    }
+    return decided
   }
 
   #message(

@@ -3,6 +3,7 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
+import { SHADOWED } from '../audit/event.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
@@ -171,11 +172,13 @@ export class ServerToClient extends Relay {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
     if (outcome === Outcome.ALLOW) {
-      session.recorder.countDelivery(outcome)
+      const shadowed = session.acl.shadowed !== Outcome.ALLOW
+      if (!shadowed) session.recorder.countDelivery(outcome)
+      else session.recorder.deliveryRefused(outcome, session.acl, this.#factsOf(topic, start, end), SHADOWED)
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
-        if (this.#known.admits(reader)) {
+        if (!shadowed && this.#known.admits(reader)) {
           this.#known.use(session.rights)
           this.#known.add(reader, true, undefined)
         }
@@ -184,15 +187,7 @@ export class ServerToClient extends Relay {
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
       return Disposition.REPLACE
     }
-    const facts = this.#facts
-    facts.source = reader.source
-    facts.topic = topic
-    facts.topicStart = start
-    facts.topicEnd = end
-    const whole = reader.tail <= this.chunk.length - reader.pos
-    facts.payloadDigest = whole
-      ? session.context.digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
-      : undefined
+    const facts = this.#factsOf(topic, start, end)
     if (session.context.config.denial.delivery === 'disconnect') {
       session.recorder.deliveryRefused(outcome, session.acl, facts, 'disconnect 0x87')
       this.#stop = { cause: 'delivery_denied' }
@@ -217,6 +212,20 @@ export class ServerToClient extends Relay {
     if (!this.#taken.delete(packetId)) return Disposition.FORWARD
     this.#session.towardsServer.send(ack(PacketType.PUBCOMP, packetId, ReasonCode.SUCCESS))
     return Disposition.DROP
+  }
+
+  #factsOf(topic: Buffer, start: number, end: number): PublishFacts {
+    const { reader } = this
+    const facts = this.#facts
+    facts.source = reader.source
+    facts.topic = topic
+    facts.topicStart = start
+    facts.topicEnd = end
+    const whole = reader.tail <= this.chunk.length - reader.pos
+    facts.payloadDigest = whole
+      ? this.#session.context.digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
+      : undefined
+    return facts
   }
 
   #suback(): Disposition {

@@ -127,6 +127,8 @@ function sizeOf(release: Release): number {
 const NEVER = 0xffff_ffff
 
 interface Entry {
+  /** For whom the session was opened, as one text that no other bearer has. */
+  owner: string
   state: SessionState
   /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
   endsAtMs: number
@@ -144,14 +146,25 @@ export class SessionMemory {
     this.#maximum = maximum
   }
 
-  /** The state of a session at CONNACK: the remembered one if the broker resumed it, else a new one. */
-  open(clientId: string, resumed: boolean): SessionState {
+  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
+  isForeign(clientId: string, owner: string): boolean {
     const known = this.#entries.get(clientId)
-    const alive = resumed && known !== undefined && known.endsAtMs > this.#clock.now()
+    return known !== undefined && known.owner !== owner
+  }
+
+  /**
+   * The state of a session at CONNACK: the remembered one if the broker resumed it, else a new one.
+   *
+   * @param owner for whom; what is remembered of another owner is never handed over
+   */
+  open(clientId: string, owner: string, resumed: boolean): SessionState {
+    const known = this.#entries.get(clientId)
+    const isOwn = resumed && known !== undefined && known.owner === owner
+    const alive = isOwn && known.endsAtMs > this.#clock.now()
     // A state of its own, so that the late close of a connection that was taken over does not end this one.
     const state = alive ? known.state.handOver() : new SessionState()
     this.#entries.delete(clientId)
-    this.#entries.set(clientId, { state, endsAtMs: Number.POSITIVE_INFINITY })
+    this.#entries.set(clientId, { owner, state, endsAtMs: Number.POSITIVE_INFINITY })
     if (this.#entries.size > this.#maximum) {
       for (const oldest of this.#entries.keys()) {
         this.#entries.delete(oldest)

@@ -94,8 +94,6 @@ export class Session implements PeerEvents {
     })
   }
 
-  // --- what the relays and the handshake use
-
   get state(): State {
     return this.#state
   }
@@ -178,7 +176,8 @@ export class Session implements PeerEvents {
   bindRights(): void {
     const { policyInForce } = this.context
     const principal = this.#principal!
-    this.#acl = policyInForce.policy.bind(principal, this.context.bindOptionsOf(principal.issuer))
+    const options = this.context.bindOptionsOf(principal.issuer, this.recorder.listener)
+    this.#acl = policyInForce.policy.bind(principal, options)
     this.#epoch = policyInForce.epoch
     this.rights = nextRights++
     for (const problem of this.#acl.bindProblems) {
@@ -215,9 +214,6 @@ export class Session implements PeerEvents {
     this.end('server_fault', { detail: name })
   }
 
-  // --- events
-
-  /** Bytes from the agent. */
   onBytes(chunk: Buffer): void {
     if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
@@ -229,11 +225,14 @@ export class Session implements PeerEvents {
       this.#clientToServer.relay(chunk)
       return
     }
+    const { peer } = this.#server
+    // One write for all slices.
+    peer.cork()
     this.#input.take(chunk)
+    peer.uncork()
     this.#applyBackpressure()
   }
 
-  /** Bytes from the broker. */
   onServerBytes(chunk: Buffer): void {
     if (this.#state !== State.AWAIT_CONNACK && this.#state !== State.RELAYING) return
     this.context.tally.add(this.context.slots.bytes + 1, chunk.length)
@@ -345,7 +344,7 @@ export class Session implements PeerEvents {
     this.#onEnd(this)
   }
 
-  /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
+  /** The time, read once per chunk; -1: the session just ended because its token or its rights did. */
   #current(): number {
     const now = this.context.clock.now()
     if (now >= this.#endsAtMs) {

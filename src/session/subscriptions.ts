@@ -28,18 +28,13 @@ export interface PendingSubscribe {
   qos: number[]
   /** `Session.rights` of the decision. */
   rights: number
-  /** What it costs of the session's budget; starts as `costOf` the packet. */
+  /** What it costs of the session's budget; `admit` adds the text of each filter. */
   bytes: number
 }
 
 interface PendingUnsubscribe {
   filters: string[]
   bytes: number
-}
-
-/** What a request of so many filters costs of the session's budget before their text is counted. */
-export function costOf(count: number): number {
-  return count * FILTER_BYTES
 }
 
 export class Subscriptions {
@@ -59,6 +54,11 @@ export class Subscriptions {
   /** Whether a SUBSCRIBE or UNSUBSCRIBE with this Packet Identifier waits for its answer. */
   isPending(packetId: number): boolean {
     return this.#subscribes.has(packetId) || this.#unsubscribes.has(packetId)
+  }
+
+  /** A SUBSCRIBE of `count` filters, of which none is admitted yet. */
+  begin(count: number): PendingSubscribe {
+    return { codes: [], filters: [], qos: [], rights: this.#session.rights, bytes: count * FILTER_BYTES }
   }
 
   /** Whether one more filter of the SUBSCRIBE stays within the limits; its text is added to the cost if so. */
@@ -83,7 +83,7 @@ export class Subscriptions {
   /** false: too much waits for an answer already, the UNSUBSCRIBE must not be forwarded. */
   unsubscribeAdmitted(packetId: number, filters: string[]): boolean {
     const { memory } = this.#session
-    const bytes = filters.reduce((sum, filter) => sum + filter.length, costOf(filters.length))
+    const bytes = filters.reduce((sum, filter) => sum + filter.length, filters.length * FILTER_BYTES)
     if (!memory.hasRoomToUnsubscribe(bytes)) return false
     memory.requested(bytes)
     this.#unsubscribes.set(packetId, { filters, bytes })

@@ -1,7 +1,7 @@
 // The admin listener: metrics and probes, for machines of the operator only (OPS-03). Read-only, shows no secret, and
 // has an address of its own, by default on loopback. The only file that imports node:http.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { PosternError } from '../errors.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
@@ -156,6 +156,40 @@ export class AdminServer {
       return { status: 500, type: TEXT, body: 'The metrics could not be collected.\n' }
     }
   }
+}
+
+/**
+ * Asks the admin listener of a running Postern.
+ *
+ * @returns status and body; status 0 and the reason when nobody answers
+ */
+export function askAdmin(
+  address: AdminOptions['address'],
+  path: string,
+): Promise<{ status: number; body: string }> {
+  const where =
+    address.kind === 'unix'
+      ? { socketPath: address.path }
+      : { host: reachable(address.host), port: address.port }
+  return new Promise((resolve) => {
+    const asked = request({ ...where, path, timeout: REQUEST_TIMEOUT_MS }, (response) => {
+      let body = ''
+      response.setEncoding('utf8')
+      response.on('data', (part: string) => {
+        body += part
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+    asked.on('timeout', () => asked.destroy(new Error('no answer in time')))
+    asked.on('error', (error) => resolve({ status: 0, body: error.message }))
+    asked.end()
+  })
+}
+
+/** Every interface is no address to connect to. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  return host === '::' ? '::1' : host
 }
 
 /** All checks at once, for the `postern_ready` gauge. */

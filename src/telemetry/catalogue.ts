@@ -15,6 +15,8 @@ export interface GaugeSpec {
 export interface CatalogueSets {
   /** Outcomes of a decision; index 0 is the allow, all others deny. */
   verdicts: readonly string[]
+  /** Action and verdict of the denials that shadow mode let through. */
+  shadowed: readonly (readonly string[])[]
   /** Why a CONNECT is refused. */
   authFailures: readonly string[]
   /** Faults of the wire reader. */
@@ -45,7 +47,7 @@ export const PACKET_TYPES = [
   'disconnect',
   'auth',
 ] as const
-export const RELOADS = ['policy', 'keys'] as const
+export const RELOADS = ['policy', 'keys', 'tls'] as const
 export const RESULTS = ['ok', 'failed'] as const
 /** Where copies of audit records go, and checkpoints. */
 export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
@@ -58,6 +60,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
     'reason',
     'for an allow `allow` (`ok` for a CONNECT), else the name of the reason to deny; the same names as in the audit log',
   ],
+  ['action', '`publish`, `subscribe`, `deliver` or `will`'],
   ['cause', 'why a session ended; the same names as in the audit log'],
   ['side', '`client` (agent) or `server` (broker): who sent it'],
   ['fault', 'name of the fault that the packet reader found'],
@@ -65,7 +68,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['type', 'MQTT Control Packet type in lower case'],
   ['result', '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`'],
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
-  ['what', '`policy` or `keys`'],
+  ['what', '`policy`, `keys` or `tls` (certificates towards the broker)'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
   ['version', 'of Postern, or digest of the policy in force'],
@@ -96,6 +99,8 @@ export interface Catalogue {
   subscribes: Family
   deliveries: Family
   wills: Family
+  /** Row i: `shadowed[i]`. */
+  shadowed: Family
   /** Row i: `endCauses[i]`. */
   sessionsEnded: Family
   /** Row i: client, `faults[i]`; row faults.length + i: server. */
@@ -121,6 +126,7 @@ export interface Catalogue {
   /** Row i: `issuers[i]`; NaN before the first set. */
   keySetAge: GaugeSpec
   policyLoaded: GaugeSpec
+  shadowMode: GaugeSpec
   ready: GaugeSpec
 }
 
@@ -146,6 +152,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     ),
     deliveries: counter('postern_deliveries_total', 'PUBLISH packets to agents decided.', decided, verdicts),
     wills: counter('postern_wills_total', 'Will Messages decided.', decided, verdicts),
+    shadowed: counter(
+      'postern_shadowed_total',
+      'Denials that shadow mode let through; each is a `deny` in the family of its packet too.',
+      ['action', 'reason'],
+      sets.shadowed.map((row) => [...row]),
+    ),
     sessionsEnded: counter(
       'postern_sessions_ended_total',
       'Sessions ended.',
@@ -226,6 +238,10 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     policyLoaded: gauge(
       'postern_policy_loaded_timestamp_seconds',
       'When the policy in force was loaded (Unix time).',
+    ),
+    shadowMode: gauge(
+      'postern_shadow_mode',
+      '1 while a listener or a rule set of the policy in force is in shadow mode, else 0.',
     ),
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }

@@ -189,7 +189,10 @@ describe('publishing to the broker', () => {
   async function publisher(username?: string) {
     broker = await ScriptedBroker.start()
     const address = { kind: 'tcp', host: broker.host, port: broker.port, path: '' } as const
-    const upstream = { address, connectTimeout: 2000, username, password: username && 'secret' }
+    const upstream = {
+      ...{ address, connectTimeout: 2000, username, password: username && 'secret' },
+      ...{ tls: undefined, proxyProtocol: 'off' as const },
+    }
     return new BrokerPublisher({ upstream, clientId: 'postern-audit-test', clock: systemClock })
   }
 

@@ -36,13 +36,20 @@ describe('defaults', () => {
     expect(load(MINIMAL)).toEqual({
       instance: 'postern',
       listeners: [
-        { name: '127.0.0.1:1883', address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' } },
+        {
+          name: '127.0.0.1:1883',
+          address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' },
+          mode: 'enforce',
+          proxyProtocolFrom: [],
+        },
       ],
       upstream: {
         address: { kind: 'tcp', host: '127.0.0.1', port: 1884, path: '' },
         connectTimeout: 5000,
         username: undefined,
         password: undefined,
+        tls: undefined,
+        proxyProtocol: 'off',
       },
       issuers: [
         {
@@ -288,6 +295,12 @@ describe('warnings', () => {
     ['denial: { overlappingDeny: filter }', 'denial.overlappingDeny', 'at delivery'],
     ['denial: { delivery: disconnect }', 'denial.delivery', 'end that agent'],
     ['sessions: { delegated: resume }', 'sessions.delegated', 'outlives'],
+    ['sessions: { delegated: resume }', 'sessions.delegated', 'Two humans of one agent'],
+    [
+      'issuers: [{ issuer: i, jwks: { file: k }, claims: { tenant: org_id } }]',
+      'issuers[0].claims.tenant',
+      'two tenants',
+    ],
     ['sessions: { unknownRelease: forward }', 'sessions.unknownRelease', 'no policy'],
     ['audit: { file: a, onFailure: continue }', 'audit.onFailure', 'no trace'],
     ['token: { fromUsername: true }', 'token.fromUsername', 'Password'],

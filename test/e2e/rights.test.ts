@@ -251,7 +251,7 @@ describe('a session that is resumed', () => {
     )
   })
 
-  test('ACL-16 of another human: what that human’s agent may not receive is not delivered', async () => {
+  test('ACL-16 of another human: it is not resumed, and what was kept for that human is not delivered', async () => {
     const policy = FIXTURE_POLICY.replace(
       'topics: [a2a/v1/agents/+/+, a2a/v1/tasks/+/+,',
       'topics: [a2a/v1/agents/+/+,',
@@ -260,7 +260,8 @@ describe('a session that is resumed', () => {
     await left(postern, { user: 'u1' })
     await stage.observer.publish(inbox, 'for u1')
     const { client, connack } = await stage.tryConnect('scout', { ...again, user: 'u2' }, postern)
-    expect(connack.sessionPresent).toBe(true)
+    expect(connack.sessionPresent).toBe(false)
+    await subscribed(client, note)
     await stage.observer.publish(note, 'for both')
     expect(await client.next('publish')).toMatchObject({ topic: note })
   })

@@ -227,7 +227,7 @@ describe('what the client is told', () => {
     ['actor_missing', (kit) => kit.signer.sign(kit.claims({ act: undefined })), 0x87, 0x87],
     ['actor_malformed', (kit) => kit.signer.sign(kit.claims({ act: 'scout' })), 0x87, 0x87],
     ['actor_is_subject', (kit) => kit.signer.sign(kit.claims({ sub: 'scout' })), 0x87, 0x87],
-    ['bad_identifier', (kit) => kit.signer.sign(kit.claims({ agent_id: '#' })), 0x87, 0x87],
+    ['bad_identifier', (kit) => kit.signer.sign(kit.claims({ act: { iss: 'i', sub: '#' } })), 0x87, 0x87],
   ]
   it.each(causes)(
     'TOK-20 A3 %s: code by the place of the token, nothing of the token in the answer',

@@ -116,6 +116,9 @@ describe('authorization_details', () => {
     ['a bad QoS', { max_qos: 3 }],
     ['QoS as text', { max_qos: '1' }],
     ['retain as text', { retain: 'false' }],
+    ['`max_qos` null', { max_qos: null }],
+    ['`retain` null', { retain: null }],
+    ['`locations` null', { locations: null }],
   ])('ACL-15 an entry with %s gives nothing', (_, change) => {
     const claim = JSON.parse(JSON.stringify([{ ...entry, ...change }])) as unknown
     expect(rulesOf({ authorization_details: claim })).toEqual([])
@@ -160,7 +163,22 @@ describe('EMQX acl', () => {
     ])
   })
 
+  it('ACL-15 an empty list `qos` denies every QoS, and allows none', () => {
+    const rule = { action: 'publish', topic: 'a', qos: [] }
+    const rules = rulesOf({
+      acl: [
+        { ...rule, permission: 'deny' },
+        { ...rule, permission: 'allow' },
+      ],
+    })
+    expect(rules).toEqual([
+      { effect: 'deny', publish: true, subscribe: false, filter: 'a' },
+      allow('a', true, false, { qos: [] }),
+    ])
+  })
+
   const unreadable = [
+    ['a QoS that is null', { qos: null }],
     ['no topic', { topic: undefined }],
     ['a bad topic', { topic: 'a/#/b' }],
     ['another placeholder', { topic: 'a/${username}' }],

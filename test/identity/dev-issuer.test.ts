@@ -28,7 +28,11 @@ async function run(...args: string[]): Promise<string> {
   return text
 }
 
-async function verify(token: string, mapping: 'act' | 'self' = 'act'): Promise<VerifyResult> {
+async function verify(
+  token: string,
+  mapping: 'act' | 'self' = 'act',
+  tenant?: string,
+): Promise<VerifyResult> {
   const algorithms = [...DEV_ALGORITHMS]
   const keys = new FileKeys({ path: join(directory, 'jwks.json'), algorithms, maxBytes: 65_536 }, systemClock)
   await keys.load()
@@ -38,6 +42,7 @@ async function verify(token: string, mapping: 'act' | 'self' = 'act'): Promise<V
     algorithms,
     mapping,
     owners: { scout: 'carol' },
+    claims: { agentId: undefined, userId: undefined, tenant, attributes: {} },
   })
   return new TokenVerifier([{ config, keys }], systemClock, { maxBytes: 8192 }).verify(token)
 }
@@ -57,7 +62,7 @@ describe('postern token', () => {
       'acme',
     )
     expect(out).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
-    expect(await verify(out.trimEnd())).toMatchObject({
+    expect(await verify(out.trimEnd(), 'act', 'org_id')).toMatchObject({
       ok: true,
       principal: { agent: { id: 'scout' }, human: { id: 'alice' }, tenant: 'acme' },
     })
@@ -70,7 +75,7 @@ describe('postern token', () => {
       ok: true,
       principal: { human: { id: 'carol' } },
     })
-    await writeFile(join(directory, 'claims.json'), '{"user_id":"u-7","txn":"x"}')
+    await writeFile(join(directory, 'claims.json'), '{"sub":"u-7","txn":"x"}')
     const file = await run(
       'sign',
       '--keys',

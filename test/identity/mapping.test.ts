@@ -7,6 +7,7 @@ import { issuerConfig, TEST_ISSUER } from '../support/tokens.ts'
 import { outcome, verifierKit } from './verifier-kit.ts'
 
 const NO_NAMES = { agentId: undefined, userId: undefined, tenant: undefined, attributes: {} }
+const AGENT_ID = { claims: { ...NO_NAMES, agentId: 'agent_id' } }
 const ACTOR = { iss: TEST_ISSUER, sub: 'scout' }
 
 function map(claims: object, changes: Partial<IssuerConfig> = {}): ReturnType<typeof mapParties> {
@@ -95,16 +96,17 @@ describe('mode act', () => {
     expect(reasonOf(claims)).toBe(otherwise)
   })
 
-  it('short names come from claims; the pair stays the identity', () => {
+  it('short names come from the configured claims; the pair stays the identity', () => {
     const spiffe = { iss: 'https://spire.test', sub: 'spiffe://prod/agents/scout' }
     expect(reasonOf({ act: spiffe })).toBe('bad_identifier')
-    expect(map({ act: spiffe, agent_id: 'scout', user_id: 'u-1' })).toMatchObject({
+    const changes = { claims: { ...NO_NAMES, agentId: 'agent_id', userId: 'user_id' } }
+    expect(map({ act: spiffe, agent_id: 'scout', user_id: 'u-1' }, changes)).toMatchObject({
       agent: { ...spiffe, id: 'scout' },
       human: { sub: 'alice', id: 'u-1' },
     })
   })
 
-  it('a configured claim name is required and replaces the usual one', () => {
+  it('a configured claim is required', () => {
     const changes = { claims: { ...NO_NAMES, agentId: 'short', userId: 'mail' } }
     const claims = { act: ACTOR, agent_id: 'other', short: 's', mail: 'm' }
     expect(map(claims, changes)).toMatchObject({ agent: { id: 's' }, human: { id: 'm' } })
@@ -193,16 +195,19 @@ describe('values put into topics', () => {
   ]
 
   it.each(BAD.map((value) => [value]))('C7 A1 %j is no agent id in any mode', (value) => {
-    expect(reasonOf({ act: ACTOR, agent_id: value })).toBe('bad_identifier')
-    expect(reasonOf({ client_id: 'c', agent_id: value }, { mapping: 'client' })).toBe('bad_identifier')
+    expect(reasonOf({ act: ACTOR, agent_id: value }, AGENT_ID)).toBe('bad_identifier')
+    const client = { mapping: 'client', ...AGENT_ID } as const
+    expect(reasonOf({ client_id: 'c', agent_id: value }, client)).toBe('bad_identifier')
     expect(reasonOf({ agent_id: value, user_id: 'bob' }, { mapping: 'claims' })).toBe('bad_identifier')
-    expect(reasonOf({ agent_id: value }, { mapping: 'self', owners: { alice: 'x' } })).toBe('bad_identifier')
+    const self = { mapping: 'self', owners: { alice: 'x' }, ...AGENT_ID } as const
+    expect(reasonOf({ agent_id: value }, self)).toBe('bad_identifier')
   })
 
   it.each(BAD.map((value) => [value]))('C7 A1 %j is no user id and no tenant', async (value) => {
-    const kit = await verifierKit()
-    expect(outcome(await kit.verify({ user_id: value }))).toBe('bad_identifier')
-    expect(outcome(await kit.verify({ org_id: value }))).toBe('bad_identifier')
+    const named = await verifierKit({ claims: { ...NO_NAMES, userId: 'user_id' } })
+    expect(outcome(await named.verify({ user_id: value }))).toBe('bad_identifier')
+    const tenants = await verifierKit({ claims: { ...NO_NAMES, tenant: 'org_id' } })
+    expect(outcome(await tenants.verify({ org_id: value }))).toBe('bad_identifier')
   })
 
   it.each([['a/b'], ['+'], ['#'], ['$SYS'], ['/']])('C7 A1 act.sub %j is no agent id', (sub) => {
@@ -216,13 +221,42 @@ describe('values put into topics', () => {
   it('A2 property: whatever agent_id says, an accepted id is that value and one topic level', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (value) => {
-        const parties = map({ act: ACTOR, agent_id: value })
+        const parties = map({ act: ACTOR, agent_id: value }, AGENT_ID)
         if (!parties.ok) return
         expect(parties.agent.id).toBe(value)
         expect(value.split('/')).toHaveLength(1)
         expect(value).not.toMatch(/[+#]|^\$|^$/)
       }),
     )
+  })
+})
+
+describe('a claim that is not configured', () => {
+  const others = { agent_id: 'operator', user_id: 'root', org_id: 'org_b' }
+  const renamed = { agent: { id: 'operator' }, human: { id: 'root' }, tenant: 'org_b' }
+
+  it.each([
+    ['act', {}, { act: ACTOR }, { agent: { id: 'scout' }, human: { id: 'alice' } }],
+    ['client', {}, { client_id: 'scout' }, { agent: { id: 'scout' }, human: { id: 'alice' } }],
+    ['self', { owners: { alice: 'carol' } }, {}, { agent: { id: 'alice' }, human: { id: 'carol' } }],
+  ] as const)(
+    'A2 C7 renames neither agent nor human nor tenant: mode %s',
+    async (mapping, more, claims, whom) => {
+      const kit = await verifierKit({ mapping, ...more })
+      const result = await kit.verify({ act: undefined, ...claims, ...others })
+      expect(result).toMatchObject({ ok: true, principal: { ...whom, tenant: undefined } })
+      expect(result.ok && result.principal.attributes.has('org_id')).toBe(false)
+      const unfit = { agent_id: '#', user_id: '#', org_id: '#' }
+      expect(outcome(await kit.verify({ act: undefined, ...claims, ...unfit }))).toBe('ok')
+    },
+  )
+
+  it('mode claims has usual names for all three; only the tenant may be absent', async () => {
+    const kit = await verifierKit({ mapping: 'claims' })
+    const base = { act: undefined, ...others }
+    expect(await kit.verify(base)).toMatchObject({ ok: true, principal: renamed })
+    expect(outcome(await kit.verify({ ...base, org_id: undefined }))).toBe('ok')
+    expect(outcome(await kit.verify({ ...base, org_id: '#' }))).toBe('bad_identifier')
   })
 })
 
@@ -237,7 +271,7 @@ describe('tenant and attributes', () => {
 
   it('attributes hold the ids and the mapped claims; client_id joins after binding', async () => {
     const kit = await verifierKit({
-      claims: { ...NO_NAMES, attributes: { team: 'teams', role: 'r', none: 'absent' } },
+      claims: { ...NO_NAMES, tenant: 'org_id', attributes: { team: 'teams', role: 'r', none: 'absent' } },
     })
     const result = await kit.verify({ org_id: 'acme', teams: ['red', 'blue'], r: 'lead' })
     expect(result.ok && [...result.principal.attributes]).toEqual([

@@ -43,7 +43,7 @@ function events(tell: (name: string) => void, broken: readonly string[] = []): P
 function toldUntil(last: string, broken: readonly string[] = []): Promise<string[]> {
   return new Promise((resolve) => {
     const told: string[] = []
-    const peer = new SocketPeer(near, reading)
+    const peer = new SocketPeer(near, { reading })
     peer.attach(
       events((name) => {
         told.push(name)
@@ -74,7 +74,7 @@ test('a reset is a close', async () => {
 })
 
 test('a reset before anybody is attached is no exception of the process', async () => {
-  new SocketPeer(near, reading)
+  new SocketPeer(near, { reading })
   near.resume()
   far.resetAndDestroy()
   await new Promise<void>((resolve) => near.once('close', () => resolve()))
@@ -82,7 +82,7 @@ test('a reset before anybody is attached is no exception of the process', async 
 })
 
 test('after `end` nothing more is written, what was queued arrives, and what still comes in is thrown away', async () => {
-  const peer = new SocketPeer(near, reading)
+  const peer = new SocketPeer(near, { reading })
   peer.write(Buffer.from('queued'))
   peer.end()
   peer.write(Buffer.from('late'))
@@ -96,7 +96,7 @@ test('after `end` nothing more is written, what was queued arrives, and what sti
 
 test('`finish` goes on reading', async () => {
   const told = toldUntil('bytes')
-  new SocketPeer(near, reading).finish()
+  new SocketPeer(near, { reading }).finish()
   await once(far, 'end').catch(() => {})
   far.write('answer')
   expect(await told).toEqual(['bytes'])

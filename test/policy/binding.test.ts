@@ -188,6 +188,34 @@ agents:
     expect(acl.bindProblems.join()).toContain('rule no: ')
   })
 
+  it.each<[string, readonly string[]]>([
+    ['missing', []],
+    ['a `$`-level', ['$SYS']],
+  ])('B4 in the first level it reaches `$`-topics too: %s', (_, values) => {
+    const first = `version: 1
+attributes: [x]
+agents:
+  - { id: all, allow: publish+subscribe, topics: ["$SYS/#", "$other", "#"] }
+  - { id: no, deny: publish+subscribe, topic: "{x}/#" }`
+    const acl = aclOf(first, { attributes: [['x', values]] })
+    for (const topic of ['$SYS/a', '$other', 'a/b']) {
+      expect(publish(acl, topic), topic).toBe('deny_rule')
+      expect(deliver(acl, topic), topic).toBe('deny_rule')
+      expect(subscribe(acl, topic), topic).toBe('deny_rule')
+    }
+    for (const filter of ['$SYS/#', '$SYS/+', '#']) expect(subscribe(acl, filter), filter).toBe('deny_rule')
+  })
+
+  it('a `+` of the rule itself stays short of `$`-topics', () => {
+    const wild = `version: 1
+attributes: [x]
+agents:
+  - { id: all, allow: publish+subscribe, topics: ["$SYS/#", "#"] }
+  - { id: no, deny: publish+subscribe, topic: "+/{x}" }`
+    const acl = aclOf(wild, {})
+    expect([publish(acl, '$SYS/a'), publish(acl, 'a/a')]).toEqual(['allow', 'deny_rule'])
+  })
+
   it('denies for its own value otherwise', () => {
     const acl = aclOf(text, { attributes: [['team', ['red']]] })
     expect(publish(acl, 'teams/red/audit')).toBe('deny_rule')

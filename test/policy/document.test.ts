@@ -141,7 +141,7 @@ describe('what does not load', () => {
   it.each([
     ['version: 2\nagents: []', '1: `version` must be 1'],
     ['agents: []', '1: `version` must be 1'],
-    ['version: 1\nrule: []', '2: `rule` is no key here: the keys are version, attributes, tenant'],
+    ['version: 1\nrule: []', '2: `rule` is no key here: the keys are version, attributes, mode, tenant'],
     ['version: 1\nagents: {}', '2: `agents` must be a list of rules'],
     ['version: 1\nagents: [7]', '2: Must be a rule, with `id`'],
     ['version: 1\nattributes: [agent_id]', '2: `agent_id` is always known: remove it'],
@@ -262,6 +262,26 @@ describe('the MQTT.Agent form', () => {
   })
 
   it.each([
+    ['$share/g/work', '$share/g/work'],
+    ['$share/+/work', '$share/any/work'],
+  ])('C6 a rule on `%s` grants the shared form only, never the plain filter', (topic, shared) => {
+    const acl = aclOf(`[{"topic": "${topic}", "action": "sub"}]`)
+    expect(subscribe(acl, shared)).toBe(1)
+    expect(subscribe(acl, 'work')).toBe('no_rule')
+    expect(publish(acl, 'work')).toBe('no_rule')
+    const both = aclOf(`[{"topic": "${topic}", "action": "sub"}, {"topic": "work", "action": "sub"}]`)
+    expect([subscribe(both, shared), subscribe(both, 'work')]).toEqual([1, 1])
+  })
+
+  it.each([
+    [
+      '[{"topic": "$share/g/a", "action": "pub"}]',
+      '1: Rule rule-1: `$share` topics can only be subscribed to',
+    ],
+    [
+      '[{"topic": "$share/g/a", "action": "pub+sub"}]',
+      '1: Rule rule-1: `$share` topics can only be subscribed to',
+    ],
     ['[{"topic": "a/{$self}", "action": "pub"}]', '1: Rule rule-1: `{$self}` needs a `binding`'],
     ['[{"topic": "a", "action": "read"}]', '1: `action` must be pub, sub or pub+sub'],
     ['[{"topic": "a", "action": "pub", "binding": "email"}]', '1: `binding` must be one of agent_id'],

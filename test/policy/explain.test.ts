@@ -157,6 +157,12 @@ agents:
     expect(found?.differs.join(', ')).toBe(differs.join(', '))
   })
 
+  it('tells of a rule for shared subscriptions alone', () => {
+    const shared = aclOf('[{"topic": "$share/g/work", "action": "sub"}]')
+    const found = nearest(explainSubscribe(shared, { filter: 'work', qos: 1 }))
+    expect(found).toMatchObject({ rule: 'rule-1', differs: ['allows only a shared subscription'] })
+  })
+
   it('tells of the pair', () => {
     const other = aclOf(text, { org: 'acme', user: 'carol' })
     const explanation = explainSubscribe(other, { filter: 'acme/scout/in', qos: 0 })

@@ -184,3 +184,20 @@ describe('says nothing about', () => {
     expect(findings(rules)).toEqual([])
   })
 })
+
+it('a rule for shared subscriptions alone does not make one for the plain filter useless', () => {
+  const shared = '{"topic": "$share/g/work", "action": "sub"}'
+  const plain = '{"topic": "work", "action": "sub"}'
+  const useless = (text: string) =>
+    lintPolicy(policyOf(text)).filter(({ message }) => message.includes('changes nothing'))
+  expect(useless(`[${shared}, ${plain}]`)).toEqual([])
+  expect(useless(`[${shared}, ${shared}]`)).toHaveLength(1)
+})
+
+it('a rule on the tenant never applies when no issuer has tenants', () => {
+  const policy = policyOf('version: 1\nagents: [{ id: a, allow: publish, topic: "{org_id}/x" }]')
+  const messages = (mapped: string[]) =>
+    lintPolicy(policy, { mapped: new Set(mapped) }).map(({ message }) => message)
+  expect(messages([])).toEqual(["Rule a never applies: no issuer's configuration maps a claim to org_id."])
+  expect(messages(['org_id'])).toEqual([])
+})

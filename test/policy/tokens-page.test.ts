@@ -90,6 +90,21 @@ describe.each(MODES)('the example of mapping %s', (mode) => {
 describe('what the text says', () => {
   const config = configs.get('act')!
 
+  it('names from the configured claims, each then required', async () => {
+    const named = configOf(PAGE.section('### act').blocks('yaml')[1]!)
+    const act = { iss: 'https://id.example.com', sub: 'spiffe://example.com/agent-42' }
+    const claims = { ...exampleOf('act'), act, agent_id: 'scout', user_id: 'bob', org_id: 'acme' }
+    expect(await verify(named, claims)).toMatchObject({
+      principal: { agent: { id: 'scout' }, human: { id: 'bob' } },
+    })
+    for (const name of ['agent_id', 'user_id'])
+      expect(await verify(named, { ...claims, [name]: undefined })).toMatchObject({ reason: 'missing_claim' })
+    const others = { agent_id: 'operator', user_id: 'bob', org_id: 'acme' }
+    expect(await verify(config, { ...exampleOf('act'), ...others })).toMatchObject({
+      principal: { agent: { id: 'scout' }, human: { id: 'alice' }, tenant: undefined },
+    })
+  })
+
   it('header', async () => {
     const example = exampleOf('act')
     for (const [header, ok] of [

@@ -23,6 +23,7 @@ const POLICIES = [
     `{ id: all, allow: publish+subscribe, topic: 'ok/#' }, { id: not-b, deny: publish+subscribe, topic: ok/b }`,
   ),
   rule(`{ id: none, allow: publish+subscribe, topic: elsewhere }`),
+  `mode: { agents: shadow }${rule(`{ id: none, allow: publish+subscribe, topic: elsewhere }`)}`,
 ]
 
 const message = fc

@@ -226,3 +226,39 @@ test('peers.G3 messages and filters that one session makes Postern keep are boun
   it.fromClient(publish({ topic, qos: 2, packetId: 50 }))
   expect(it.toServer.length).toBeGreaterThan(60_000)
 })
+
+test.each<[string, RigOptions['bearer'], boolean]>([
+  ['the same human', {}, false],
+  ['another human', { human: { iss: 'https://idp.test', sub: 'u2', id: 'u2' } }, true],
+  ['another tenant', { tenant: 'org_b' }, true],
+  ['another issuer', { issuer: 'https://other.test' }, true],
+])(
+  'peers.F1 a session of one agent, asked for with %s: Clean Start is forced if it is not theirs',
+  async (_, bearer, forced) => {
+    const agent = new Agent()
+    ;(await agent.first()).session.onClose()
+    const config = { sessions: { delegated: 'resume' } }
+    const it = new SessionRig({
+      clock: agent.clock,
+      memory: agent.memory,
+      config,
+      ...(bearer ? { bearer } : {}),
+    })
+    it.fromClient(connect({ properties: HOUR, cleanStart: false, password: 'a.b.c' }))
+    await it.settle()
+    expect(packetsIn(it.toServer)[0]).toMatchObject({
+      clean: forced,
+      properties: { sessionExpiryInterval: 3600 },
+    })
+  },
+)
+
+test('what is remembered of one owner is not handed to another', () => {
+  const memory = new SessionMemory(new FakeClock(), 2)
+  const state = memory.open('scout', 'u1', false)
+  state.subscribed('a', 1)
+  expect(memory.isForeign('scout', 'u1')).toBe(false)
+  expect(memory.isForeign('scout', 'u2')).toBe(true)
+  expect(memory.open('scout', 'u2', true).subscriptions.size).toBe(0)
+  expect(memory.isForeign('scout', 'u1')).toBe(true)
+})

@@ -1,6 +1,23 @@
-// Vitest runs this once, before any worker: the suite needs a real Mosquitto, and only this process installs it.
+// Vitest runs this once, before any worker: the suite needs a real Mosquitto, and only this process installs it. Of the
+// tools of the deployment tests, those that cannot be installed here are named; their tests are skipped.
+import { findOrInstall } from '../../src/dev/debian-package.ts'
 import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
+import { kubernetesTools } from './kubernetes-tools.ts'
+
+const TOOLS = [
+  ['prometheus', 'prometheus'],
+  ['promtool', 'prometheus'],
+  ['ip', 'iproute2'],
+  ['nft', 'nftables'],
+] as const
 
 export async function setup(): Promise<void> {
-  await findOrInstallMosquitto({ log: (line) => console.log(line) })
+  const log = (line: string): void => console.log(line)
+  await findOrInstallMosquitto({ log })
+  await kubernetesTools().catch((error: Error) => log(`helm and kubectl cannot be fetched: ${error.message}`))
+  for (const [program, debianPackage] of TOOLS) {
+    await findOrInstall(program, debianPackage, { log }).catch((error: Error) =>
+      log(`${error.message} Tests are skipped.`),
+    )
+  }
 }

@@ -11,6 +11,7 @@ import type { Policy } from '../../src/policy/policy.ts'
 import type { SessionContext } from '../../src/session/context.ts'
 import { CONNECT_REFUSALS, END_CAUSES, OUTCOME_NAMES, SESSION_FAULTS } from '../../src/session/outcome.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
+import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
@@ -51,6 +52,8 @@ export interface RigOptions {
   /** Token lifetime, milliseconds. */
   lifetimeMs?: number
   delegated?: boolean
+  /** Whose session it is, beyond the agent `scout`. */
+  bearer?: Partial<Pick<Principal, 'human' | 'tenant' | 'issuer'>>
   memory?: SessionMemory
   audit?: RecordingAudit
   /** The token came in Authentication Data of this method. */
@@ -152,7 +155,10 @@ export class SessionRig {
       logger,
       admit: async () => ({
         ok: true,
-        principal: principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
+        principal: {
+          ...principal(this.clock.now() + (options.lifetimeMs ?? 600_000), options.delegated ?? true),
+          ...options.bearer,
+        },
         clientId: 'scout',
         assigned: false,
         authenticationMethod: options.authenticationMethod,
@@ -168,6 +174,7 @@ export class SessionRig {
         missingCeiling: 'none',
         qosAboveLimit: config.denial.qosAboveLimit,
         overlappingDeny: config.denial.overlappingDeny,
+        shadow: config.listeners[0]!.mode === 'shadow',
       }),
       policyInForce: { policy: policyFrom(options.policy ?? OK_POLICY), epoch: 1 },
       draining: false,
@@ -199,6 +206,7 @@ function configFrom(sections: Record<string, unknown> = {}): Config {
 function slotsIn(tally: Tally): SessionContext['slots'] {
   const c = declareCatalogue(tally, {
     verdicts: OUTCOME_NAMES,
+    shadowed: SHADOWED_ROWS,
     authFailures: Object.keys(CONNECT_REFUSALS),
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
@@ -211,6 +219,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     subscribes: c.subscribes.first,
     deliveries: c.deliveries.first,
     wills: c.wills.first,
+    shadowed: c.shadowed.first,
     connect: (reason) => row(c.connects, reason),
     ended: (cause) => row(c.sessionsEnded, cause),
     clientFaults: c.protocolErrors.first,

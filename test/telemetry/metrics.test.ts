@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { OUTCOME_NAMES } from '../../src/session/outcome.ts'
+import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { type Catalogue, declareCatalogue, LABELS, PACKET_TYPES } from '../../src/telemetry/catalogue.ts'
 import { DecisionTimes } from '../../src/telemetry/decision-times.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
@@ -9,6 +10,7 @@ import { PacketType } from '../../src/wire/control-packet.ts'
 
 const SETS = {
   verdicts: OUTCOME_NAMES,
+  shadowed: SHADOWED_ROWS,
   authFailures: ['expired', 'bad_signature'],
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],

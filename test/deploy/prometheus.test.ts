@@ -1,0 +1,130 @@
+// Rules and dashboard against the real thing: promtool, and a Prometheus that scrapes a Postern with traffic.
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { findExecutable } from '../../src/dev/debian-package.ts'
+import { publish, subscribe } from '../support/frames.ts'
+import { type Prometheus, startPrometheus } from '../support/prometheus.ts'
+import { openStage, type Stage } from '../support/stage.ts'
+
+const run = promisify(execFile)
+const RULES = 'deploy/prometheus/postern.rules.yaml'
+const [prometheus, promtool] = await Promise.all([findExecutable('prometheus'), findExecutable('promtool')])
+
+interface Rule {
+  alert?: string
+  record?: string
+  expr: string
+  annotations?: Record<string, string>
+}
+const rules = (parse(readFileSync(RULES, 'utf8')) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+  (group) => group.rules,
+)
+const dashboard = JSON.parse(readFileSync('deploy/grafana/postern.json', 'utf8')) as {
+  panels: { title: string; targets: { expr: string }[] }[]
+  annotations: { list: { expr: string }[] }
+}
+const queries = dashboard.panels.flatMap(({ title, targets }) =>
+  targets.map(({ expr }) => [title, expr] as const),
+)
+
+describe('the rules', () => {
+  test.skipIf(promtool === undefined)('are rules, and do what their unit tests say', async () => {
+    await run(promtool!, ['check', 'rules', RULES])
+    const tests = [
+      'deploy/prometheus/postern.rules.test.yaml',
+      'deploy/prometheus/postern.rules.weeks.test.yaml',
+    ]
+    await run(promtool!, ['test', 'rules', ...tests])
+  })
+
+  test('each alert has a severity, a unit test, and a section of the operations manual', () => {
+    const manual = readFileSync('docs/operations.md', 'utf8')
+    const tests = ['test', 'weeks.test'].map((name) =>
+      readFileSync(`deploy/prometheus/postern.rules.${name}.yaml`, 'utf8'),
+    )
+    const alerts = rules.flatMap(({ alert }) => alert ?? [])
+    expect(alerts).toHaveLength(9)
+    expect(alerts.filter((alert) => !new RegExp(`^### ${alert}$`, 'm').test(manual))).toEqual([])
+    expect(alerts.filter((alert) => !tests.join().includes(`alertname: ${alert}\n`))).toEqual([])
+    for (const { alert, annotations } of rules) {
+      if (alert !== undefined)
+        expect(annotations?.['runbook']).toBe(`docs/operations.md#${alert.toLowerCase()}`)
+    }
+  })
+})
+
+describe.skipIf(prometheus === undefined)('a Prometheus that scrapes a Postern', () => {
+  let stage: Stage
+  let server: Prometheus
+
+  beforeAll(async () => {
+    stage = await openStage({
+      config: { listeners: [{ name: 'agents', address: '127.0.0.1:0' }] },
+    })
+    server = await startPrometheus(prometheus!, stage.postern.app.adminUrl!.slice('http://'.length), RULES)
+    // What happens before the first scrape is no increase.
+    await server.until('up{job="postern"} == 1')
+    const scout = await stage.agent('scout', { will: { topic: 'a2a/v1/notes/scout/will', payload: 'x' } })
+    scout.send(
+      subscribe({
+        filters: [
+          ['a2a/v1/notes/scout/#', 1],
+          ['a2a/v1/notes/other/#', 1],
+        ],
+      }),
+      publish({ topic: 'a2a/v1/notes/scout/x', qos: 1, packetId: 1 }),
+      publish({ topic: 'a2a/v1/notes/other/x', qos: 1, packetId: 2 }),
+    )
+    let packet = await scout.nextAny()
+    while (packet.cmd !== 'publish') packet = await scout.nextAny()
+    await stage.tryConnect('scout', { claims: { aud: 'https://elsewhere.test' } })
+    await stage.postern.app.flushAudit()
+  })
+  afterAll(async () => {
+    await server?.stop()
+    await stage?.stop()
+  })
+
+  test('gets every metric of the documentation', async () => {
+    await server.until('up{job="postern"} == 1')
+    const documented = [...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(postern_\w+)`/gm)].map(
+      ([, name]) => name!,
+    )
+    expect(documented.length).toBeGreaterThan(20)
+    const names = (await server.api('label/__name__/values')) as string[]
+    expect(documented.filter((name) => !names.includes(name) && !names.includes(`${name}_bucket`))).toEqual(
+      [],
+    )
+  })
+
+  test('evaluates every rule, and the recorded ones hold values', async () => {
+    for (const { record } of rules) if (record !== undefined) await server.until(record)
+    const { groups } = (await server.api('rules')) as {
+      groups: { rules: { name: string; health: string; state?: string }[] }[]
+    }
+    const evaluated = groups.flatMap((group) => group.rules)
+    expect(evaluated).toHaveLength(rules.length)
+    expect(evaluated.filter(({ health }) => health !== 'ok')).toEqual([])
+    expect(evaluated.filter(({ state }) => state === 'firing')).toEqual([])
+  })
+
+  test.each(queries)('the dashboard’s panel %s has data: %s', async (_, expression) => {
+    await server.until('count_over_time(up{job="postern"}[1m]) > 4')
+    const filled = expression.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*')
+    expect((await server.until(filled)).length).toBeGreaterThan(0)
+  })
+
+  test('the dashboard’s annotation is a query', async () => {
+    for (const { expr } of dashboard.annotations.list) {
+      await expect(server.query(expr.replaceAll('$instance', '.*'))).resolves.toBeInstanceOf(Array)
+    }
+  })
+
+  test('counts what was denied', async () => {
+    const [denied] = await server.until('sum(postern_publishes_total{decision="deny"}) > 0')
+    expect(denied!.value[1]).toBe('1')
+  })
+})
