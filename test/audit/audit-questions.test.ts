@@ -185,8 +185,12 @@ describe('tail', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     let text = ''
+    // One listener for good: what comes while nobody listens would be lost.
+    child.stdout.on('data', (data) => {
+      text += String(data)
+    })
     const shown = async (lines: number): Promise<void> => {
-      while (text.split('\n').length - 1 < lines) text += String((await once(child.stdout, 'data'))[0])
+      while (text.split('\n').length - 1 < lines) await once(child.stdout, 'data')
     }
     await shown(2)
     for (let i = 0; i < 5; i++) writer.append({ ...PUBLISH, effect: `new ${i}` })

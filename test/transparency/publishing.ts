@@ -139,7 +139,8 @@ export const PUBLISHING: Scenario[] = [
       await publisher.publish({ ...alias(stage.topic('one'), 1), payload: 'sets 1' })
       await publisher.publish({ ...alias('', 1), payload: 'uses 1' })
       await publisher.publish({ ...alias(stage.topic('two'), 10), qos: 1, payload: 'sets 10' })
-      await publisher.publish({ ...alias('', 10), qos: 2, payload: 'uses 10' })
+      // Not QoS 2: its PUBREL would race with the messages that follow.
+      await publisher.publish({ ...alias('', 10), qos: 1, payload: 'uses 10' })
       await publisher.publish({ ...alias(stage.topic('three'), 1), payload: 'sets 1 again' })
       await publisher.publish({ ...alias('', 1), payload: 'uses the new 1' })
       await publisher.publish({ ...alias('', 10), payload: 'uses 10' })
