@@ -7,7 +7,7 @@ import { checkpointFile, lastCheckpoint, readDigestKey, readSigner } from './aud
 import { checkpointHook } from './audit/checkpoint-hook.ts'
 import { Checkpointer, type CheckpointPlace } from './audit/checkpointer.ts'
 import { payloadDigest, pseudonym } from './audit/digest.ts'
-import type { AuditEvent, AuditSink, DigestPort } from './audit/event.ts'
+import type { AuditEvent, AuditSink, DigestPort, PayloadDigest, PreparedRecord } from './audit/event.ts'
 import { otlpCopy } from './audit/otlp.ts'
 import { type CopyPlace, RecordCopy } from './audit/record-copies.ts'
 import { RepeatCounter } from './audit/repeat-counter.ts'
@@ -93,6 +93,23 @@ export class AuditTrail implements AuditSink {
 
   append(event: AuditEvent): void {
     this.#sink.append(event)
+  }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#sink.prepare(event)
+  }
+
+  appendPrepared(
+    record: PreparedRecord,
+    length: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void {
+    this.#sink.appendPrepared(record, length, digest, packetId)
+  }
+
+  tick(): void {
+    this.#sink.tick()
   }
 
   commit(): boolean {

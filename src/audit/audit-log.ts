@@ -5,7 +5,7 @@
 import type { Clock, Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import type { AuditFile } from './audit-file.ts'
-import type { AuditEvent, AuditSink } from './event.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
 import { leafHash, type MerkleTree } from './merkle.ts'
 import { openAuditFile, type Tail } from './open-log.ts'
 import { type Group, PendingRecords } from './pending-records.ts'
@@ -53,6 +53,7 @@ export interface AuditLogOptions {
 const RETRY_MS = 1000
 /** Enough for one write: the group is not made to wait for its time. */
 const GROUP_BYTES = 256 * 1024
+const NEWLINE = 0x0a
 
 export class AuditLog implements AuditSink {
   readonly #file: AuditFile
@@ -146,13 +147,34 @@ export class AuditLog implements AuditSink {
   }
 
   append(event: AuditEvent): void {
-    if (this.#closed || this.pendingBytes > this.#options.maxPending) {
-      this.#lost += 1
-      this.#options.observer.lost(1)
-      return
-    }
-    if (this.#segmentIsFull()) this.#beginSegment()
-    this.#push(event)
+    if (this.#isReady()) this.#push(event)
+  }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#encoder.prepare(event)
+  }
+
+  appendPrepared(
+    record: PreparedRecord,
+    payloadLength: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void {
+    if (!this.#isReady()) return
+    const pending = this.#pending
+    const target = pending.reserve(this.#encoder.roomFor(record) + 1)
+    const start = pending.end
+    const end = this.#encoder.encodePrepared(target, start, record, payloadLength, digest, packetId)
+    target[end] = NEWLINE
+    const bytes = end + 1 - start
+    pending.added(bytes, 1, this.#encoder.seq)
+    this.#segmentBytes += bytes
+    this.#tree?.append(leafHash(this.#encoder.head.hash))
+    this.#added()
+  }
+
+  tick(): void {
+    this.#encoder.tick()
   }
 
   commit(): boolean {
@@ -197,6 +219,17 @@ export class AuditLog implements AuditSink {
     this.#push({ action: 'gap', decision: 'deny', reason: 'records_lost', effect: 'counted', gap })
   }
 
+  /** Whether a record can be taken now, at the right place; one that cannot is lost, and counted. */
+  #isReady(): boolean {
+    if (this.#closed || this.pendingBytes > this.#options.maxPending) {
+      this.#lost += 1
+      this.#options.observer.lost(1)
+      return false
+    }
+    if (this.#segmentIsFull()) this.#beginSegment()
+    return true
+  }
+
   #segmentIsFull(): boolean {
     const { segments, clock } = this.#options
     if (this.#segmentBytes === 0) return false
@@ -230,6 +263,10 @@ export class AuditLog implements AuditSink {
 
   #add(line: string, records: number): void {
     this.#segmentBytes += this.#pending.add(line, records, this.head.seq)
+    this.#added()
+  }
+
+  #added(): void {
     this.#judge()
     this.#schedule()
   }
@@ -240,11 +277,15 @@ export class AuditLog implements AuditSink {
       !this.#closed &&
       (this.#options.onFailure === 'continue' ||
         (this.#failure === undefined && this.pendingBytes <= this.#options.maxPending))
-    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides.
-    this.congested =
-      !this.#closed && this.#failure === undefined && this.pendingBytes > this.#options.maxPending / 2
+    // Half is left for those that cannot wait. A disk that fails makes nobody wait: then `onFailure` decides. With
+    // `write-ahead` the caller itself waits.
+    const { durability, maxPending } = this.#options
+    const mayWait = durability === 'async' && this.#failure === undefined && !this.#closed
+    this.congested = mayWait && this.pendingBytes > maxPending / 2
     if (this.congested || this.#waiting.length === 0) return
-    for (const call of this.#waiting.splice(0)) call()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const call of waiting) call()
   }
 
   #schedule(): void {

@@ -94,6 +94,22 @@ export interface AuditEvent {
   traceparent?: string | undefined
 }
 
+/** What records of one connection about one topic have in common, in the log's own form; see `AuditSink.prepare`. */
+export interface PreparedRecord {
+  readonly event: AuditEvent
+  /** Canonical JSON up to where `hash` stands, then to the value of `mono`, from `reason` to that of `seq`, the end. */
+  readonly head: Uint8Array
+  readonly identity: Uint8Array
+  readonly reason: Uint8Array
+  readonly end: Uint8Array
+}
+
+/** Of a payload: its digest (hex), and the member of the record that holds it. */
+export interface PayloadDigest {
+  readonly name: DigestPort['name']
+  readonly hex: string
+}
+
 /** The session's port to the audit log. */
 export interface AuditSink {
   /**
@@ -106,6 +122,21 @@ export interface AuditSink {
   /** Calls once, when `congested` has become false. */
   whenRoom(call: () => void): void
   append(event: AuditEvent): void
+  /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
+  prepare(event: AuditEvent): PreparedRecord
+  /**
+   * As `append` of the prepared event with these two added; its times are those of the last `tick`.
+   *
+   * @param packetId 0: none
+   */
+  appendPrepared(
+    record: PreparedRecord,
+    payloadLength: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void
+  /** Reads the clock for the prepared records that follow: once per chunk. */
+  tick(): void
   /**
    * Called before what was allowed leaves. With `write-ahead`: returns when every record so far is on disk.
    *

@@ -15,48 +15,73 @@ export interface Group {
 }
 
 interface Lines {
-  lines: string[]
+  buffer: Buffer
+  /** Bytes of `buffer` that are lines. */
   bytes: number
   records: number
   seq: number
   begins: Group['begins']
 }
 
-const none = (begins: Group['begins']): Lines => ({ lines: [], bytes: 0, records: 0, seq: 0, begins })
+const LEAST_BYTES = 4 * 1024
+
+const none = (begins: Group['begins'], size: number): Lines => {
+  return { buffer: Buffer.allocUnsafeSlow(size), bytes: 0, records: 0, seq: 0, begins }
+}
 
 export class PendingRecords {
   /** The last one takes new lines. */
-  #waiting: Lines[] = [none(undefined)]
+  #waiting: Lines[] = [none(undefined, LEAST_BYTES)]
   #group: Group | undefined
   bytes = 0
   records = 0
 
   /** @returns bytes of the line */
   add(line: string, records: number, seq: number): number {
-    const last = this.#waiting.at(-1)!
     const bytes = Buffer.byteLength(line)
-    last.lines.push(line)
+    this.reserve(bytes).write(line, this.end)
+    this.added(bytes, records, seq)
+    return bytes
+  }
+
+  /** A buffer with room for so many bytes at `end`; `added` says how many were used. */
+  reserve(bytes: number): Buffer {
+    const last = this.#waiting.at(-1)!
+    if (last.bytes + bytes > last.buffer.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(last.bytes + bytes, 2 * last.buffer.length))
+      last.buffer.copy(grown, 0, 0, last.bytes)
+      last.buffer = grown
+    }
+    return last.buffer
+  }
+
+  get end(): number {
+    return this.#waiting.at(-1)!.bytes
+  }
+
+  added(bytes: number, records: number, seq: number): void {
+    const last = this.#waiting.at(-1)!
     last.bytes += bytes
     last.records += records
     last.seq = seq
     this.bytes += bytes
     this.records += records
-    return bytes
   }
 
   /** What is added from now on goes into another file. */
   beginFile(begins: NonNullable<Group['begins']>): void {
     const last = this.#waiting.at(-1)!
-    if (last.lines.length === 0 && last.begins === undefined) last.begins = begins
-    else this.#waiting.push(none(begins))
+    if (last.bytes === 0 && last.begins === undefined) last.begins = begins
+    else this.#waiting.push(none(begins, LEAST_BYTES))
   }
 
   /** The group to write next; the same one until it is done. */
   group(): Group {
     if (this.#group === undefined) {
-      const { lines, records, seq, begins } = this.#waiting.shift()!
-      if (this.#waiting.length === 0) this.#waiting.push(none(undefined))
-      this.#group = { bytes: Buffer.from(lines.join('')), written: 0, records, seq, begins, opened: false }
+      const { buffer, bytes, records, seq, begins } = this.#waiting.shift()!
+      // As much room as was needed this time: what follows is of the same size, mostly.
+      if (this.#waiting.length === 0) this.#waiting.push(none(undefined, Math.max(LEAST_BYTES, bytes)))
+      this.#group = { bytes: buffer.subarray(0, bytes), written: 0, records, seq, begins, opened: false }
     }
     return this.#group
   }

@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { Clock } from '../clock.ts'
-import type { AuditEvent } from './event.ts'
+import type { AuditEvent, PayloadDigest, PreparedRecord } from './event.ts'
 
 /** Sequence number and hash of the last record of a chain. */
 export interface ChainHead {
@@ -15,6 +15,8 @@ export interface ChainHead {
 
 /** What the first record of a chain follows: its `seq` is 1, its `prev` 64 zeros. */
 export const GENESIS: ChainHead = { seq: 0, hash: '0'.repeat(64) }
+
+const EMPTY = Buffer.alloc(0)
 
 /** No record is longer; MQTT's longest strings, all escaped, stay below it. */
 export const MAX_RECORD_BYTES = 4 * 1024 * 1024
@@ -59,6 +61,11 @@ export class RecordEncoder {
   readonly #perConnection = new WeakMap<object, string>()
   #timeMs = Number.NaN
   #time = ''
+  /** Microseconds; of the record last encoded, or of a later `tick`. */
+  #mono = 0
+  /** What prepared records hold besides their own: `policy` with what is around it, and `time`. */
+  #policyPart = EMPTY
+  #timePart = EMPTY
 
   constructor(options: EncoderOptions) {
     this.#clock = options.clock
@@ -68,6 +75,11 @@ export class RecordEncoder {
     this.#hash = options.head.hash
   }
 
+  /** Of the last record. */
+  get seq(): number {
+    return this.#seq
+  }
+
   get head(): ChainHead {
     return { seq: this.#seq, hash: this.#hash }
   }
@@ -75,10 +87,12 @@ export class RecordEncoder {
   /** Version that the following records carry. */
   set policy(version: string) {
     this.#policy = quote(version)
+    this.#policyPart = Buffer.from(`},"policy":${this.#policy},"prev":"`)
   }
 
   /** The next line of the chain, without its newline. Numbers in `event` must be integers. */
   encode(event: AuditEvent): string {
+    this.tick()
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
     if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
@@ -91,7 +105,7 @@ export class RecordEncoder {
     // `hash` sorts between `gap` and `identity`.
     let after = ''
     if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity)}`
-    after += `,"instance":${this.#instance},"mono":${Math.round(this.#clock.monotonic() * 1000)}`
+    after += `,"instance":${this.#instance},"mono":${this.#mono}`
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
     after += `,"policy":${this.#policy},"prev":"${this.#hash}","reason":${quote(event.reason)}`
@@ -101,7 +115,7 @@ export class RecordEncoder {
     if (event.segment !== undefined) after += `,"segment":${canonicalize(event.segment)}`
     after += `,"seq":${seq}`
     if (event.signer !== undefined) after += `,"signer":${quote(event.signer)}`
-    after += `,"time":"${this.#now()}"`
+    after += `,"time":"${this.#time}"`
     if (event.traceparent !== undefined) after += `,"traceparent":${quote(event.traceparent)}`
     after += ',"v":1}'
 
@@ -121,14 +135,116 @@ export class RecordEncoder {
     return json
   }
 
-  #now(): string {
+  /** Reads the clock for the prepared records that follow. */
+  tick(): void {
+    this.#mono = Math.round(this.#clock.monotonic() * 1000)
     const ms = this.#clock.now()
-    if (ms !== this.#timeMs) {
-      this.#timeMs = ms
-      this.#time = new Date(ms).toISOString()
-    }
-    return this.#time
+    if (ms === this.#timeMs) return
+    this.#timeMs = ms
+    this.#time = new Date(ms).toISOString()
+    this.#timePart = Buffer.from(`,"time":"${this.#time}"`)
   }
+
+  /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
+  prepare(event: AuditEvent): PreparedRecord {
+    let head = `{"action":"${event.action}"`
+    if (event.connection !== undefined) head += `,"connection":${this.#kept(event.connection)}`
+    head += `,"decision":"${event.decision}","effect":${quote(event.effect)}`
+    const identity = event.identity === undefined ? '' : `,"identity":${this.#kept(event.identity)}`
+    let reason = `","reason":${quote(event.reason)}`
+    if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
+    if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`
+    const end = event.traceparent === undefined ? '' : `,"traceparent":${quote(event.traceparent)}`
+    return {
+      event,
+      head: Buffer.from(head),
+      identity: Buffer.from(`${identity},"instance":${this.#instance},"mono":`),
+      reason: Buffer.from(`${reason},"seq":`),
+      end: Buffer.from(`${end},"v":1}`),
+    }
+  }
+
+  /** Room that `encodePrepared` needs at most. */
+  roomFor({ head, identity, reason, end }: PreparedRecord): number {
+    const own =
+      head.length +
+      identity.length +
+      reason.length +
+      end.length +
+      this.#policyPart.length +
+      this.#timePart.length
+    return own + HASH_MEMBER_BYTES + OTHER_MEMBERS_BYTES
+  }
+
+  /**
+   * The same line as `encode` makes, written to `target` at `at`, without its newline.
+   *
+   * @param packetId 0: none
+   * @returns where it ends
+   */
+  encodePrepared(
+    target: Buffer,
+    at: number,
+    record: PreparedRecord,
+    payloadLength: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): number {
+    const { head, identity, reason } = record
+    // What is hashed has no member `hash`: it is written behind the place for it, and its first part then moved forward.
+    const start = at + HASH_MEMBER_BYTES
+    target.set(head, start)
+    let end = start + head.length
+    target.set(identity, end)
+    end = writeInteger(target, end + identity.length, this.#mono)
+    if (packetId > 0) {
+      end += target.write(',"packet_id":', end, 'latin1')
+      end = writeInteger(target, end, packetId)
+    }
+    if (digest?.name === 'hmac_sha256') {
+      end += target.write(`,"payload":{"hmac_sha256":"${digest.hex}","length":`, end, 'latin1')
+    } else {
+      target.set(PAYLOAD_LENGTH, end)
+      end += PAYLOAD_LENGTH.length
+    }
+    end = writeInteger(target, end, payloadLength)
+    if (digest?.name === 'sha256') end += target.write(`,"sha256":"${digest.hex}"`, end, 'latin1')
+    target.set(this.#policyPart, end)
+    end += this.#policyPart.length
+    end += target.write(this.#hash, end, 'latin1')
+    target.set(reason, end)
+    this.#seq += 1
+    end = writeInteger(target, end + reason.length, this.#seq)
+    target.set(this.#timePart, end)
+    end += this.#timePart.length
+    target.set(record.end, end)
+    end += record.end.length
+
+    this.#hash = hash('sha256', target.subarray(start, end))
+    target.set(head, at)
+    target.write(`,"hash":"${this.#hash}"`, at + head.length, 'latin1')
+    return end
+  }
+}
+
+/** `,"hash":"`, 64 digits, `"`. */
+const HASH_MEMBER_BYTES = 74
+/** `mono`, `packet_id`, `payload`, `prev` and `seq` at their longest. */
+const OTHER_MEMBERS_BYTES = 320
+const PAYLOAD_LENGTH = Buffer.from(',"payload":{"length":')
+
+/** Decimal digits of a non-negative integer; returns where they end. */
+function writeInteger(target: Buffer, at: number, value: number): number {
+  let digits = 1
+  for (let limit = 10; value >= limit; limit *= 10) digits += 1
+  const end = at + digits
+  let rest = value
+  for (let i = end - 1; i >= at; i--) {
+    const next = Math.floor(rest / 10)
+    target[i] = 0x30 + rest - next * 10
+    rest = next
+  }
+  return end
 }
 
 /** Characters that stand for themselves in JSON; most strings have no others, and the test is cheaper than quoting. */

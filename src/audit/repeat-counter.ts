@@ -2,7 +2,7 @@
 // configured rate they are summed, never dropped, and the sums are records of the chain. Knows no disk.
 
 import type { Clock, Timer } from '../clock.ts'
-import type { AuditAction, AuditEvent, AuditSink } from './event.ts'
+import type { AuditAction, AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
 
 export interface RepeatOptions {
   clock: Clock
@@ -74,6 +74,27 @@ export class RepeatCounter implements AuditSink {
     kind.inWindow += 1
     if (kind.inWindow <= rate) this.#next.append(event)
     else this.#count(kind, event)
+  }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    return this.#next.prepare(event)
+  }
+
+  appendPrepared(
+    { event }: PreparedRecord,
+    length: number,
+    digest: PayloadDigest | undefined,
+    packetId: number,
+  ): void {
+    this.append({
+      ...event,
+      payload: digest === undefined ? { length } : { length, [digest.name]: digest.hex },
+      packet_id: packetId > 0 ? packetId : undefined,
+    })
+  }
+
+  tick(): void {
+    this.#next.tick()
   }
 
   commit(): boolean {

@@ -15,6 +15,9 @@ export const auditSection = requiredSection({
     .describe('While a record cannot be written: deny everything, or go on and count.'),
   flushInterval: duration('100ms', '1ms', '1m').describe('Records are on disk at the latest after this.'),
   maxPending: size('16MiB', '64KiB').describe('Unwritten bytes above which the log counts as failed.'),
+  publishes: choice(['all', 'denied'])
+    .prefault('all')
+    .describe('A record for every PUBLISH, or only for those that were not forwarded.'),
   payloadDigest: choice(['sha256', 'hmac', 'none'])
     .prefault('sha256')
     .describe('Digest of payloads and Correlation Data in records; `hmac` needs `digestKeyFile`.'),

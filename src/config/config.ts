@@ -192,6 +192,8 @@ export interface Config {
     flushInterval: number
     /** Unwritten bytes above which the log stops accepting. */
     maxPending: number
+    /** A record for every PUBLISH, or only for those that were not forwarded. */
+    publishes: 'all' | 'denied'
     payloadDigest: 'sha256' | 'hmac' | 'none'
     /** How humans are named: as in the token, or by a keyed digest. */
     subjects: 'plain' | 'hmac'

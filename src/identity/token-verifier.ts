@@ -1,7 +1,7 @@
 // A compact token in, a principal or one reason out. Cheap checks come first; no key is looked for before the token's
 // form, type, issuer and algorithm are right, and no claim is trusted before the signature. RFC 8725, RFC 9068 §4.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { compactVerify, errors } from 'jose'
 import type { Clock } from '../clock.ts'
 import type { IssuerConfig } from '../config/config.ts'
@@ -12,6 +12,7 @@ import { type Confirmation, readConfirmation } from './confirmation.ts'
 import { isIdentity } from './identifier.ts'
 import { SIGNATURE_ALGORITHMS, type VerificationKey } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
+import { KnownSignatures } from './known-signatures.ts'
 import { buildPrincipal, type VerifiedToken } from './principal.ts'
 import { classOf, type TokenClass } from './token-type.ts'
 
@@ -54,6 +55,7 @@ export class TokenVerifier {
   readonly #issuers: ReadonlyMap<string, IssuerRuntime>
   readonly #clock: Clock
   readonly #maxBytes: number
+  readonly #known = new KnownSignatures()
 
   /** @throws TypeError for a configuration that no check may let through: HMAC, `none`, a leeway above one minute */
   constructor(issuers: readonly IssuerRuntime[], clock: Clock, options: VerifierOptions) {
@@ -101,8 +103,12 @@ export class TokenVerifier {
     if (kid !== undefined && typeof kid !== 'string') return { ...claimed, reason: 'malformed_token' }
     const found = await issuer.keys.keyFor(alg, kid)
     if (!found.ok) return { ...claimed, reason: found.reason }
-    const fault = await checkSignature(jws, found.key)
-    if (fault !== undefined) return { ...claimed, reason: fault }
+    const digest = hash('sha256', jws.token)
+    if (!this.#known.holds(digest, found.key)) {
+      const fault = await checkSignature(jws, found.key)
+      if (fault !== undefined) return { ...claimed, reason: fault }
+      this.#known.add(digest, found.key)
+    }
 
     const sub = jws.claims.get('sub')
     const authentic = isIdentity(sub) ? { ...claimed, subject: sub } : claimed
@@ -113,11 +119,7 @@ export class TokenVerifier {
     }
     const registered = checkRegisteredClaims(jws.claims, issuer.config, this.#clock.now())
     if (!registered.ok) return { ...authentic, reason: registered.reason }
-    const evidence = {
-      digest: createHash('sha256').update(jws.token).digest('hex'),
-      keyId: found.key.kid,
-      confirmation,
-    }
+    const evidence = { digest, keyId: found.key.kid, confirmation }
     const built = buildPrincipal(jws.claims, registered, issuer.config, evidence)
     return built.ok ? built : { ...authentic, reason: built.reason }
   }

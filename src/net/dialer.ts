@@ -5,7 +5,7 @@ import type { Address } from '../config/config.ts'
 import { PosternError } from '../errors.ts'
 import type { Peer, PeerEvents } from '../session/ports.ts'
 import { proxyHeader } from './proxy-protocol.ts'
-import { SocketPeer } from './socket-peer.ts'
+import { Reading, SocketPeer } from './socket-peer.ts'
 import type { UpstreamTls } from './upstream-tls.ts'
 
 /** Where an address leads, in the form of node:net. */
@@ -30,7 +30,13 @@ export interface DialOptions {
 export function dial(options: DialOptions, events: PeerEvents): Promise<Peer> {
   const { address, timeoutMs, tls, proxyFor } = options
   return new Promise((resolve, reject) => {
-    const socket: Socket = connect({ ...endpointOf(address), noDelay: true, keepAlive: true })
+    // TLS reads its socket itself.
+    const reading = tls === undefined ? new Reading() : undefined
+    const socket: Socket = connect({
+      ...endpointOf(address),
+      ...{ noDelay: true, keepAlive: true },
+      ...(reading && { onread: reading.options }),
+    })
     const failed = (cause: Error): void => {
       socket.destroy()
       const message = `cannot reach the broker: ${cause.message}`
@@ -40,7 +46,7 @@ export function dial(options: DialOptions, events: PeerEvents): Promise<Peer> {
       socket.setTimeout(0)
       socket.removeAllListeners('timeout')
       socket.removeListener('error', failed)
-      const peer = new SocketPeer(carrier)
+      const peer = new SocketPeer(carrier, { reading })
       carrier.removeListener('error', failed)
       peer.attach(events)
       resolve(peer)

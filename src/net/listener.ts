@@ -49,9 +49,11 @@ export class Listener {
     this.#config = config
     this.#registry = registry
     this.#onError = onError
-    this.#server = createServer(OPTIONS, (socket) =>
-      this.#fromLoadBalancer === undefined ? this.#accept(socket) : this.#readHeader(socket),
-    )
+    const pauseOnConnect = this.#fromLoadBalancer === undefined
+    this.#server = createServer({ ...OPTIONS, pauseOnConnect }, (socket) => {
+      if (pauseOnConnect) this.#accept(SocketPeer.adopt(socket))
+      else this.#readHeader(socket)
+    })
   }
 
   /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */
@@ -102,7 +104,7 @@ export class Listener {
       rejectUnauthorized: tls.clientCertificates === 'verify',
       handshakeTimeout: TLS_HANDSHAKE_MS,
     }
-    this.#tls = this.#attempt(() => createTlsServer(options, (socket) => this.#accept(socket)))
+    this.#tls = this.#attempt(() => createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))))
     this.#server = this.#tls
   }
 
@@ -154,14 +156,13 @@ export class Listener {
       if (header === 'malformed') return void socket.destroy()
       socket.pause()
       if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length))
-      this.#accept(socket, header.source)
+      this.#accept(new SocketPeer(socket, { source: header.source }))
       socket.resume()
     }
     socket.on('data', onData)
   }
 
-  #accept(socket: Socket, source?: { host: string; port: number }): void {
-    const peer = new SocketPeer(socket, source)
+  #accept(peer: SocketPeer): void {
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }

@@ -26,6 +26,8 @@ export class Acl {
   readonly layers: readonly Layer[]
   /** Sentences about rules that could not be bound; no claim values. */
   readonly bindProblems: readonly string[]
+  /** Some rule has a longest payload: whether a PUBLISH is allowed, and by which rule, may depend on its length. */
+  readonly limitsPayload: boolean
   /** After an ALLOW of `decideSubscribe`: the QoS to ask of the broker. */
   grantedQos = 0
   /** The first layer that denied the last action, be it in shadow mode; -1: none did. */
@@ -47,6 +49,7 @@ export class Acl {
     this.rules = rules
     this.layers = layers
     this.bindProblems = bindProblems
+    this.limitsPayload = layers.some((layer) => layer.limitsPayload)
     this.#verdicts = layers.map(() => Verdict.NO_RULE)
     this.#inShadow = layers.map(({ name }) => options.shadow === true || rules.shadow?.has(name) === true)
     this.#subscribe = new SubscribeRequest(

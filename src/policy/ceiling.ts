@@ -47,6 +47,8 @@ export function ceilingLayer(ceiling: Ceiling, problems: string[]): Layer {
 /** The array form of the EMQX claim: the first entry that fits the whole action decides. */
 export class OrderedLayer implements Layer {
   readonly name: string
+  /** The formats have no such limit. */
+  readonly limitsPayload = false
   readonly entries: readonly OrderedGrant[]
   decided: Grant | undefined = undefined
 

@@ -1,6 +1,7 @@
 // The layers whose intersection is the permission, and how one of them decides. A layer is built at CONNECT from
 // expanded rules; deciding allocates nothing. Hot path: runs per packet. design.md 3.7, 3.8, 4.
 
+import { GrantIndex } from './grant-index.ts'
 import type { PublishRequest, SubscribeRequest } from './request.ts'
 import type { Limits } from './rule.ts'
 import { covers, equals, matches, overlaps, type TopicFilter } from './topic-filter.ts'
@@ -46,6 +47,8 @@ export interface GrantLists {
 
 export interface Layer {
   readonly name: string
+  /** A grant of `decidePublish` has a longest payload. */
+  readonly limitsPayload: boolean
   /** Who decided the last call; for a denial by a limit, the rule that came furthest; undefined: no rule. */
   decided: { readonly rule: string; readonly filter?: TopicFilter } | undefined
   decidePublish(request: PublishRequest): Verdict
@@ -55,27 +58,57 @@ export interface Layer {
   decideReceive(name: Buffer, start: number, end: number): Verdict
 }
 
+interface Indexes {
+  readonly publishAllow: GrantIndex
+  readonly publishDeny: GrantIndex
+  readonly receiveAllow: GrantIndex
+  readonly receiveDeny: GrantIndex
+}
+
+/** One index for all connections that share the lists. */
+const indexes = new WeakMap<GrantLists, Indexes>()
+
+function indexesOf(grants: GrantLists): Indexes {
+  let found = indexes.get(grants)
+  if (found === undefined) {
+    found = {
+      publishAllow: new GrantIndex(grants.publishAllow, (grant) => grant.filter),
+      publishDeny: new GrantIndex(grants.publishDeny, (grant) => grant.deliveryFilter),
+      receiveAllow: new GrantIndex(grants.subscribeAllow, (grant) => grant.deliveryFilter),
+      receiveDeny: new GrantIndex(grants.subscribeDeny, (grant) => grant.deliveryFilter),
+    }
+    indexes.set(grants, found)
+  }
+  return found
+}
+
 /** Agent, user, tenant and most token layers: any allow, and no deny. */
 export class RuleLayer implements Layer {
   readonly name: string
   readonly grants: GrantLists
+  readonly limitsPayload: boolean
   decided: Grant | undefined = undefined
   /** The answer where no rule speaks. */
   #unmatched: Verdict
+  readonly #indexes: Indexes
 
   constructor(name: string, grants: GrantLists, unmatched: Verdict = Verdict.NO_RULE) {
     this.name = name
     this.grants = grants
+    this.limitsPayload = grants.publishAllow.some(
+      (grant) => grant.limits.maxPayload !== Number.POSITIVE_INFINITY,
+    )
     this.#unmatched = unmatched
+    this.#indexes = indexesOf(grants)
   }
 
   decidePublish(request: PublishRequest): Verdict {
     const { topic, topicStart, topicEnd } = request
-    const deny = firstMatch(this.grants.publishDeny, topic, topicStart, topicEnd)
+    const deny = this.#indexes.publishDeny.firstMatch(topic, topicStart, topicEnd)
     this.decided = deny
     if (deny !== undefined) return Verdict.DENY_RULE
     let furthest: Verdict = Verdict.ALLOW
-    const allow = this.grants.publishAllow
+    const allow = this.#indexes.publishAllow.candidates(topic, topicStart, topicEnd)
     for (let i = 0; i < allow.length; i++) {
       const grant = allow[i]!
       if (!matches(grant.filter, topic, topicStart, topicEnd)) continue
@@ -123,14 +156,12 @@ export class RuleLayer implements Layer {
   }
 
   decideReceive(name: Buffer, start: number, end: number): Verdict {
-    const deny = firstMatch(this.grants.subscribeDeny, name, start, end)
+    const deny = this.#indexes.receiveDeny.firstMatch(name, start, end)
     this.decided = deny
     if (deny !== undefined) return Verdict.DENY_RULE
-    const allow = this.grants.subscribeAllow
-    for (let i = 0; i < allow.length; i++) {
-      const grant = allow[i]!
-      if (!matches(grant.deliveryFilter, name, start, end)) continue
-      this.decided = grant
+    const allow = this.#indexes.receiveAllow.firstMatch(name, start, end)
+    if (allow !== undefined) {
+      this.decided = allow
       return Verdict.ALLOW
     }
     return noRule(name, start, this.#unmatched)
@@ -140,6 +171,7 @@ export class RuleLayer implements Layer {
 /** The pair of user and agent: one answer for every action, known at CONNECT. */
 export class PairLayer implements Layer {
   readonly name = 'pair'
+  readonly limitsPayload = false
   decided: { readonly rule: string } | undefined
   #verdict: Verdict
 
@@ -218,11 +250,4 @@ function mayJoin(grant: Grant, request: SubscribeRequest): boolean {
     if (equals(groups[i]!, request.buf, request.groupStart, request.groupEnd)) return true
   }
   return false
-}
-
-function firstMatch(grants: readonly Grant[], name: Buffer, start: number, end: number): Grant | undefined {
-  for (let i = 0; i < grants.length; i++) {
-    if (matches(grants[i]!.deliveryFilter, name, start, end)) return grants[i]
-  }
-  return undefined
 }

@@ -15,16 +15,37 @@ export interface BindOptions extends AclOptions {
   readonly missingCeiling: 'none' | 'deny'
 }
 
+/** Subjects whose grants are kept: an agent that connects again costs no expansion, its connections share one copy. */
+const MOST_SUBJECTS = 1000
+
+/** The rules with a subject's values. */
+interface Expansion {
+  readonly tenant: GrantLists | undefined
+  readonly agent: GrantLists
+  readonly user: GrantLists
+  readonly problems: readonly string[]
+}
+
 export class Policy {
   /** Digest of the rules; comments and layout do not change it. */
   readonly version: string
   readonly rules: RuleSet
   /** Rules without placeholders expand to the same grants for everyone: made once, shared by all connections. */
   #shared = new Map<Rule, readonly Grant[]>()
+  /** By all that rules ask of a subject; oldest first. */
+  #expansions = new Map<string, Expansion>()
+  /** Attributes that some rule uses. */
+  readonly #attributes: readonly string[]
 
   constructor(version: string, rules: RuleSet) {
     this.version = version
     this.rules = rules
+    const all = [...(rules.tenant === undefined ? [] : [rules.tenant]), ...rules.agents, ...rules.users]
+    const names = all.flatMap((rule) => {
+      const { when, requires } = rule.selector
+      return [...attributesOf(rule), ...when.keys(), ...requires]
+    })
+    this.#attributes = [...new Set(names)]
   }
 
   bind(subject: Subject, options: BindOptions): Acl {
@@ -32,17 +53,42 @@ export class Policy {
     const layers: Layer[] = subject.ceilings.map((ceiling) => ceilingLayer(ceiling, problems))
     if (layers.length === 0 && options.missingCeiling === 'deny')
       layers.push(new RuleLayer('token', noGrants()))
-    const { tenant, agents, users, pairs } = this.rules
-    if (tenant !== undefined) {
-      layers.push(new RuleLayer('tenant', this.#expand([tenant], subject, problems), Verdict.OUTSIDE_TENANT))
-    }
-    layers.push(new RuleLayer('agent', this.#expand(agents, subject, problems)))
+    const { pairs } = this.rules
+    const { tenant, agent, user, problems: unbound } = this.#expansionOf(subject, options.userLayer)
+    problems.push(...unbound)
+    if (tenant !== undefined) layers.push(new RuleLayer('tenant', tenant, Verdict.OUTSIDE_TENANT))
+    layers.push(new RuleLayer('agent', agent))
     if (subject.delegated) {
-      if (options.userLayer === 'required')
-        layers.push(new RuleLayer('user', this.#expand(users, subject, problems)))
+      if (options.userLayer === 'required') layers.push(new RuleLayer('user', user))
       if (pairs !== undefined) layers.push(pairLayer(pairs, subject))
     }
     return new Acl(subject, this.rules, layers, problems, options)
+  }
+
+  #expansionOf(subject: Subject, userLayer: BindOptions['userLayer']): Expansion {
+    const { agent, human, delegated, attributes } = subject
+    const values = this.#attributes.map((name) => attributes.get(name) ?? null)
+    const key = JSON.stringify([agent.id, human.id, delegated, userLayer, values])
+    let expansion = this.#expansions.get(key)
+    if (expansion === undefined) {
+      const problems: string[] = []
+      const { tenant, agents, users } = this.rules
+      const applied = delegated && userLayer === 'required' ? users : []
+      expansion = {
+        tenant: tenant === undefined ? undefined : this.#expand([tenant], subject, problems),
+        agent: this.#expand(agents, subject, problems),
+        user: this.#expand(applied, subject, problems),
+        problems,
+      }
+    } else this.#expansions.delete(key)
+    this.#expansions.set(key, expansion)
+    if (this.#expansions.size > MOST_SUBJECTS) {
+      for (const oldest of this.#expansions.keys()) {
+        this.#expansions.delete(oldest)
+        break
+      }
+    }
+    return expansion
   }
 
   #expand(rules: readonly Rule[], subject: Subject, problems: string[]): GrantLists {

@@ -5,37 +5,34 @@ import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
 
 /**
- * Bytes judged at a time: this part of `audit.maxPending`. A packet of five bytes may make a record of a thousand, so that
- * the records of a slice take a twentieth, and those of several agents fit into the half that is free.
+ * Bytes judged at a time: this part of `audit.maxPending`. A packet of six bytes may make a record of a thousand, so that
+ * the records of a slice take a fifth; the half that is free holds them, for the next slice of whomever is asked first.
  */
-const SLICE_PART = 4096
+const SLICE_PART = 1024
+
+/** What the input tells its session. */
+export interface InputEvents {
+  /** A slice that is lent until the call returns. false: no more is to be taken. */
+  judge(slice: Buffer): boolean
+  /** The agent sends no more, and all it sent has been judged. */
+  onFin(): void
+  /** The audit log has room again. */
+  onRoom(): void
+  onPanic(error: unknown): void
+}
 
 export class AgentInput {
   readonly #audit: AuditSink
-  readonly #judge: (slice: Buffer) => boolean
-  readonly #onFin: () => void
-  readonly #onRoom: () => void
+  readonly #session: InputEvents
   readonly #sliceBytes: number
   #held: Buffer | undefined
   #finished = false
   #waits = false
 
-  /**
-   * @param judge takes a slice that is lent until it returns; false: no more is taken
-   * @param onFin the agent sends no more, and all it sent has been judged
-   * @param onRoom the audit log has room again
-   */
-  constructor(
-    context: Pick<SessionContext, 'audit' | 'config'>,
-    judge: (slice: Buffer) => boolean,
-    onFin: () => void,
-    onRoom: () => void,
-  ) {
+  constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
     this.#sliceBytes = Math.ceil(context.config.audit.maxPending / SLICE_PART)
-    this.#judge = judge
-    this.#onFin = onFin
-    this.#onRoom = onRoom
+    this.#session = session
   }
 
   /** Neither side is to be read: the audit log must catch up first. Asks it to say when it has. */
@@ -60,12 +57,12 @@ export class AgentInput {
         return
       }
       const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#judge(slice)) return
+      if (!this.#session.judge(slice)) return
     }
   }
 
   finish(): void {
-    if (this.#held === undefined) this.#onFin()
+    if (this.#held === undefined) this.#session.onFin()
     else this.#finished = true
   }
 
@@ -73,8 +70,13 @@ export class AgentInput {
     this.#waits = false
     const held = this.#held
     this.#held = undefined
-    if (held !== undefined) this.take(held)
-    if (this.#finished && this.#held === undefined) this.#onFin()
-    this.#onRoom()
+    try {
+      if (held !== undefined) this.take(held)
+      if (this.#finished && this.#held === undefined) this.#session.onFin()
+      this.#session.onRoom()
+    } catch (error) {
+      // The audit log called, and must not suffer from it.
+      this.#session.onPanic(error)
+    }
   }
 }

@@ -8,9 +8,9 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack, disconnect, suback, unsuback } from '../wire/reply.ts'
-import { narrowSubscribe } from '../wire/subscribe-rewrite.ts'
-import { answered, hex } from './effect.ts'
+import { ack, disconnect } from '../wire/reply.ts'
+import { answered } from './effect.ts'
+import { KnownPublishes } from './known-publishes.ts'
 import type { Outbox } from './outbox.ts'
 import {
   answerTo,
@@ -26,7 +26,7 @@ import { retainedExpiry } from './retained-expiry.ts'
 import type { Session } from './session.ts'
 import { fillRequest, releaseOf } from './session-memory.ts'
 import { State } from './state.ts'
-import { FROM_SERVER } from './subscriptions.ts'
+import { SubscriptionRequests } from './subscription-requests.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -34,14 +34,13 @@ const EMPTY = Buffer.alloc(0)
 /** Message Expiry Interval as a property, and what Property Length may grow by. */
 const EXPIRY_PROPERTY_BYTES = 6
 
-/** Low two bits of the Subscription Options: maximum QoS. MQTT 5.0 §3.8.3.1. */
-const QOS_BITS = 0b11
-
 export class ClientToServer extends Relay {
   readonly aliases = new TopicAliasTable()
   readonly #session: Session
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
+  readonly #known: KnownPublishes
+  readonly #requests: SubscriptionRequests
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -56,6 +55,8 @@ export class ClientToServer extends Relay {
   constructor(session: Session, reader: PacketReader) {
     super(reader)
     this.#session = session
+    this.#known = new KnownPublishes(session)
+    this.#requests = new SubscriptionRequests(session, reader)
     this.#facts = {
       source: EMPTY,
       head: reader.publish,
@@ -68,6 +69,12 @@ export class ClientToServer extends Relay {
 
   protected get out(): Outbox {
     return this.#session.towardsServer
+  }
+
+  protected passKnown(): number {
+    const end = this.#known.pass(this.reader, this.chunk)
+    if (end > 0) this.addDecided(this.#known.passed)
+    return end
   }
 
   protected decide(): Disposition {
@@ -88,9 +95,9 @@ export class ClientToServer extends Relay {
       case PacketType.PUBREL:
         return this.#release()
       case PacketType.SUBSCRIBE:
-        return this.#subscribe()
+        return this.#requested(this.#requests.subscribe())
       case PacketType.UNSUBSCRIBE:
-        return this.#unsubscribe()
+        return this.#requested(this.#requests.unsubscribe())
       case PacketType.DISCONNECT:
         return this.#disconnect()
       case PacketType.AUTH:
@@ -151,6 +158,11 @@ export class ClientToServer extends Relay {
     }
   }
 
+  #requested(disposition: Disposition): Disposition {
+    this.replacement = this.#requests.replacement
+    return disposition
+  }
+
   #violation(fault: SessionFault): Disposition {
     this.#stop = { fault }
     return Disposition.STOP
@@ -160,25 +172,13 @@ export class ClientToServer extends Relay {
     const { reader } = this
     const session = this.#session
     const head = reader.publish
-    let topic = reader.source
-    let start = head.topicStart
-    let end = head.topicEnd
+    const fault = this.aliases.resolve(head, reader.source)
+    if (fault !== undefined) return this.#violation(fault)
+    const { topic, start, end, nameMissing } = this.aliases
     const alias = head.topicAlias
-    if (alias > 0) {
-      if (alias > this.aliases.maximum) return this.#violation('topic_alias_above_maximum')
-      if (end > start) this.aliases.define(alias, topic, start, end)
-      else {
-        const name = this.aliases.nameOf(alias)
-        if (name === undefined) return this.#violation('unknown_topic_alias')
-        topic = name
-        start = 0
-        end = name.length
-      }
-    }
     const { tokenTopic } = session.context
     if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
       return this.#token()
-    const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
 
     const messageExpiryInterval = head.retain
       ? retainedExpiry(session, head.messageExpiryInterval)
@@ -215,14 +215,17 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const { digest } = session.context
+    const denied = outcome !== Outcome.ALLOW || session.acl.shadowed !== Outcome.ALLOW
+    const recorded = denied || this.#known.haveRecords
+    const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
       : undefined
     if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome)
 
-    session.recorder.publish(outcome, session.acl, facts, 'forwarded')
-    if (!whole) {
+    if (recorded) session.recorder.publish(outcome, session.acl, facts, 'forwarded')
+    else session.recorder.countPublish(outcome)
+    if (recorded && !whole) {
       this.#payload = {
         digest: digest?.begin(),
         packetId: head.packetId,
@@ -232,7 +235,10 @@ export class ClientToServer extends Relay {
     }
     if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing && messageExpiryInterval === undefined) return Disposition.FORWARD
+    if (!nameMissing && messageExpiryInterval === undefined) {
+      this.#known.remember(reader, facts)
+      return Disposition.FORWARD
+    }
     this.replacement = rewritePublish(reader.source, reader, head, {
       topic: nameMissing ? topic : undefined,
       messageExpiryInterval,
@@ -283,85 +289,6 @@ export class ClientToServer extends Relay {
     session.recorder.release(outcome, id, release?.topic.toString(), 'pubcomp 0x92')
     session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
     return Disposition.DROP
-  }
-
-  #subscribe(): Disposition {
-    const { source, filters: list } = this.reader
-    const session = this.#session
-    const { acl, recorder, subscriptions } = session
-    const { denial } = session.context.config
-    const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
-    const pending = subscriptions.begin(list.count)
-    const { codes, filters } = pending
-    const keep: boolean[] = []
-    const options: number[] = []
-    let changed = false
-    for (let i = 0; i < list.count; i++) {
-      const start = list.filterStart[i]!
-      const end = list.filterEnd[i]!
-      const qos = list.options[i]! & QOS_BITS
-      const text = source.toString('utf8', start, end)
-      let outcome: Outcome = acl.decideSubscribe(source, start, end, qos)
-      const granted = acl.grantedQos
-      if (outcome === Outcome.ALLOW) {
-        if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
-        else if (!recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-        else if (!subscriptions.admit(text, pending)) outcome = Outcome.SUBSCRIPTION_LIMIT
-      }
-      const allowed = outcome === Outcome.ALLOW
-      const code = reasonCodeOf(outcome, denial.hideTopics)
-      keep.push(allowed)
-      codes.push(allowed ? FROM_SERVER : code)
-      options.push((list.options[i]! & ~QOS_BITS) | granted)
-      if (!allowed || granted !== qos) changed = true
-      if (allowed) {
-        filters.push(text)
-        pending.qos.push(granted)
-      }
-      const effect = allowed
-        ? granted === qos
-          ? 'forwarded'
-          : `forwarded at qos ${granted}`
-        : `suback ${hex(code)}`
-      recorder.subscribe(outcome, acl, text, qos, list.packetId, effect)
-    }
-    if (filters.length === 0) {
-      if (fresh) session.packetIds.release(list.packetId)
-      session.towardsClient.send(suback(list.packetId, codes))
-      return Disposition.DROP
-    }
-    subscriptions.subscribeForwarded(list.packetId, pending)
-    if (!changed) return Disposition.FORWARD
-    this.replacement = narrowSubscribe(source, list, keep, options)
-    return Disposition.REPLACE
-  }
-
-  #unsubscribe(): Disposition {
-    const { source, filters: list } = this.reader
-    const session = this.#session
-    const filters = list.texts(source)
-    const refusal = this.#unsubscribeRefusal(list.packetId, filters)
-    const effect = refusal === ReasonCode.SUCCESS ? 'forwarded' : `unsuback ${hex(refusal)}`
-    const allowed = refusal === ReasonCode.SUCCESS
-    const reason = allowed ? 'ok' : 'unsubscribe_refused'
-    for (const filter of filters) {
-      session.recorder.unsubscribe(filter, list.packetId, effect, reason, allowed)
-    }
-    if (allowed) return Disposition.FORWARD
-    const codes = filters.map(() => refusal)
-    session.towardsClient.send(unsuback(list.packetId, codes))
-    return Disposition.DROP
-  }
-
-  /** SUCCESS, or the Reason Code for every filter. UNSUBACK has no 0x97. MQTT 5.0 §3.11.3 */
-  #unsubscribeRefusal(packetId: number, filters: string[]): number {
-    const { packetIds, subscriptions, recorder } = this.#session
-    if (!recorder.accepting) return reasonCodeOf(Outcome.AUDIT_UNAVAILABLE, false)
-    if (!packetIds.take(packetId) || subscriptions.isPending(packetId))
-      return ReasonCode.PACKET_IDENTIFIER_IN_USE
-    if (subscriptions.unsubscribeAdmitted(packetId, filters)) return ReasonCode.SUCCESS
-    packetIds.release(packetId)
-    return ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
   }
 
   #disconnect(): Disposition {

@@ -53,7 +53,7 @@ export class Handshake {
   hold(chunk: Buffer): boolean {
     this.#heldBytes += chunk.length
     if (this.#heldBytes > HELD_BYTES) return false
-    if (chunk.length > 0) this.#held.push(chunk)
+    if (chunk.length > 0) this.#held.push(Buffer.from(chunk))
     return true
   }
 
@@ -70,7 +70,7 @@ export class Handshake {
     this.#timer.cancel()
     this.hold(held)
     this.#connect = reader.connect
-    this.#source = reader.fromSeam ? reader.takeSeam() : reader.source
+    this.#source = reader.fromSeam ? reader.takeSeam() : Buffer.from(reader.source)
     if (session.context.draining) return this.refuse('shutting_down')
     session.context
       .admit(this.#source, this.#connect, session.towardsClient.peer.host, session.towardsClient.peer.tls)

@@ -28,6 +28,10 @@ export interface Peer {
 
 /** What a side tells the session. */
 export interface PeerEvents {
+  /**
+   * The chunk is lent until the call returns: what is kept longer is copied. What was written to a Peer by then stays as
+   * it is until the kernel has taken it.
+   */
   onBytes(chunk: Buffer): void
   /** The backlog is empty again. */
   onDrain(): void

@@ -5,6 +5,7 @@ import {
   type AuditIdentity,
   type AuditSink,
   type DigestPort,
+  type PreparedRecord,
   SHADOWED,
 } from '../audit/event.ts'
 import type { Acl } from '../policy/acl.ts'
@@ -137,13 +138,46 @@ export class Recorder {
     })
   }
 
-  countPacket(direction: Direction, type: number): void {
-    this.#tally.add(this.#slots.packets + direction * 15 + type - 1)
+  countPacket(direction: Direction, type: number, count = 1): void {
+    this.#tally.add(this.#slots.packets + direction * 15 + type - 1, count)
   }
 
   /** Adds to the count only; for the many allowed deliveries, which are not audited one by one. */
-  countDelivery(outcome: Outcome): void {
-    this.#tally.add(this.#slots.deliveries + outcome)
+  countDelivery(outcome: Outcome, count = 1): void {
+    this.#tally.add(this.#slots.deliveries + outcome, count)
+  }
+
+  /** The same for PUBLISH packets that have a record already or, by configuration, none. */
+  countPublish(outcome: Outcome, count = 1): void {
+    this.#tally.add(this.#slots.publishes + outcome, count)
+  }
+
+  /** What records of forwarded PUBLISH packets with this head have in common. Called right after the decision. */
+  prepareForwarded(acl: Acl, facts: PublishFacts): PreparedRecord {
+    return this.#audit.prepare({
+      action: 'publish',
+      decision: 'allow',
+      reason: OUTCOME_NAMES[0]!,
+      effect: 'forwarded',
+      identity: this.#identity,
+      connection: this.#connection,
+      resource: this.#resourceOf(facts),
+      rules: acl.decidedRules(),
+      traceparent: traceparentOf(facts.source, facts.head),
+    })
+  }
+
+  /** @param packetId 0: none */
+  forwarded(record: PreparedRecord, payload: Buffer, packetId: number): void {
+    this.#uncommitted = true
+    const digest =
+      this.#digest === undefined ? undefined : { name: this.#digest.name, hex: this.#digest.of(payload) }
+    this.#audit.appendPrepared(record, payload.length, digest, packetId)
+  }
+
+  /** Reads the clock for what `forwarded` records next. */
+  tick(): void {
+    this.#audit.tick()
   }
 
   publish(outcome: Outcome, acl: Acl, facts: PublishFacts, effect: string): void {
@@ -218,8 +252,24 @@ export class Recorder {
     effect: string,
   ): void {
     const { source, head } = facts
+    this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+      resource: this.#resourceOf(facts),
+      payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
+      rules: acl.decidedRules(),
+      packet_id: head.qos > 0 ? head.packetId : undefined,
+      traceparent: traceparentOf(source, head),
+    })
+  }
+
+  #resourceOf({
+    source,
+    head,
+    topic,
+    topicStart,
+    topicEnd,
+  }: PublishFacts): NonNullable<AuditEvent['resource']> {
     const resource: NonNullable<AuditEvent['resource']> = {
-      topic: facts.topic.toString('utf8', facts.topicStart, facts.topicEnd),
+      topic: topic.toString('utf8', topicStart, topicEnd),
       qos: head.qos,
       retain: head.retain,
     }
@@ -230,13 +280,7 @@ export class Recorder {
       const data = source.subarray(head.correlationDataStart, head.correlationDataEnd)
       if (this.#digest !== undefined) resource[`correlation_${this.#digest.name}`] = this.#digest.of(data)
     }
-    this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
-      resource,
-      payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
-      rules: acl.decidedRules(),
-      packet_id: head.qos > 0 ? head.packetId : undefined,
-      traceparent: traceparentOf(source, head),
-    })
+    return resource
   }
 
   #payloadOf(length: number, digest: string | undefined): NonNullable<AuditEvent['payload']> {

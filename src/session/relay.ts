@@ -38,12 +38,22 @@ export abstract class Relay {
 
   /** Where forwarded bytes go. */
   protected abstract readonly out: Outbox
+  /**
+   * Passes whole frames that are known to be allowed as they are, if the next ones are such.
+   *
+   * @returns where they end in the chunk; 0: there are none
+   */
+  protected abstract passKnown(): number
   /** Decides on the head in `reader`. Never throws for what a peer sent. */
   protected abstract decide(): Disposition
   /** The reader refused the bytes: `reader.fault` says why. Frames before it have been forwarded. */
   protected abstract onFault(): void
   /** Body bytes of a forwarded or taken PUBLISH that came in a later chunk than its head. */
   protected abstract onBody(start: number, end: number, last: boolean): void
+
+  protected addDecided(count: number): void {
+    this.#decided += count
+  }
 
   takeDecided(): number {
     const decided = this.#decided
@@ -69,6 +79,11 @@ export abstract class Relay {
       }
     }
     reader.load(chunk)
+    let known = this.passKnown()
+    if (known > 0) {
+      runEnd = known
+      this.#forwardingBody = true
+    }
     let step = reader.next()
     while (step === Step.HEAD) {
       this.#decided++
@@ -99,6 +114,11 @@ export abstract class Relay {
         }
       }
       runEnd = bodyEnd
+      known = this.passKnown()
+      if (known > 0) {
+        runEnd = known
+        this.#forwardingBody = true
+      }
       step = reader.next()
     }
     if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))

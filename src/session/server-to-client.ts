@@ -10,6 +10,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
+import { KnownHeads } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
 import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -23,6 +24,7 @@ export class ServerToClient extends Relay {
   readonly aliases = new TopicAliasTable()
   readonly #session: Session
   readonly #facts: PublishFacts
+  readonly #known = new KnownHeads()
   /** Packet Identifiers of dropped QoS 2 messages whose PUBREL is to come; the Receive Maximum bounds them. */
   readonly #taken = new Set<number>()
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
@@ -42,6 +44,26 @@ export class ServerToClient extends Relay {
 
   protected get out(): Outbox {
     return this.#session.towardsClient
+  }
+
+  protected passKnown(): number {
+    const session = this.#session
+    const { reader, chunk } = this
+    const heads = this.#known
+    let at = reader.nextStart
+    if (at < 0 || heads.isEmpty || !session.relaying) return 0
+    heads.use(session.rights)
+    let count = 0
+    while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+      at = heads.frameEnd
+      count++
+    }
+    if (count === 0) return 0
+    session.recorder.countPacket(1, PacketType.PUBLISH, count)
+    session.recorder.countDelivery(Outcome.ALLOW, count)
+    this.addDecided(count)
+    reader.skipTo(at)
+    return at
   }
 
   protected decide(): Disposition {
@@ -125,22 +147,10 @@ export class ServerToClient extends Relay {
     const { reader } = this
     const session = this.#session
     const head = reader.publish
-    let topic = reader.source
-    let start = head.topicStart
-    let end = head.topicEnd
+    const fault = this.aliases.resolve(head, reader.source)
+    if (fault !== undefined) return this.#violation(fault)
+    const { topic, start, end, nameMissing } = this.aliases
     const alias = head.topicAlias
-    if (alias > 0) {
-      if (alias > this.aliases.maximum) return this.#violation('topic_alias_above_maximum')
-      if (end > start) this.aliases.define(alias, topic, start, end)
-      else {
-        const name = this.aliases.nameOf(alias)
-        if (name === undefined) return this.#violation('unknown_topic_alias')
-        topic = name
-        start = 0
-        end = name.length
-      }
-    }
-    const nameMissing = alias > 0 && head.topicEnd === head.topicStart && !this.aliases.isRelayed(alias)
     let outcome: Outcome = session.acl.decideDelivery(topic, start, end)
     if (
       outcome === Outcome.ALLOW &&
@@ -150,11 +160,18 @@ export class ServerToClient extends Relay {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
     if (outcome === Outcome.ALLOW) {
-      if (session.acl.shadowed === Outcome.ALLOW) session.recorder.countDelivery(outcome)
+      const shadowed = session.acl.shadowed !== Outcome.ALLOW
+      if (!shadowed) session.recorder.countDelivery(outcome)
       else session.recorder.deliveryRefused(outcome, session.acl, this.#factsOf(topic, start, end), SHADOWED)
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
-      if (!nameMissing) return Disposition.FORWARD
+      if (!nameMissing) {
+        if (!shadowed && this.#known.admits(reader)) {
+          this.#known.use(session.rights)
+          this.#known.add(reader, true, undefined)
+        }
+        return Disposition.FORWARD
+      }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
       return Disposition.REPLACE
     }

@@ -8,10 +8,7 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
-import { AgentInput } from './agent-input.ts'
 import { identityOf } from './audit-identity.ts'
-import { Backpressure } from './backpressure.ts'
-import { ClientToServer } from './client-to-server.ts'
 import type { SessionContext } from './context.ts'
 import { hex } from './effect.ts'
 import { endServer, farewellOf, stuckPeers } from './farewell.ts'
@@ -21,11 +18,10 @@ import { Outbox } from './outbox.ts'
 import { ALL_FAULTS, END_CAUSES, type EndCause, faultOf, Outcome, type SessionFault } from './outcome.ts'
 import { PacketIds } from './packet-ids.ts'
 import { NOWHERE, type Peer, type PeerEvents } from './ports.ts'
-import { clientReader, serverReader } from './readers.ts'
+import { Pump } from './pump.ts'
 import { Recorder } from './recorder.ts'
 import { Renewal } from './renewal.ts'
 import { Rights } from './rights.ts'
-import { ServerToClient } from './server-to-client.ts'
 import { SessionState } from './session-memory.ts'
 import { State } from './state.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -53,13 +49,10 @@ export class Session implements PeerEvents {
 
   readonly #handshake: Handshake
   readonly #onEnd: (session: Session) => void
-  readonly #clientToServer: ClientToServer
-  readonly #serverToClient: ServerToClient
+  readonly #pump: Pump
   #state: State = State.AWAIT_CONNECT
   #server = new Outbox(NOWHERE)
   #clientId = ''
-  readonly #input: AgentInput
-  readonly #backpressure = new Backpressure()
   /** Set when the agent sends no more, to the cause of the end that is to come. */
   #leaving: 'client_disconnected' | 'client_closed' | undefined
   #leaveTimer: Timer | undefined
@@ -79,16 +72,8 @@ export class Session implements PeerEvents {
       ...connection,
       peer: client.name,
     })
-    const { limits } = context.config
-    this.#clientToServer = new ClientToServer(this, clientReader(limits))
-    this.#serverToClient = new ServerToClient(this, serverReader(limits))
+    this.#pump = new Pump(this)
     this.#handshake = new Handshake(this)
-    this.#input = new AgentInput(
-      context,
-      (slice) => this.#judge(slice),
-      () => this.leave('client_closed'),
-      () => this.#applyBackpressure(),
-    )
   }
 
   get state(): State {
@@ -117,14 +102,14 @@ export class Session implements PeerEvents {
     return this.#server
   }
   get clientReader(): PacketReader {
-    return this.#clientToServer.reader
+    return this.#pump.clientToServer.reader
   }
 
   /** A CONNECT, or the AUTH that answers its challenge; what follows it in the chunk waits. */
   onOpening(type: number, chunk: Buffer): void {
     this.#state = State.ADMITTING
-    this.#backpressure.holdClient(this.towardsClient)
-    const held = chunk.subarray(this.#clientToServer.reader.pos)
+    this.#pump.holdClient()
+    const held = chunk.subarray(this.#pump.clientToServer.reader.pos)
     if (type === PacketType.CONNECT) this.#handshake.begin(held)
     else this.#handshake.onProof(held)
   }
@@ -132,7 +117,7 @@ export class Session implements PeerEvents {
   /** The client is read again, for its AUTH. */
   challenged(held: Buffer): void {
     this.#state = State.CHALLENGED
-    this.#backpressure.releaseClient(this.towardsClient)
+    this.#pump.releaseClient()
     if (held.length > 0) this.onBytes(held)
   }
 
@@ -162,8 +147,8 @@ export class Session implements PeerEvents {
     tally.add(slots.connections + 1)
     const now = this.context.clock.now()
     this.keepAlive.start(settings.keepAliveS, now)
-    this.#clientToServer.aliases.maximum = settings.aliasesToServer
-    this.#serverToClient.aliases.maximum = settings.aliasesToClient
+    this.#pump.clientToServer.aliases.maximum = settings.aliasesToServer
+    this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
     this.standing.arm()
     this.subscriptions.judgeAgain()
   }
@@ -171,7 +156,7 @@ export class Session implements PeerEvents {
   /** Reads on after the CONNACK, starting with what the agent sent before it. */
   resumeClient(held: Buffer): void {
     if (held.length > 0) this.onBytes(held)
-    this.#applyBackpressure()
+    this.#pump.applyBackpressure()
   }
 
   /** Between admission and CONNACK: the policy may have changed meanwhile. Judges the Will again if so. */
@@ -211,34 +196,31 @@ export class Session implements PeerEvents {
     if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
     if (this.#state === State.AWAIT_CONNECT || this.#state === State.CHALLENGED) {
-      return this.#clientToServer.relay(chunk)
+      return this.#pump.clientToServer.relay(chunk)
     }
     if (this.#state !== State.RELAYING) {
       if (!this.#handshake.hold(chunk)) this.clientFault('too_much_before_connack')
       return
     }
-    this.#input.take(chunk)
-    this.#applyBackpressure()
+    this.#pump.fromAgent(chunk)
   }
 
-  /** Bytes from the broker. */
   onServerBytes(chunk: Buffer): void {
     if (this.#state !== State.AWAIT_CONNACK && this.#state !== State.RELAYING) return
     this.context.tally.add(this.context.slots.bytes + 1, chunk.length)
     const handshaking = this.#state === State.AWAIT_CONNACK
-    if (!handshaking && this.#current() < 0) return
-    this.#run(this.#serverToClient, chunk)
+    this.#pump.fromServer(chunk)
     if (this.#state !== State.RELAYING) return
     if (handshaking) this.resumeClient(this.#handshake.takeHeld())
-    this.#applyBackpressure()
+    this.#pump.applyBackpressure()
   }
 
   onDrain(): void {
-    this.#applyBackpressure()
+    this.#pump.applyBackpressure()
   }
 
   onFin(): void {
-    if (this.#state === State.RELAYING) this.#input.finish()
+    if (this.#state === State.RELAYING) this.#pump.finish()
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
   }
 
@@ -284,8 +266,8 @@ export class Session implements PeerEvents {
   leave(cause: 'client_disconnected' | 'client_closed'): void {
     if (this.#state !== State.RELAYING || this.#leaving !== undefined) return
     this.#leaving = cause
-    this.#clientToServer.abandon()
-    if (!this.recorder.commit()) return this.#discard()
+    this.#pump.clientToServer.abandon()
+    if (!this.recorder.commit()) return this.discard()
     this.#server.peer.finish()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     this.#leaveTimer = this.context.clock.after(LINGER_MS, () => this.end(cause))
@@ -307,9 +289,9 @@ export class Session implements PeerEvents {
     const farewell = farewellOf(why, this.context.config)
     const stuck = stuckPeers(why, [client, server])
     let effect = 'closed'
-    this.#clientToServer.abandon()
+    this.#pump.clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.
-    if (!this.recorder.commit()) return this.#discard()
+    if (!this.recorder.commit()) return this.discard()
     if (code >= 0 && client.atBoundary) {
       client.send(disconnect(code))
       effect = `disconnect ${hex(code)}`
@@ -339,61 +321,16 @@ export class Session implements PeerEvents {
     this.#onEnd(this)
   }
 
-  /** The time, read once per chunk; -1 when the session just ended because its token or its rights did. */
-  #current(): number {
-    const now = this.context.clock.now()
-    if (now >= this.standing.endsAtMs) {
-      this.end('expired')
-      return -1
-    }
-    if (!this.standing.isCurrent) this.refreshRights()
-    return this.#state === State.RELAYING ? now : -1
-  }
-
   /** Ends or takes away what the rights in force, which have just changed, no longer allow. */
   applyRights(): void {
     if (this.#handshake.judgeWill() !== Outcome.ALLOW) return this.end('will_denied')
     this.subscriptions.judgeAgain()
   }
 
-  #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
-    const client = this.towardsClient.peer
-    const server = this.towardsServer.peer
-    const { clock } = this.context
-    const started = clock.monotonic()
-    client.cork()
-    server.cork()
-    relay.relay(chunk)
-    const decided = relay.takeDecided()
-    if (decided > 0) this.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
-    if (this.#state === State.RELAYING && !this.recorder.commit()) return this.#discard()
-    client.uncork()
-    server.uncork()
-  }
-
   /** What was just allowed has no record on disk: neither it nor anything else held back may leave. */
-  #discard(): void {
+  discard(): void {
     for (const { peer } of [this.towardsClient, this.#server]) peer.destroy()
     this.recorder.ended('audit_unavailable', 'closed')
     this.close()
-  }
-
-  /** Bytes of the agent, while relaying. false: it is not to be heard any more. */
-  #judge(slice: Buffer): boolean {
-    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
-    const now = this.#current()
-    if (now < 0) return false
-    const server = this.towardsServer
-    const before = server.forwardedBytes
-    this.#run(this.#clientToServer, slice)
-    if (this.#state !== State.RELAYING || this.#leaving !== undefined) return false
-    if (server.forwardedBytes > before) this.keepAlive.forwarded(now)
-    else this.keepAlive.dropped(now, server)
-    return true
-  }
-
-  #applyBackpressure(): void {
-    if (this.#state !== State.RELAYING) return
-    this.#backpressure.apply(this.towardsClient, this.#server, this.#input.mustWait)
   }
 }

@@ -2,11 +2,44 @@
 // The table follows the sender, for dropped packets too; `relayed` says whether the receiver learned the same
 // mapping. When it did not, the next use must carry the Topic Name (peers' published bypass H4).
 
+import type { PublishHead } from '../wire/heads.ts'
+import type { SessionFault } from './outcome.ts'
+
+const EMPTY = Buffer.alloc(0)
+
 export class TopicAliasTable {
   /** Highest alias the sender may use; 0 forbids aliases. */
   maximum = 0
+  /** After a `resolve`: the Topic Name is `topic[start, end)`, whether the packet carries it or not. */
+  topic: Buffer = EMPTY
+  start = 0
+  end = 0
+  /** After a `resolve`: the receiver does not know the alias, and the packet does not carry the name. */
+  nameMissing = false
   #names: (Buffer | undefined)[] = []
   #relayed: boolean[] = []
+
+  /** Finds the Topic Name of a PUBLISH whose head was read from `source`. */
+  resolve(head: PublishHead, source: Buffer): SessionFault | undefined {
+    const alias = head.topicAlias
+    this.topic = source
+    this.start = head.topicStart
+    this.end = head.topicEnd
+    this.nameMissing = false
+    if (alias === 0) return undefined
+    if (alias > this.maximum) return 'topic_alias_above_maximum'
+    if (head.topicEnd > head.topicStart) {
+      this.define(alias, source, head.topicStart, head.topicEnd)
+      return undefined
+    }
+    const name = this.nameOf(alias)
+    if (name === undefined) return 'unknown_topic_alias'
+    this.topic = name
+    this.start = 0
+    this.end = name.length
+    this.nameMissing = !this.isRelayed(alias)
+    return undefined
+  }
 
   /** Remembers a copy of the Topic Name. The receiver does not know it until `markRelayed`. */
   define(alias: number, source: Buffer, start: number, end: number): void {

@@ -104,6 +104,19 @@ export class PacketReader {
     this.pos = 0
   }
 
+  /** Where the next frame starts in the chunk, if no part of its head came before and none of its bytes are known yet; else -1. */
+  get nextStart(): number {
+    if (this.#seamLength > 0 || this.fault !== Fault.NONE) return -1
+    const start = this.pos + this.tail
+    return start < this.#chunk.length ? start : -1
+  }
+
+  /** Goes on at `pos`, which the caller knows to be where a frame of the chunk ends, without reading what is before it. */
+  skipTo(pos: number): void {
+    this.tail = 0
+    this.pos = pos
+  }
+
   /**
    * Passes the body of the current PUBLISH and reads the head behind it.
    *

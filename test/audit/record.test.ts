@@ -85,6 +85,43 @@ const DELEGATED = z.strictObject({
   packet_id: z.int(),
 })
 
+it('a prepared record is, byte for byte, the line that the whole event gives', () => {
+  fc.assert(
+    fc.property(
+      anyEvent,
+      fc.nat(2 ** 31),
+      optional(
+        fc.record({ name: fc.constantFrom('sha256', 'hmac_sha256'), hex: fc.constant('ab'.repeat(32)) }),
+      ),
+      fc.nat(65535),
+      fc.nat(100),
+      (any, length, digest, id, at) => {
+        const event: AuditEvent = {
+          ...any,
+          detail: undefined,
+          gap: undefined,
+          payload: undefined,
+          packet_id: undefined,
+        }
+        const payload = digest === undefined ? { length } : { length, [digest.name]: digest.hex }
+        const whole = encoder()
+        const lines = [1, 2].map(() =>
+          whole.encode({ ...event, payload, packet_id: id > 0 ? id : undefined }),
+        )
+        const short = encoder()
+        const record = short.prepare(event)
+        for (const line of lines) {
+          const target = Buffer.alloc(at + short.roomFor(record), 'x')
+          short.tick()
+          const end = short.encodePrepared(target, at, record, length, digest, id)
+          expect(target.toString('utf8', at, end)).toBe(line)
+        }
+        expect(short.head).toEqual(whole.head)
+      },
+    ),
+  )
+})
+
 describe('a record', () => {
   it('AUD-02 names agent, human, token, resource, decision, rules, policy, time and effect', () => {
     expect(() => DELEGATED.parse(JSON.parse(encoder().encode(PUBLISH)))).not.toThrow()

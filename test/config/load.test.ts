@@ -96,6 +96,7 @@ describe('defaults', () => {
         flushInterval: 100,
         maxPending: 16_777_216,
         durability: 'async',
+        publishes: 'all',
         payloadDigest: 'sha256',
         subjects: 'plain',
         digestKeyFile: undefined,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { TokenVerifier } from '../../src/identity/token-verifier.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { issuerConfig, TEST_AUDIENCE, TEST_ISSUER } from '../support/tokens.ts'
@@ -308,3 +308,42 @@ describe('claims', () => {
 function same(typ: unknown, tokenClass: string): [unknown, string, string][] {
   return [[typ, `wrong_token_type ${tokenClass}`, `wrong_token_type ${tokenClass}`]]
 }
+
+describe('a token that was verified before', () => {
+  const issuers = (keys: FixedKeys) => [{ config: issuerConfig(), keys }]
+
+  it('costs no second verification of its signature', async () => {
+    const { verifier, signer, claims } = await verifierKit()
+    const verify = vi.spyOn(crypto.subtle, 'verify')
+    const token = signer.sign(claims())
+    for (let i = 0; i < 3; i++) expect(outcome(await verifier.verify(token))).toBe('ok')
+    expect(verify).toHaveBeenCalledTimes(1)
+    verify.mockRestore()
+  })
+
+  it('KEY-08 is refused when the key of that name is another one now', async () => {
+    const [old, other] = [new RawSigner(), new RawSigner()]
+    const before = await FixedKeys.of([old.jwk])
+    const after = await FixedKeys.of([other.jwk])
+    const keys = Object.assign(Object.create(before) as FixedKeys, {
+      keyFor: before.keyFor.bind(before),
+    })
+    const clock = new FakeClock()
+    const verifier = new TokenVerifier(issuers(keys), clock, { maxBytes: 8192 })
+    const token = old.sign(goodClaims(clock.now()))
+    expect(outcome(await verifier.verify(token))).toBe('ok')
+    keys.keyFor = after.keyFor.bind(after)
+    expect(outcome(await verifier.verify(token))).toBe('bad_signature')
+  })
+
+  it('TOK-09 is refused when it has expired, and with another payload under the same signature', async () => {
+    const { clock, verifier, signer, claims } = await verifierKit()
+    const token = signer.sign(claims())
+    expect(outcome(await verifier.verify(token))).toBe('ok')
+    const [head, , signature] = token.split('.')
+    const forged = `${head}.${encode(JSON.stringify(claims({ sub: 'mallory' })))}.${signature}`
+    expect(outcome(await verifier.verify(forged))).toBe('bad_signature')
+    clock.advance(700_000)
+    expect(outcome(await verifier.verify(token))).toBe('expired')
+  })
+})

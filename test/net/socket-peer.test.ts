@@ -1,19 +1,22 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { SocketPeer } from '../../src/net/socket-peer.ts'
+import { Reading, SocketPeer } from '../../src/net/socket-peer.ts'
 import type { PeerEvents } from '../../src/session/ports.ts'
 
 let server: Server
 let near: Socket
 let far: Socket
+let reading: Reading
 
 beforeEach(async () => {
   server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  far = connect({ port: (server.address() as AddressInfo).port, allowHalfOpen: true })
+  reading = new Reading()
+  const { port } = server.address() as AddressInfo
+  near = connect({ port, allowHalfOpen: true, onread: reading.options })
   const [accepted] = (await once(server, 'connection')) as [Socket]
-  near = accepted
+  far = accepted
 })
 afterEach(() => {
   near.destroy()
@@ -40,7 +43,7 @@ function events(tell: (name: string) => void, broken: readonly string[] = []): P
 function toldUntil(last: string, broken: readonly string[] = []): Promise<string[]> {
   return new Promise((resolve) => {
     const told: string[] = []
-    const peer = new SocketPeer(near)
+    const peer = new SocketPeer(near, { reading })
     peer.attach(
       events((name) => {
         told.push(name)
@@ -71,7 +74,7 @@ test('a reset is a close', async () => {
 })
 
 test('a reset before anybody is attached is no exception of the process', async () => {
-  new SocketPeer(near)
+  new SocketPeer(near, { reading })
   near.resume()
   far.resetAndDestroy()
   await new Promise<void>((resolve) => near.once('close', () => resolve()))
@@ -79,7 +82,7 @@ test('a reset before anybody is attached is no exception of the process', async 
 })
 
 test('after `end` nothing more is written, what was queued arrives, and what still comes in is thrown away', async () => {
-  const peer = new SocketPeer(near)
+  const peer = new SocketPeer(near, { reading })
   peer.write(Buffer.from('queued'))
   peer.end()
   peer.write(Buffer.from('late'))
@@ -93,8 +96,28 @@ test('after `end` nothing more is written, what was queued arrives, and what sti
 
 test('`finish` goes on reading', async () => {
   const told = toldUntil('bytes')
-  new SocketPeer(near).finish()
+  new SocketPeer(near, { reading }).finish()
   await once(far, 'end').catch(() => {})
   far.write('answer')
   expect(await told).toEqual(['bytes'])
+})
+
+test('a socket that was accepted is read and written by the peer that adopts it', async () => {
+  const accepting = createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(accepting, 'listening')
+  const client = connect({ port: (accepting.address() as AddressInfo).port })
+  const [accepted] = (await once(accepting, 'connection')) as [Socket]
+  const peer = SocketPeer.adopt(accepted)
+  const got: Buffer[] = []
+  const closed = new Promise<void>((resolve) => {
+    const told = events((name) => name === 'close' && resolve())
+    peer.attach({ ...told, onBytes: (chunk) => peer.write(chunk), onFin: () => peer.finish() })
+  })
+  client.on('data', (chunk) => got.push(chunk))
+  const sent = Buffer.alloc(1_000_000, 'abc')
+  client.end(sent)
+  await once(client, 'end')
+  expect(Buffer.concat(got).equals(sent)).toBe(true)
+  await closed
+  accepting.close()
 })

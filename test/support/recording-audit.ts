@@ -1,5 +1,5 @@
 // An audit sink that keeps events in memory, for tests of the layers above.
-import type { AuditEvent, AuditSink } from '../../src/audit/event.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from '../../src/audit/event.ts'
 
 export class RecordingAudit implements AuditSink {
   accepting = true
@@ -18,6 +18,23 @@ export class RecordingAudit implements AuditSink {
     this.congested = false
     for (const call of this.#waiting.splice(0)) call()
   }
+
+  prepare(event: AuditEvent): PreparedRecord {
+    const nothing = new Uint8Array()
+    return { event, head: nothing, identity: nothing, reason: nothing, end: nothing }
+  }
+
+  appendPrepared(
+    { event }: PreparedRecord,
+    length: number,
+    digest: PayloadDigest | undefined,
+    id: number,
+  ): void {
+    const payload = digest === undefined ? { length } : { length, [digest.name]: digest.hex }
+    this.append({ ...event, payload, packet_id: id > 0 ? id : undefined })
+  }
+
+  tick(): void {}
 
   append(event: AuditEvent): void {
     this.events.push(event)

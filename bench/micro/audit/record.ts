@@ -1,0 +1,39 @@
+// What a line of the chain costs, from an event and from a prepared record, and what a payload digest does.
+
+import { hash } from 'node:crypto'
+import type { AuditEvent } from '../../../src/audit/event.ts'
+import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { time } from '../timing.ts'
+
+const party = (id: string) => ({ iss: 'https://issuer.example', sub: id, id })
+const event: AuditEvent = {
+  ...{ action: 'publish', decision: 'allow', reason: 'allow', effect: 'forwarded' },
+  identity: {
+    agent: party('bench'),
+    human: { ...party('alice'), via: 'delegation' },
+    token: {
+      iss: 'https://issuer.example',
+      jti: '0b4bafd2-12b5-4ad1-a3d2-2f3c8a5f6a10',
+      sha256: 'b'.repeat(64),
+      kid: 'c'.repeat(43),
+      exp: '2026-03-01T13:00:00.000Z',
+    },
+  },
+  connection: { id: '0123456789abcdef', peer: '127.0.0.1:53422', listener: 'agents', client_id: 'bench' },
+  resource: { topic: 'agents/bench/data/temperature', qos: 0, retain: false },
+  rules: { agent: 'own', user: 'all' },
+}
+const encoder = new RecordEncoder({
+  ...{ clock: systemClock, instance: 'host', policy: 'a'.repeat(64) },
+  head: GENESIS,
+})
+const record = encoder.prepare(event)
+const target = Buffer.alloc(encoder.roomFor(record))
+encoder.tick()
+time('audit record from an event', () => encoder.encode({ ...event, payload: { length: 64 } }))
+time('audit record, prepared', () => encoder.encodePrepared(target, 0, record, 64, undefined, 0))
+for (const bytes of [64, 256, 1024, 16_384]) {
+  const payload = Buffer.alloc(bytes)
+  time(`payload digest, ${bytes} bytes`, () => hash('sha256', payload))
+}

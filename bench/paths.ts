@@ -1,0 +1,174 @@
+// What stands between source and sink, each started in front of a sink of its own.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { systemClock } from '../src/clock.ts'
+import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
+import { startProgram } from './processes.ts'
+import type { Client } from './source.ts'
+
+/** `direct` is no proxy at all; `postern-quiet` audits denials only. */
+export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-quiet'] as const
+export type PathName = (typeof PATH_NAMES)[number]
+
+export interface Path {
+  port: number
+  /** 0: there is no process (direct). */
+  pid: number
+  /** Drops what the policy denies. */
+  enforces: boolean
+  stop(): Promise<void>
+}
+
+export interface PosternSettings {
+  rules: number
+  alg: 'ES256' | 'EdDSA' | 'RS256'
+}
+
+const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+export async function startPath(
+  name: PathName,
+  sinkPort: number,
+  settings: PosternSettings,
+  issuer: DevIssuer,
+): Promise<Path> {
+  if (name === 'direct') return { port: sinkPort, pid: 0, enforces: false, stop: async () => {} }
+  const port = await freePort()
+  const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+  const { command, args } = commandOf(name, port, sinkPort, settings, issuer, directory)
+  const program = await startProgram(command, args, port)
+  const stop = async (): Promise<void> => {
+    await program.stop()
+    rmSync(directory, { recursive: true, force: true })
+  }
+  return { port, pid: program.pid, enforces: name.startsWith('postern'), stop }
+}
+
+function commandOf(
+  name: Exclude<PathName, 'direct'>,
+  port: number,
+  sinkPort: number,
+  settings: PosternSettings,
+  issuer: DevIssuer,
+  directory: string,
+): { command: string; args: string[] } {
+  const file = (base: string, content: string): string => {
+    writeFileSync(join(directory, base), content)
+    return join(directory, base)
+  }
+  switch (name) {
+    case 'haproxy':
+      return { command: 'haproxy', args: ['-f', file('haproxy.cfg', haproxyConfig(port, sinkPort)), '-db'] }
+    case 'nginx': {
+      const config = file('nginx.conf', nginxConfig(port, sinkPort, directory))
+      return { command: 'nginx', args: ['-c', config, '-p', directory] }
+    }
+    case 'pipe':
+    case 'codec': {
+      const path = script(name === 'pipe' ? 'blind-pipe.ts' : 'codec-loop.ts')
+      return { command: process.execPath, args: [path, String(port), String(sinkPort)] }
+    }
+    default: {
+      file('jwks.json', JSON.stringify(issuer.publicJwks()))
+      file('policy.json', JSON.stringify(policyOf(settings.rules)))
+      const config = posternConfig(port, sinkPort, settings, name === 'postern' ? 'all' : 'denied')
+      const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
+      const profile = process.env['BENCH_PROFILE']
+      const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+      return { command: process.execPath, args: [...flags, script('../cmd/postern.ts'), ...args] }
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Agents that share one token; with `distinct`, each has one of its own. */
+export async function makeClients(issuer: DevIssuer, count: number, distinct = false): Promise<Client[]> {
+  const mint = (): Promise<string> =>
+    issuer.mint(agentClaims({ agent: 'bench', user: 'alice', issuer: issuer.issuer }), {
+      lifetimeMs: 3_600_000,
+    })
+  const shared = distinct ? '' : await mint()
+  const clients: Client[] = []
+  for (let i = 0; i < count; i++) {
+    clients.push({ id: `bench-${i}`, password: distinct ? await mint() : shared })
+  }
+  return clients
+}
+
+export function makeIssuer(alg: PosternSettings['alg']): Promise<DevIssuer> {
+  return DevIssuer.generate(systemClock, { alg })
+}
+
+function posternConfig(
+  port: number,
+  sinkPort: number,
+  { alg }: PosternSettings,
+  publishes: 'all' | 'denied',
+): object {
+  const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
+  return {
+    listeners: [{ name: 'bench', address: `127.0.0.1:${port}` }],
+    upstream: { address: `127.0.0.1:${sinkPort}`, username: '{agent_id}' },
+    issuers: [{ ...issuer, jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
+    clientId: { binding: 'prefix', separator: '-' },
+    policy: { file: 'policy.json' },
+    audit: { file: 'audit.jsonl', publishes },
+    admin: { address: '127.0.0.1:0' },
+    limits: { connections: 20_000, unauthenticated: 20_000 },
+    log: { level: 'error' },
+  }
+}
+
+/** The last rule is the one that matches: a list would be walked to its end. */
+export function policyOf(rules: number): object {
+  const others = Array.from({ length: rules - 1 }, (_, i) => ({
+    id: `other-${i}`,
+    allow: 'publish+subscribe',
+    topic: `services/s${i}/{agent_id}/events`,
+  }))
+  const own = { id: 'own', allow: 'publish+subscribe', topics: ['agents/{agent_id}/data/#'] }
+  return {
+    version: 1,
+    agents: [...others, own],
+    users: [{ id: 'all', allow: 'publish+subscribe', topic: 'agents/#' }],
+  }
+}
+
+function haproxyConfig(port: number, sinkPort: number): string {
+  return `global
+  nbthread 1
+  maxconn 9000
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+listen mqtt
+  bind 127.0.0.1:${port}
+  server sink 127.0.0.1:${sinkPort}
+`
+}
+
+function nginxConfig(port: number, sinkPort: number, directory: string): string {
+  return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+worker_processes 1;
+daemon off;
+pid ${directory}/nginx.pid;
+error_log stderr error;
+events { worker_connections 40000; }
+stream {
+  server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${sinkPort}; proxy_timeout 1h; tcp_nodelay on; }
+}
+`
+}
