@@ -54,10 +54,14 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
   ],
   'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
+  'src/reloads.ts': ['src/clock.ts', 'src/file-watch.ts'],
+  'src/app-metrics.ts': ['src/telemetry/'],
   'src/app.ts': [
+    'src/app-metrics.ts',
+    'src/reloads.ts',
     'src/policy-file.ts',
     'src/catalogue-sets.ts',
-    ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
+    ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
     ...[
       'src/audit/',
       'src/telemetry/',
@@ -89,6 +93,13 @@ const TYPES: Record<string, readonly string[]> = {
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
+  'src/reloads.ts': ['src/telemetry/catalogue.ts'],
+  'src/app-metrics.ts': [
+    'src/audit-trail.ts',
+    'src/identity/token-verifier.ts',
+    'src/policy/policy.ts',
+    'src/revocation/service.ts',
+  ],
   'src/audit-trail.ts': ['src/config/config.ts', 'src/telemetry/logger.ts'],
 }
 
