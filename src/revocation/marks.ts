@@ -157,7 +157,7 @@ export class Marks {
 
   #isOfUse({ beforeMs, disabled, wordMs }: Mark, nowMs: number): boolean {
     if (disabled || (beforeMs !== undefined && beforeMs + this.#longestLifeMs >= nowMs)) return true
-    return wordMs > 0 && wordMs + this.#keepEnabledMs > nowMs
+    return this.#keepEnabledMs > 0 && wordMs > 0 && wordMs + this.#keepEnabledMs > nowMs
   }
 }
 

@@ -39,9 +39,7 @@ export class Replication implements MarkHolder {
     const oldest = this.#now() - this.#keepMs
     return {
       missing: this.#revocations.shared.map(sharedOf).filter((ours) => isAhead(ours, known.get(ours.key))),
-      useless: theirs.filter(
-        ({ disabled, before, word }) => !disabled && before < oldest && word < oldest,
-      ),
+      useless: theirs.filter(({ disabled, before, word }) => !disabled && before < oldest && word < oldest),
     }
   }
 

@@ -96,10 +96,7 @@ export class Revocations {
     audit.append(recordOf(order, cut))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
     const mark = this.#marks.of(order.selector)
-    const [kept, told] = await Promise.allSettled([
-      journal?.append(entry),
-      mark && this.#ports.share?.(mark),
-    ])
+    const [kept, told] = await Promise.allSettled([journal?.append(entry), mark && this.#ports.share?.(mark)])
     await audit.flush()
     for (const result of [kept, told]) if (result.status === 'rejected') throw result.reason
     return cut

@@ -159,7 +159,7 @@ export class Store {
     this.#sequence = Number(sequence)
     const { missing, useless } = this.#holder!.loaded(marks)
     for (const mark of missing) await this.#join(ask, mark)
-    for (const mark of useless) await ask(script(FORGET, [this.#key('marks')], [mark.key, valueOf(mark)]))
+    for (const mark of useless) await ask(script(FORGET, [this.#key('marks')], [mark.key, textOf(mark)]))
   }
 
   async #follow(ask: Ask): Promise<void> {
@@ -190,7 +190,7 @@ function script(text: string, keys: readonly string[], values: readonly (string 
   return ['EVAL', text, String(keys.length), ...keys, ...values.map(String)]
 }
 
-function valueOf({ before, at, disabled, word, body }: SharedMark): string {
+function textOf({ before, at, disabled, word, body }: SharedMark): string {
   return `${before} ${at} ${disabled ? 1 : 0} ${word} ${body}`
 }
 
