@@ -29,6 +29,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
   'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/']],
+  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/'],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -54,10 +55,14 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
   ],
   'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
+  'src/reloads.ts': ['src/clock.ts', 'src/file-watch.ts'],
+  'src/app-metrics.ts': ['src/telemetry/'],
   'src/app.ts': [
+    'src/app-metrics.ts',
+    'src/reloads.ts',
     'src/policy-file.ts',
     'src/catalogue-sets.ts',
-    ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
+    ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
     ...[
       'src/audit/',
       'src/telemetry/',
@@ -89,6 +94,13 @@ const TYPES: Record<string, readonly string[]> = {
   'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
+  'src/reloads.ts': ['src/telemetry/catalogue.ts'],
+  'src/app-metrics.ts': [
+    'src/audit-trail.ts',
+    'src/identity/token-verifier.ts',
+    'src/policy/policy.ts',
+    'src/revocation/service.ts',
+  ],
   'src/audit-trail.ts': ['src/config/config.ts', 'src/telemetry/logger.ts'],
 }
 
@@ -134,6 +146,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/audit/',
     'src/net/',
     'src/revocation/',
+    'src/grants/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
@@ -148,7 +161,15 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
-  'node:path': ['src/file-watch.ts', 'src/audit/', 'src/revocation/', 'src/config/', 'src/dev/', 'cmd/'],
+  'node:path': [
+    'src/grants/',
+    'src/file-watch.ts',
+    'src/audit/',
+    'src/revocation/',
+    'src/config/',
+    'src/dev/',
+    'cmd/',
+  ],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
   'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts'],
