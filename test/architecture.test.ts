@@ -153,6 +153,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/net/',
     'src/revocation/',
     'src/grants/',
+    'src/store/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
