@@ -165,7 +165,7 @@ export class Handshake {
           onBytes: (chunk) => session.onServerBytes(chunk),
           onDrain: () => session.onDrain(),
           onFin: () => session.onServerClose(),
-          onClose: () => session.onServerClose(),
+          onClose: () => session.onServerGone(),
           onPanic: (error) => session.onPanic(error),
         },
         session.towardsClient.peer.name,
