@@ -12,10 +12,17 @@ export class FileKeys implements KeySource {
   readonly #algorithms: readonly string[]
   readonly #maxBytes: number
   readonly #clock: Clock
+  readonly #readFile: (path: string) => Promise<Buffer>
   #set: KeySet | undefined
   #loadedAt = 0
 
-  constructor(options: { path: string; algorithms: readonly string[]; maxBytes: number }, clock: Clock) {
+  /** @param read in place of the file system */
+  constructor(
+    options: { path: string; algorithms: readonly string[]; maxBytes: number },
+    clock: Clock,
+    read: (path: string) => Promise<Buffer> = readFile,
+  ) {
+    this.#readFile = read
     this.path = options.path
     this.#algorithms = options.algorithms
     this.#maxBytes = options.maxBytes
@@ -49,7 +56,7 @@ export class FileKeys implements KeySource {
   async #read(): Promise<KeySet> {
     let set: KeySet
     try {
-      const bytes = await readFile(this.path)
+      const bytes = await this.#readFile(this.path)
       if (bytes.length > this.#maxBytes) {
         throw new PosternError('ERR_KEY_SET', 'internal', `the file is larger than ${this.#maxBytes} bytes`)
       }

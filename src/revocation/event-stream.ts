@@ -6,7 +6,8 @@ import type { EventStreamConfig } from '../config/config.ts'
 import { readSet, type SecurityEvent, type SetError } from '../identity/event-token.ts'
 import type { KeySource } from '../identity/key-source.ts'
 import { demandOf, happenedAtMs, nameOf } from './event-mapping.ts'
-import { type Revocations, wordOf } from './revocations.ts'
+import type { Revocations } from './revocations.ts'
+import { wordOf } from './roster.ts'
 import { readSubject } from './subject.ts'
 
 export type Taken =
@@ -18,6 +19,8 @@ export interface StreamPorts {
   revocations: Revocations
   keys: KeySource
   issuers: ReadonlySet<string>
+  /** `silentAfterMs` has changed. */
+  onContact(): void
   /** One event: `done` acted on, `ignored`, `refused`. */
   count(source: 'push' | 'poll', event: string, result: 'done' | 'ignored' | 'refused'): void
 }
@@ -44,7 +47,12 @@ export class EventStream {
 
   /** Whether the transmitter has been silent for longer than it may be. */
   get isSilent(): boolean {
-    return this.#ports.clock.now() - this.#lastContactMs > this.config.silence
+    return this.#ports.clock.now() > this.silentAfterMs
+  }
+
+  /** Milliseconds since the epoch. */
+  get silentAfterMs(): number {
+    return this.#lastContactMs + this.config.silence
   }
 
   /** Seconds since the last sign of life. */
@@ -59,6 +67,7 @@ export class EventStream {
 
   contact(): void {
     this.#lastContactMs = this.#ports.clock.now()
+    this.#ports.onContact()
   }
 
   /**

@@ -1,13 +1,11 @@
-// The one place where somebody is cut or kept out. An order marks and cuts in one synchronous step, so that no packet
-// passes in between; it is done when it is on disk and in the audit log.
+// Carries out orders to revoke: tells the roster of every process, and is done when all have cut, and it is on disk and
+// in the audit log.
 
 import type { AuditEvent, AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
-import type { Principal } from '../identity/principal.ts'
-import { apply, type Entry, type Journal } from './journal.ts'
-import { LiveIndex, type Revocable } from './live-index.ts'
-import type { Bar, Marks } from './marks.ts'
-import { facetsOf, facetsOfPrincipal, type Selector } from './selector.ts'
+import type { Entry, Journal } from './journal.ts'
+import { type Cut, type CutResult, type Roster, wordOf } from './roster.ts'
+import type { Selector } from './selector.ts'
 
 /** Ways in. */
 export const SOURCES = ['admin', 'list', 'push', 'poll'] as const
@@ -23,8 +21,15 @@ export interface Order {
   event?: { jti: string; type: string; initiator?: string; txn?: string } | undefined
 }
 
-/** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
-const CLOCK_SKEW_MS = 60_000
+/** The rosters of the other processes that hold connections. Neither call rejects: a process that has ended has none. */
+export interface OtherRosters {
+  /** Resolves when all of them have cut, and have it on record. */
+  cut(order: Cut): Promise<readonly CutResult[]>
+  /** @returns how many connections were ended */
+  widen(selector: Selector, before: number): Promise<number>
+  /** As `Roster.useList`, of each. */
+  useList(selectors: readonly Selector[]): Promise<readonly ReturnType<Roster['useList']>[]>
+}
 
 export interface RevocationPorts {
   clock: Clock
@@ -33,81 +38,79 @@ export interface RevocationPorts {
   journal: Journal | undefined
   /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
   marginMs: number
-  /** true: revocations may be missed at the moment, and by configuration nobody is let in then (REV-16). */
-  isBlind(): boolean
+  /** undefined: all connections are in this process. */
+  others: OtherRosters | undefined
   /** One order was carried out; `seconds` from its cause to the last connection cut. */
   observe(source: Source, seconds: number): void
 }
 
 export class Revocations {
-  readonly #marks: Marks
-  readonly #listed: Marks
-  readonly #live = new LiveIndex()
+  /** Of this process. */
+  readonly roster: Roster
   readonly #ports: RevocationPorts
 
-  /**
-   * @param marks replayed from disk
-   * @param listed what the operator's list bars; replaced in `useList`
-   */
-  constructor(marks: Marks, listed: Marks, ports: RevocationPorts) {
-    this.#marks = marks
-    this.#listed = listed
+  constructor(roster: Roster, ports: RevocationPorts) {
+    this.roster = roster
     this.#ports = ports
   }
 
   /** Marks in force. */
   get size(): number {
-    return this.#marks.size + this.#listed.size
+    return this.roster.size
   }
 
   /**
-   * Takes a connection in, or its renewed principal, unless it is barred. From here on a revocation finds it: there is
-   * no moment between the two (REV-18).
-   */
-  enter(who: Revocable, principal: Principal): Bar | 'events_silent' | undefined {
-    if (this.#ports.isBlind()) return 'events_silent'
-    const facets = facetsOfPrincipal(principal)
-    const bar = this.#barOf(facets, principal.issuedAtMs)
-    if (bar === undefined) this.#live.put(who, facets, principal.issuedAtMs)
-    return bar
-  }
-
-  leave(who: Revocable): void {
-    this.#live.remove(who)
-  }
-
-  /**
-   * Carries out an order; marks and cuts before this returns.
+   * Carries out an order; marks and cuts in this process before this returns, in the others before it resolves.
    *
    * @returns when it is on disk and audited: how many connections were cut
    * @throws PosternError `ERR_REVOCATIONS` when it could not be written; the connections are cut all the same
    */
   async carryOut(order: Order): Promise<number> {
-    const { clock, audit, journal, marginMs } = this.#ports
+    const { clock, audit, journal, marginMs, others } = this.#ports
     const now = clock.now()
-    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs)
-    audit.append(recordOf(order, cut))
+    const { do: action, selector } = order
+    const wanted: Cut = { do: action, selector, atMs: Math.min(order.atMs ?? now, now) + marginMs }
+    const { entry, cut } = this.roster.cut(wanted)
+    // Orders are on disk in the order in which they were carried out, however long the others take.
+    const writing: Promise<void>[] = []
+    const write = (what: Entry): void => {
+      const written = journal?.append(what) ?? Promise.resolve()
+      written.catch(() => {}) // it is waited for below
+      writing.push(written)
+    }
+    write(entry)
+    let total = cut
+    if (others !== undefined) {
+      const results = await others.cut(wanted)
+      const before = Math.max(entry.before ?? 0, ...results.map((result) => result.entry.before ?? 0))
+      for (const result of results) total += result.cut
+      // A token in use at one of them, of an issuer whose clock is ahead, may not come back at another one.
+      if (before > (entry.before ?? before)) {
+        total += this.roster.widen(selector, before)
+        write({ ...entry, before })
+        total += await others.widen(selector, before)
+      }
+    }
+    audit.append(recordOf(order, total))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
-    await journal?.append(entry)
+    await Promise.all(writing)
     await audit.flush()
-    return cut
+    return total
   }
 
   /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
-  useList(selectors: readonly Selector[]): number {
-    const { clock, audit } = this.#ports
-    const before = new Set(this.#listed.entries().map(({ selector }) => wordOf(selector)))
-    for (const { selector } of this.#listed.entries()) this.#listed.enable(selector)
-    const fresh = selectors.filter((selector) => !before.has(wordOf(selector)))
-    for (const selector of selectors) this.#listed.disable(selector)
+  async useList(selectors: readonly Selector[]): Promise<number> {
+    const { clock, audit, others } = this.#ports
+    const started = clock.now()
+    const fresh = this.roster.useList(selectors)
+    const elsewhere = (await others?.useList(selectors)) ?? []
     let total = 0
-    for (const selector of fresh) {
-      const started = clock.now()
-      const order: Order = { do: 'disable', selector, source: 'list' }
-      const cut = this.#end(this.#live.find(facetsOf(selector)))
-      audit.append(recordOf(order, cut))
+    for (const { selector, cut } of fresh) {
+      const same = (one: { selector: Selector }): boolean => wordOf(one.selector) === wordOf(selector)
+      const all = elsewhere.reduce((sum, results) => sum + (results.find(same)?.cut ?? 0), cut)
+      audit.append(recordOf({ do: 'disable', selector, source: 'list' }, all))
       this.#ports.observe('list', (clock.now() - started) / 1000)
-      total += cut
+      total += all
     }
     return total
   }
@@ -130,39 +133,6 @@ export class Revocations {
       detail,
     })
   }
-
-  #cut(order: Order, atMs: number): { entry: Entry; cut: number } {
-    const { selector } = order
-    if (order.do !== 'revoke') {
-      const entry: Entry = { do: order.do, selector }
-      apply(this.#marks, entry)
-      const cut = order.do === 'disable' ? this.#end(this.#live.find(facetsOf(selector))) : 0
-      return { entry, cut }
-    }
-    // Of an event that comes late, those who have got a new token since are spared.
-    const met = this.#live
-      .find(facetsOf(selector))
-      .filter(([, issuedAtMs]) => issuedAtMs <= atMs + CLOCK_SKEW_MS)
-    // No token that was in use may come back, also when its issuer's clock is ahead of ours.
-    const before = met.reduce((latest, [, issuedAtMs]) => Math.max(latest, issuedAtMs), atMs)
-    const entry: Entry = { do: 'revoke', selector, before }
-    apply(this.#marks, entry)
-    return { entry, cut: this.#end(met) }
-  }
-
-  #end(met: readonly [Revocable, number][]): number {
-    for (const [who] of met) who.revoke()
-    return met.length
-  }
-
-  #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
-    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
-  }
-}
-
-/** Equal selectors have one word. */
-export function wordOf(selector: Selector): string {
-  return facetsOf(selector).join('\n')
 }
 
 function recordOf(order: Order, cut: number): AuditEvent {

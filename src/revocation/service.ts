@@ -18,7 +18,8 @@ import { Marks } from './marks.ts'
 import { readOrderOf } from './order.ts'
 import { PollLoop } from './poll-loop.ts'
 import { pushRoute } from './push-route.ts'
-import { Revocations, type Source } from './revocations.ts'
+import { type OtherRosters, Revocations, type Source } from './revocations.ts'
+import { Roster } from './roster.ts'
 import type { Selector } from './selector.ts'
 
 export interface ServicePorts {
@@ -28,8 +29,17 @@ export interface ServicePorts {
   countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
   observe(seconds: number): void
   onKeysLoaded: OnKeysLoaded
+  /** Of other processes that hold connections. */
+  others?: OtherRosters | undefined
+  /** `blindAfterMs` has changed. */
+  onContact?(): void
   /** A poll failed. */
   onPollFailure(stream: string, reason: string): void
+}
+
+/** How long a token can be good, milliseconds. */
+export function longestLifeMs({ issuers }: Pick<Config, 'issuers'>): number {
+  return Math.max(...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
 }
 
 /** Shortest secret of the admin endpoint, characters. */
@@ -61,16 +71,17 @@ export class RevocationService {
   /** @throws PosternError `ERR_REVOCATIONS` of a file that cannot be used: what is revoked must not come back by that */
   static async open(config: Config, ports: ServicePorts): Promise<RevocationService> {
     const { clock, audit } = ports
-    const longest = Math.max(...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
+    const longest = longestLifeMs(config)
     const marks = new Marks(clock, longest)
     const settings = config.revocation
     const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks)
-    const revocations = new Revocations(marks, new Marks(clock, longest), {
+    const roster = new Roster(marks, new Marks(clock, longest), () => clock.now() > service.blindAfterMs)
+    const revocations = new Revocations(roster, {
       clock,
       audit,
       journal,
       marginMs: settings?.margin ?? 0,
-      isBlind: () => service.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent),
+      others: ports.others,
       observe: (source, seconds) => {
         if (source === 'list') ports.count(source, 'done')
         ports.observe(seconds)
@@ -105,12 +116,18 @@ export class RevocationService {
     const { events = [] } = this.#config.revocation ?? {}
     this.#streamSecrets = await Promise.all(events.map((stream) => readSecret(stream.secretFile)))
     if (listFile !== undefined)
-      this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
+      await this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
   }
 
   /** Streams that have been silent for longer than they may be. */
   get silent(): string[] {
     return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
+  }
+
+  /** Nobody is let in after this time, unless a stream gives a sign of life first; milliseconds since the epoch. */
+  get blindAfterMs(): number {
+    const strict = this.streams.filter((stream) => stream.config.onSilence === 'deny')
+    return Math.min(...strict.map((stream) => stream.silentAfterMs))
   }
 
   /** Begins to poll; once the agents' listeners are there or about to be. */
@@ -135,6 +152,7 @@ export class RevocationService {
         revocations,
         keys,
         issuers: this.#issuers,
+        onContact: () => this.#ports.onContact?.(),
         count: (source, event, result) => {
           countEvent(event, result)
           if (result !== 'ignored') count(source, result)

@@ -16,8 +16,9 @@ import { identityOf, ownerOf } from './audit-identity.ts'
 import type { Admission, AdmissionChallenge } from './context.ts'
 import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
-import type { Peer } from './ports.ts'
+import type { Peer, PeerEvents } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
+import { Recall } from './recall.ts'
 import type { Session } from './session.ts'
 import { State } from './state.ts'
 
@@ -145,18 +146,12 @@ export class Handshake {
       }
     }
     context
-      .dial(
-        {
-          onBytes: (chunk) => session.onServerBytes(chunk),
-          onDrain: () => session.onDrain(),
-          onFin: () => session.onServerClose(),
-          onClose: () => session.onServerClose(),
-          onPanic: (error) => session.onPanic(error),
-        },
-        session.towardsClient.peer.name,
-      )
+      .dial(this.#serverEvents(), session.towardsClient.peer.name)
       .then(
-        (peer) => this.#onDialed(peer),
+        async (peer) => {
+          const owner = ownerOf(principal)
+          this.#onDialed(peer, await context.memory.isForeign(session.clientId, owner))
+        },
         (error: unknown) => {
           context.logger.warn({ err: error, connection: recorder.connectionId }, 'broker unreachable')
           if (session.state === State.DIALING) this.refuse('upstream_unavailable')
@@ -165,9 +160,28 @@ export class Handshake {
       .catch((error: unknown) => session.onPanic(error))
   }
 
-  #onDialed(peer: Peer): void {
+  #serverEvents(): PeerEvents {
     const session = this.#session
-    const { config, clock, memory } = session.context
+    const { memory } = session.context
+    const events: PeerEvents = {
+      onBytes: (chunk) => session.onServerBytes(chunk),
+      onDrain: () => session.onDrain(),
+      onFin: () => session.onServerClose(),
+      onClose: () => session.onServerClose(),
+      onPanic: (error) => session.onPanic(error),
+    }
+    if (memory.recall === undefined) return events
+    return new Recall(
+      events,
+      () => session.towardsServer.peer,
+      () => memory.recall!(session.clientId),
+    )
+  }
+
+  /** @param isForeign what the broker holds under this Client Identifier is for another human or tenant of the agent */
+  #onDialed(peer: Peer, isForeign: boolean): void {
+    const session = this.#session
+    const { config, clock } = session.context
     if (session.state !== State.DIALING) return peer.destroy()
     // The policy may have changed while the connection was made.
     const will = session.refreshAdmitted()
@@ -192,8 +206,7 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
-        // What the broker holds for another human or tenant of the same agent is not for this one.
-        ...(memory.isForeign(session.clientId, ownerOf(principal)) ? { cleanStart: true } : {}),
+        ...(isForeign ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )

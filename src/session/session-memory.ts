@@ -50,6 +50,11 @@ export class SessionState {
     return this.#subscriptions
   }
 
+  /** Packet Identifier and message. */
+  get releases(): ReadonlyMap<number, Release> {
+    return this.#releases
+  }
+
   subscribed(filter: string, qos: number): void {
     if (!this.#subscriptions.has(filter)) this.#bytes += filter.length
     this.#subscriptions.set(filter, qos)
@@ -151,7 +156,26 @@ interface Entry {
   endsAtMs: number
 }
 
-export class SessionMemory {
+/** Where sessions are remembered: in this process, or in another one that is asked. */
+export interface Memory {
+  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
+  isForeign(clientId: string, owner: string): boolean | Promise<boolean>
+  /** To be waited for between the first byte of a CONNACK and `open`; undefined: all is here. */
+  recall?(clientId: string): Promise<void>
+  open(clientId: string, owner: string, resumed: boolean): SessionState
+  close(clientId: string, state: SessionState, expiryIntervalS: number): void
+}
+
+/** A remembered session as plain data, for another process. */
+export interface Remembered {
+  owner: string
+  subscriptions: [filter: string, qos: number][]
+  releases: [packetId: number, release: Release][]
+  /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
+  endsAtMs: number
+}
+
+export class SessionMemory implements Memory {
   readonly #clock: Clock
   readonly #maximum: number
   /** In order of last use, oldest first. */
@@ -163,7 +187,6 @@ export class SessionMemory {
     this.#maximum = maximum
   }
 
-  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
   isForeign(clientId: string, owner: string): boolean {
     const known = this.#entries.get(clientId)
     return known !== undefined && known.owner !== owner
@@ -201,5 +224,30 @@ export class SessionMemory {
     if (entry === undefined || entry.state !== state) return
     if (expiryIntervalS === 0) this.#entries.delete(clientId)
     else if (expiryIntervalS !== NEVER) entry.endsAtMs = this.#clock.now() + expiryIntervalS * 1000
+  }
+
+  /** Whether this is the state of the session's latest connection. */
+  isCurrent(clientId: string, state: SessionState): boolean {
+    return this.#entries.get(clientId)?.state === state
+  }
+
+  /** What is remembered, for another process. */
+  look(clientId: string): Remembered | undefined {
+    const entry = this.#entries.get(clientId)
+    if (entry === undefined) return undefined
+    const { owner, state, endsAtMs } = entry
+    return { owner, endsAtMs, subscriptions: [...state.subscriptions], releases: [...state.releases] }
+  }
+
+  /** What another process remembers. */
+  put(clientId: string, { owner, subscriptions, releases, endsAtMs }: Remembered): void {
+    const state = new SessionState()
+    for (const [filter, qos] of subscriptions) state.subscribed(filter, qos)
+    for (const [packetId, release] of releases) state.forwarded(packetId, release)
+    this.#entries.set(clientId, { owner, state, endsAtMs })
+  }
+
+  forget(clientId: string): void {
+    this.#entries.delete(clientId)
   }
 }
