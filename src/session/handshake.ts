@@ -3,8 +3,7 @@
 
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
-import { PublishRequest } from '../policy/request.ts'
-import { rewriteConnack } from '../wire/connack-rewrite.ts'
+import { connackWithin } from '../wire/connack-rewrite.ts'
 import { rewriteConnect } from '../wire/connect-rewrite.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import { Fault } from '../wire/fault.ts'
@@ -16,11 +15,14 @@ import { identityOf, ownerOf } from './audit-identity.ts'
 import type { Admission, AdmissionChallenge } from './context.ts'
 import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
-import type { Peer, PeerEvents } from './ports.ts'
+import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
-import { Recall } from './recall.ts'
+import { serverEventsOf } from './recall.ts'
+import { willIntervals } from './retained-expiry.ts'
 import type { Session } from './session.ts'
+import type { Claim } from './session-memory.ts'
 import { State } from './state.ts'
+import { readWill, type Will } from './will.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -38,7 +40,9 @@ export class Handshake {
   #assigned = false
   #challenge: AdmissionChallenge | undefined
   #forwarded = false
-  #will: { request: PublishRequest; topic: string } | undefined
+  /** For whom the name of the MQTT session is reserved, from CONNECT to CONNACK. */
+  #owner: string | undefined
+  #will: Will | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -46,8 +50,17 @@ export class Handshake {
     this.#timer = clock.after(config.limits.connectTimeout, () => this.refuse('connect_timeout'))
   }
 
-  cancelTimers(): void {
+  /** The connection is over: nothing is waited for any more. */
+  dispose(): void {
     this.#timer.cancel()
+    this.#release()
+  }
+
+  /** The name of the MQTT session is no longer kept from others. */
+  #release(): void {
+    const owner = this.#owner
+    this.#owner = undefined
+    if (owner !== undefined) this.#session.context.memory.release(this.#session.clientId, owner)
   }
 
   /** Keeps bytes that came ahead of the CONNACK. false: too many. */
@@ -110,6 +123,9 @@ export class Handshake {
       authenticationMethod,
       authenticationData: data,
     })
+    if (packet.length > (this.#connect!.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES)) {
+      return this.refuse('connack_too_large')
+    }
     session.towardsClient.peer.write(packet)
     session.challenged(this.takeHeld())
   }
@@ -138,7 +154,7 @@ export class Handshake {
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
     if (this.#connect!.hasWill) {
-      this.#will = this.#readWill()
+      this.#will = readWill(this.#source, this.#connect!)
       const outcome = this.judgeWill()
       if (outcome !== Outcome.ALLOW) {
         this.#recordWill(outcome)
@@ -146,11 +162,13 @@ export class Handshake {
       }
     }
     context
-      .dial(this.#serverEvents(), session.towardsClient.peer.name)
+      .dial(serverEventsOf(session), session.towardsClient.peer.name)
       .then(
         async (peer) => {
           const owner = ownerOf(principal)
-          this.#onDialed(peer, await context.memory.isForeign(session.clientId, owner))
+          const claim = await context.memory.claim(session.clientId, owner)
+          if (claim !== 'busy') this.#owner = owner
+          this.#onDialed(peer, claim)
         },
         (error: unknown) => {
           context.logger.warn({ err: error, connection: recorder.connectionId }, 'broker unreachable')
@@ -160,35 +178,23 @@ export class Handshake {
       .catch((error: unknown) => session.onPanic(error))
   }
 
-  #serverEvents(): PeerEvents {
-    const session = this.#session
-    const { memory } = session.context
-    const events: PeerEvents = {
-      onBytes: (chunk) => session.onServerBytes(chunk),
-      onDrain: () => session.onDrain(),
-      onFin: () => session.onServerClose(),
-      onClose: () => session.onServerClose(),
-      onPanic: (error) => session.onPanic(error),
-    }
-    if (memory.recall === undefined) return events
-    return new Recall(
-      events,
-      () => session.towardsServer.peer,
-      () => memory.recall!(session.clientId),
-    )
-  }
-
-  /** @param isForeign what the broker holds under this Client Identifier is for another human or tenant of the agent */
-  #onDialed(peer: Peer, isForeign: boolean): void {
+  #onDialed(peer: Peer, claim: Claim): void {
     const session = this.#session
     const { config, clock } = session.context
-    if (session.state !== State.DIALING) return peer.destroy()
+    if (session.state !== State.DIALING) {
+      this.#release()
+      return peer.destroy()
+    }
     // The policy may have changed while the connection was made.
     const will = session.refreshAdmitted()
     if (this.#will !== undefined) this.#recordWill(will)
     if (will !== Outcome.ALLOW) {
       peer.destroy()
       return this.refuse('will_denied')
+    }
+    if (claim === 'busy') {
+      peer.destroy()
+      return this.refuse('client_id_busy')
     }
     session.dialed(peer)
     const connect = this.#connect!
@@ -206,7 +212,9 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
-        ...(isForeign ? { cleanStart: true } : {}),
+        ...willIntervals(session, connect),
+        // What the broker holds for another human or tenant of the same agent is not for this one.
+        ...(claim === 'foreign' ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
@@ -236,18 +244,13 @@ export class Handshake {
     }
     const connect = this.#connect!
     const { limits } = config
+    const clientMaximumPacketSize = connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES
     if (head.sessionExpiryInterval >= 0) session.sessionExpiryInterval = head.sessionExpiryInterval
     session.serverMaximumPacketSize = Math.min(
       head.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
       PROTOCOL_MAXIMUM_BYTES,
     )
-    session.clientMaximumPacketSize = Math.min(
-      connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
-      PROTOCOL_MAXIMUM_BYTES,
-    )
     const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
-    session.clientReader.limits.packetBytes = packetBytes
-    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
     const aliasesToServer = Math.min(head.topicAliasMaximum, limits.topicAliases)
     const changes = {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
@@ -258,14 +261,24 @@ export class Handshake {
         ? {}
         : { authenticationMethod: session.authenticationMethod }),
     }
+    const isChanged = Object.keys(changes).length > 0
+    const answer = isChanged ? connackWithin(clientMaximumPacketSize, reader.source, head, changes) : original
+    if (answer === undefined) {
+      this.refuse('connack_too_large')
+      return undefined
+    }
+    session.clientReader.limits.packetBytes = packetBytes
+    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
+    this.#release()
     session.established({
       keepAliveS: head.serverKeepAlive >= 0 ? head.serverKeepAlive : connect.keepAlive,
       aliasesToServer,
       aliasesToClient: Math.min(connect.topicAliasMaximum, limits.topicAliases),
+      clientMaximumPacketSize,
     })
     this.#source = EMPTY
     this.#connect = undefined
-    return Object.keys(changes).length === 0 ? original : rewriteConnack(reader.source, head, changes)
+    return answer
   }
 
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
@@ -357,26 +370,6 @@ export class Handshake {
       session.towardsServer.peer.end()
     }
     session.close()
-  }
-
-  #readWill(): { request: PublishRequest; topic: string } {
-    const source = this.#source
-    const connect = this.#connect!
-    const request = new PublishRequest()
-    request.topic = Buffer.from(source.subarray(connect.willTopicStart, connect.willTopicEnd))
-    request.topicStart = 0
-    request.topicEnd = request.topic.length
-    request.qos = connect.willQos
-    request.retain = connect.willRetain
-    request.payloadLength = connect.willPayloadEnd - connect.willPayloadStart
-    if (connect.willResponseTopicStart >= 0) {
-      request.response = Buffer.from(
-        source.subarray(connect.willResponseTopicStart, connect.willResponseTopicEnd),
-      )
-      request.responseStart = 0
-      request.responseEnd = request.response.length
-    } else request.responseStart = -1
-    return { request, topic: request.topic.toString() }
   }
 }
 

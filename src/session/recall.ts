@@ -1,9 +1,28 @@
-// Holds the broker's first bytes back until what is remembered of the session has come from another process: at that
+// What the broker says to a session. With several processes its first bytes are held back until what is remembered of the session has come from another process: at that
 // moment the broker has ended the session's former connection, so nothing is added to it there any more.
 
 import type { Peer, PeerEvents } from './ports.ts'
+import type { Session } from './session.ts'
 
-export class Recall implements PeerEvents {
+/** What the broker's side of a session tells it. */
+export function serverEventsOf(session: Session): PeerEvents {
+  const { memory } = session.context
+  const events: PeerEvents = {
+    onBytes: (chunk) => session.onServerBytes(chunk),
+    onDrain: () => session.onDrain(),
+    onFin: () => session.onServerClose(),
+    onClose: () => session.onServerClose(),
+    onPanic: (error) => session.onPanic(error),
+  }
+  if (memory.recall === undefined) return events
+  return new Recall(
+    events,
+    () => session.towardsServer.peer,
+    () => memory.recall!(session.clientId),
+  )
+}
+
+class Recall implements PeerEvents {
   readonly #events: PeerEvents
   readonly #peer: () => Peer
   readonly #recall: () => Promise<void>

@@ -156,10 +156,20 @@ interface Entry {
   endsAtMs: number
 }
 
+/**
+ * Whose the session of a name is: `foreign` when it is remembered as somebody else's; `busy` when somebody else is about
+ * to be given this name.
+ */
+export type Claim = 'own' | 'foreign' | 'busy'
+
 /** Where sessions are remembered: in this process, or in another one that is asked. */
 export interface Memory {
-  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
-  isForeign(clientId: string, owner: string): boolean | Promise<boolean>
+  /**
+   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
+   * by the order in which the server happens to take them. `release` must follow unless it is busy.
+   */
+  claim(clientId: string, owner: string): Claim | Promise<Claim>
+  release(clientId: string, owner: string): void
   /** To be waited for between the first byte of a CONNACK and `open`; undefined: all is here. */
   recall?(clientId: string): Promise<void>
   open(clientId: string, owner: string, resumed: boolean): SessionState
@@ -180,6 +190,8 @@ export class SessionMemory implements Memory {
   readonly #maximum: number
   /** In order of last use, oldest first. */
   readonly #entries = new Map<string, Entry>()
+  /** Names between CONNECT and CONNACK; `limits.unauthenticated` bounds them. */
+  readonly #reserved = new Map<string, { owner: string; count: number }>()
 
   /** @param maximum sessions remembered; the one unused for longest is forgotten first */
   constructor(clock: Clock, maximum: number) {
@@ -187,6 +199,21 @@ export class SessionMemory implements Memory {
     this.#maximum = maximum
   }
 
+  claim(clientId: string, owner: string): Claim {
+    const held = this.#reserved.get(clientId)
+    if (held !== undefined && held.owner !== owner) return 'busy'
+    this.#reserved.set(clientId, { owner, count: (held?.count ?? 0) + 1 })
+    return this.isForeign(clientId, owner) ? 'foreign' : 'own'
+  }
+
+  release(clientId: string, owner: string): void {
+    const held = this.#reserved.get(clientId)
+    if (held === undefined || held.owner !== owner) return
+    if (held.count > 1) held.count -= 1
+    else this.#reserved.delete(clientId)
+  }
+
+  /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */
   isForeign(clientId: string, owner: string): boolean {
     const known = this.#entries.get(clientId)
     return known !== undefined && known.owner !== owner
