@@ -1,14 +1,16 @@
-// Carries out orders to revoke: tells the roster of every process, and is done when all have cut, and it is on disk and
-// in the audit log.
+// Carries out orders to revoke: by the roster of this process and those of the others. An order is done when all have
+// cut, and it is on disk and in the audit log.
 
 import type { AuditEvent, AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
-import type { Entry, Journal } from './journal.ts'
-import { type Cut, type CutResult, type Roster, wordOf } from './roster.ts'
+import { PosternError } from '../errors.ts'
+import { entriesOf, type Journal } from './journal.ts'
+import type { Mark } from './marks.ts'
+import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wordOf } from './roster.ts'
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {
@@ -21,14 +23,17 @@ export interface Order {
   event?: { jti: string; type: string; initiator?: string; txn?: string } | undefined
 }
 
-/** The rosters of the other processes that hold connections. Neither call rejects: a process that has ended has none. */
+/**
+ * The rosters of the other processes that hold connections. No call rejects: a process that has ended holds none. What
+ * is asked of them reaches each in the order in which it was asked.
+ */
 export interface OtherRosters {
-  /** Resolves when all of them have cut, and have it on record. */
-  cut(order: Cut): Promise<readonly CutResult[]>
+  /** `recorded`: it is in the audit log of that process, on disk. */
+  cut(order: Cut): Promise<readonly (CutResult & { recorded: boolean })[]>
+  takeIn(mark: Mark): Promise<readonly Taken[]>
   /** @returns how many connections were ended */
-  widen(selector: Selector, before: number): Promise<number>
-  /** As `Roster.useList`, of each. */
-  useList(selectors: readonly Selector[]): Promise<readonly ReturnType<Roster['useList']>[]>
+  widen(selector: Selector, beforeMs: number, atMs: number): Promise<number>
+  useList(selectors: readonly Selector[]): Promise<readonly ListResult[]>
 }
 
 export interface RevocationPorts {
@@ -39,7 +44,9 @@ export interface RevocationPorts {
   /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
   marginMs: number
   /** undefined: all connections are in this process. */
-  others: OtherRosters | undefined
+  others?: OtherRosters | undefined
+  /** Tells the other replicas of a mark; undefined: there are none. */
+  share?: ((mark: Mark) => Promise<void>) | undefined
   /** One order was carried out; `seconds` from its cause to the last connection cut. */
   observe(source: Source, seconds: number): void
 }
@@ -62,40 +69,79 @@ export class Revocations {
   /**
    * Carries out an order; marks and cuts in this process before this returns, in the others before it resolves.
    *
-   * @returns when it is on disk and audited: how many connections were cut
-   * @throws PosternError `ERR_REVOCATIONS` when it could not be written; the connections are cut all the same
+   * @returns when it is on disk, with the other replicas, and audited: how many connections were cut
+   * @throws PosternError `ERR_REVOCATIONS` when it could not be written, `ERR_STORE` when the others could not be told;
+   *   the connections are cut all the same, and the others are told when the store is back
    */
   async carryOut(order: Order): Promise<number> {
-    const { clock, audit, journal, marginMs, others } = this.#ports
+    const { clock, audit, journal, marginMs, others, share } = this.#ports
     const now = clock.now()
     const { do: action, selector } = order
-    const wanted: Cut = { do: action, selector, atMs: Math.min(order.atMs ?? now, now) + marginMs }
+    const beforeMs = Math.min(order.atMs ?? now, now) + marginMs
+    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now }
     const { entry, cut } = this.roster.cut(wanted)
-    // Orders are on disk in the order in which they were carried out, however long the others take.
-    const writing: Promise<void>[] = []
-    const write = (what: Entry): void => {
-      const written = journal?.append(what) ?? Promise.resolve()
-      written.catch(() => {}) // it is waited for below
-      writing.push(written)
-    }
-    write(entry)
-    let total = cut
-    if (others !== undefined) {
-      const results = await others.cut(wanted)
-      const before = Math.max(entry.before ?? 0, ...results.map((result) => result.entry.before ?? 0))
-      for (const result of results) total += result.cut
-      // A token in use at one of them, of an issuer whose clock is ahead, may not come back at another one.
-      if (before > (entry.before ?? before)) {
-        total += this.roster.widen(selector, before)
-        write({ ...entry, before })
-        total += await others.widen(selector, before)
-      }
+    // At once: what is ordered later is on disk later, however long the others take.
+    const writing = [journal?.append(entry)]
+    const elsewhere = others === undefined ? [] : await pending(writing, others.cut(wanted))
+    let total = elsewhere.reduce((sum, result) => sum + result.cut, cut)
+    const latest = elsewhere.reduce((last, result) => Math.max(last, result.entry.before ?? 0), 0)
+    if (entry.before !== undefined && latest > entry.before) {
+      writing.push(journal?.append({ ...entry, before: latest }))
+      total += await pending(writing, this.#widen(selector, latest, entry.at!))
     }
     audit.append(recordOf(order, total))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
-    await Promise.all(writing)
+    const mark = this.roster.markOf(selector)
+    const results = await Promise.allSettled([...writing, mark && share?.(mark)])
     await audit.flush()
-    return total
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    if (elsewhere.every(({ recorded }) => recorded)) return total
+    throw new PosternError('ERR_REVOCATIONS', 'internal', 'a worker cannot write its audit log')
+  }
+
+  /** Marks as they are shared with other replicas; not those of the list, which each reads for itself. */
+  get shared(): Mark[] {
+    return this.roster.marks
+  }
+
+  /**
+   * Takes in what another replica has ordered: marks and cuts in this process before this returns, as there (REV-17).
+   *
+   * @param isNews false for what was read at the start or after a time without contact: recorded if it cuts anybody
+   */
+  takeIn(mark: Mark, isNews: boolean): void {
+    const taken = this.roster.takeIn(mark)
+    if (taken === undefined) return
+    const { others } = this.#ports
+    if (others === undefined) return this.#took(mark, isNews, taken)
+    const elsewhere = others.takeIn(mark).then(async (results) => {
+      const latestMs = results.reduce((last, result) => Math.max(last, result.latestMs), taken.latestMs)
+      let cut = results.reduce((sum, result) => sum + result.cut, taken.cut)
+      if (latestMs > taken.latestMs) cut += await this.#widen(mark.selector, latestMs, mark.atMs)
+      this.#took(mark, isNews, { cut, latestMs })
+    })
+    void elsewhere
+  }
+
+  #took({ selector }: Mark, isNews: boolean, { cut, latestMs }: Taken): void {
+    const { clock, audit, journal, share } = this.#ports
+    const mark = this.roster.markOf(selector)!
+    // When this fails, the store is asked for everything anyway.
+    if (latestMs > 0) share?.(mark).catch(() => {})
+    // What cannot be written here is in the store.
+    for (const entry of entriesOf(mark)) journal?.append(entry).catch(() => {})
+    if (!isNews && cut === 0) return
+    const { atMs, wordMs, disabled } = mark
+    const given = Math.max(atMs, wordMs)
+    const what = wordMs <= atMs ? 'revoke' : disabled ? 'disable' : 'enable'
+    audit.append(recordOf({ do: what, selector, source: 'store', atMs: given }, cut))
+    this.#ports.observe('store', Math.max(0, clock.now() - given) / 1000)
+  }
+
+  /** A token in use at one process, of an issuer whose clock is ahead, may not come back at another one. */
+  async #widen(selector: Selector, beforeMs: number, atMs: number): Promise<number> {
+    const here = this.roster.widen(selector, beforeMs, atMs)
+    return here + ((await this.#ports.others?.widen(selector, beforeMs, atMs)) ?? 0)
   }
 
   /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
@@ -133,6 +179,12 @@ export class Revocations {
       detail,
     })
   }
+}
+
+/** Waits for the others first; what fails meanwhile is told afterwards. */
+function pending<T>(writing: readonly (Promise<void> | undefined)[], others: Promise<T>): Promise<T> {
+  for (const written of writing) written?.catch(() => {})
+  return others
 }
 
 function recordOf(order: Order, cut: number): AuditEvent {

@@ -10,6 +10,7 @@ import { EventPoller } from '../identity/event-poll.ts'
 import type { OnKeysLoaded } from '../identity/issuers.ts'
 import { openKeys } from '../identity/issuers.ts'
 import type { KeySource } from '../identity/key-source.ts'
+import type { Store } from '../store/store.ts'
 import type { Route } from '../telemetry/admin.ts'
 import { adminRoute } from './admin-route.ts'
 import { EventStream } from './event-stream.ts'
@@ -18,27 +19,48 @@ import { Marks } from './marks.ts'
 import { readOrderOf } from './order.ts'
 import { PollLoop } from './poll-loop.ts'
 import { pushRoute } from './push-route.ts'
+import { KEEP_ENABLED_MS, Replication } from './replication.ts'
 import { type OtherRosters, Revocations, type Source } from './revocations.ts'
-import { Roster } from './roster.ts'
+import { type Blindness, Roster } from './roster.ts'
+import { SEEN_FOR_MS, SeenEvents } from './seen-events.ts'
 import type { Selector } from './selector.ts'
 
 export interface ServicePorts {
   clock: Clock
   audit: AuditSink & { flush(): Promise<void> }
+  /** What replicas share; it is started here. undefined: there is one replica. */
+  store: Store | undefined
   count(source: Source, result: 'done' | 'refused'): void
   countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
   observe(seconds: number): void
   onKeysLoaded: OnKeysLoaded
   /** Of other processes that hold connections. */
   others?: OtherRosters | undefined
-  /** `blindAfterMs` has changed. */
+  /** A stream has given a sign of life. */
   onContact?(): void
   /** A poll failed. */
   onPollFailure(stream: string, reason: string): void
 }
 
+/** Whether revocations are heard of, as far as the configuration wants nobody to be let in otherwise (REV-16). */
+export interface Sight {
+  store: boolean
+  /** Until when, unless another sign of life comes; milliseconds since the epoch, Infinity: without end. */
+  eventsUntilMs: number
+}
+
+export function blindnessAt(nowMs: number, { store, eventsUntilMs }: Sight): Blindness | undefined {
+  if (!store) return 'store_unavailable'
+  return nowMs > eventsUntilMs ? 'events_silent' : undefined
+}
+
+/** Empty, with the times that they are to be kept. */
+export function marksFor(config: Pick<Config, 'issuers' | 'store'>, clock: Clock): Marks {
+  return new Marks(clock, longestLifeMs(config), config.store === undefined ? 0 : KEEP_ENABLED_MS)
+}
+
 /** How long a token can be good, milliseconds. */
-export function longestLifeMs({ issuers }: Pick<Config, 'issuers'>): number {
+function longestLifeMs({ issuers }: Pick<Config, 'issuers'>): number {
   return Math.max(...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
 }
 
@@ -54,6 +76,7 @@ export class RevocationService {
   readonly #config: Config
   readonly #ports: ServicePorts
   readonly #journal: Journal | undefined
+  readonly #seen: SeenEvents
   #secret = ''
   /** Of each stream, in order. */
   #streamSecrets: string[] = []
@@ -61,8 +84,15 @@ export class RevocationService {
   readonly #keys: KeySource[] = []
   readonly #polls: PollLoop[] = []
 
-  private constructor(config: Config, ports: ServicePorts, revocations: Revocations, journal?: Journal) {
+  private constructor(
+    config: Config,
+    ports: ServicePorts,
+    revocations: Revocations,
+    seen: SeenEvents,
+    journal?: Journal,
+  ) {
     this.#config = config
+    this.#seen = seen
     this.#ports = ports
     this.revocations = revocations
     this.#journal = journal
@@ -71,26 +101,32 @@ export class RevocationService {
   /** @throws PosternError `ERR_REVOCATIONS` of a file that cannot be used: what is revoked must not come back by that */
   static async open(config: Config, ports: ServicePorts): Promise<RevocationService> {
     const { clock, audit } = ports
-    const longest = longestLifeMs(config)
-    const marks = new Marks(clock, longest)
+    const { store } = ports
+    const marks = marksFor(config, clock)
+    const seen = new SeenEvents(clock)
     const settings = config.revocation
-    const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks)
-    const roster = new Roster(marks, new Marks(clock, longest), () => clock.now() > service.blindAfterMs)
+    const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks, seen)
+    const roster = new Roster(marks, marksFor(config, clock), clock, () =>
+      blindnessAt(clock.now(), service.sight),
+    )
     const revocations = new Revocations(roster, {
       clock,
       audit,
       journal,
       marginMs: settings?.margin ?? 0,
       others: ports.others,
+      share: store && ((mark) => replication!.share(mark)),
       observe: (source, seconds) => {
-        if (source === 'list') ports.count(source, 'done')
+        if (source === 'list' || source === 'store') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })
-    const service: RevocationService = new RevocationService(config, ports, revocations, journal)
+    const replication = store && new Replication(store, revocations, () => clock.now(), longestLifeMs(config))
+    const service: RevocationService = new RevocationService(config, ports, revocations, seen, journal)
     try {
       await service.load()
       await service.#openStreams()
+      if (store !== undefined) await store.start(replication!)
     } catch (error) {
       await service.close()
       throw error
@@ -124,10 +160,12 @@ export class RevocationService {
     return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
   }
 
-  /** Nobody is let in after this time, unless a stream gives a sign of life first; milliseconds since the epoch. */
-  get blindAfterMs(): number {
+  get sight(): Sight {
     const strict = this.streams.filter((stream) => stream.config.onSilence === 'deny')
-    return Math.min(...strict.map((stream) => stream.silentAfterMs))
+    return {
+      store: !this.#ports.store?.isBlocking,
+      eventsUntilMs: Math.min(...strict.map((stream) => stream.silentAfterMs)),
+    }
   }
 
   /** Begins to poll; once the agents' listeners are there or about to be. */
@@ -153,6 +191,7 @@ export class RevocationService {
         keys,
         issuers: this.#issuers,
         onContact: () => this.#ports.onContact?.(),
+        seen: { has: (event) => this.#hasSeen(event), add: (event) => this.#addSeen(event) },
         count: (source, event, result) => {
           countEvent(event, result)
           if (result !== 'ignored') count(source, result)
@@ -170,6 +209,19 @@ export class RevocationService {
       this.#polls.push(new PollLoop(stream, poller, clock, interval, failed))
     }
     await Promise.all(this.#keys.map((keys) => keys.load()))
+  }
+
+  /** When the store cannot tell, it is acted on again: that does no harm. */
+  async #hasSeen(event: string): Promise<boolean> {
+    return this.#seen.has(event) || (await this.#ports.store?.remembers(event).catch(() => false)) === true
+  }
+
+  async #addSeen(event: string): Promise<void> {
+    const { store, clock } = this.#ports
+    const at = clock.now()
+    this.#seen.add(event, at)
+    await this.#journal?.append({ do: 'seen', event, at })
+    await store?.remember(event, SEEN_FOR_MS).catch(() => {})
   }
 
   get #issuers(): ReadonlySet<string> {

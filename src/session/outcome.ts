@@ -140,6 +140,8 @@ export const CONNECT_REFUSALS = {
   disabled: ReasonCode.NOT_AUTHORIZED,
   /** Security events may be missed at the moment (REV-16). */
   events_silent: ReasonCode.SERVER_UNAVAILABLE,
+  /** What other replicas have revoked may not be known at the moment (REV-17). */
+  store_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
@@ -159,6 +161,7 @@ export const RENEWAL_REFUSALS = [
   'revoked',
   'disabled',
   'events_silent',
+  'store_unavailable',
 ] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
