@@ -25,6 +25,8 @@ export class Marks {
   /** First facet -> selectors as text. */
   readonly #byFacet = new Map<string, Set<string>>()
   #nextSweepMs = 0
+  /** Grows with every change. */
+  version = 0
 
   /** @param longestLifeMs `exp` - `iat` of the longest token that is accepted, with leeway */
   constructor(clock: Clock, longestLifeMs: number) {
@@ -50,10 +52,12 @@ export class Marks {
   revoke(selector: Selector, beforeMs: number): void {
     if (this.#clock.now() >= this.#nextSweepMs) this.#sweep()
     const mark = this.#at(selector)
+    this.version++
     mark.beforeMs = Math.max(mark.beforeMs ?? Number.NEGATIVE_INFINITY, beforeMs)
   }
 
   disable(selector: Selector): void {
+    this.version++
     this.#at(selector).disabled = true
   }
 
@@ -62,6 +66,7 @@ export class Marks {
     const facets = facetsOf(selector)
     const mark = this.#marks.get(facets.join('\n'))
     if (mark === undefined) return
+    this.version++
     mark.disabled = false
     if (mark.beforeMs === undefined) this.#remove(facets)
   }

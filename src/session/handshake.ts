@@ -19,6 +19,7 @@ import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outc
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
 import type { Session } from './session.ts'
+import { readWillChanges, type WillChanges } from './stamps.ts'
 import { State } from './state.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
@@ -37,7 +38,7 @@ export class Handshake {
   #assigned = false
   #challenge: AdmissionChallenge | undefined
   #forwarded = false
-  #will: { request: PublishRequest; topic: string } | undefined
+  #will: { request: PublishRequest; topic: string; changes: WillChanges } | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -192,6 +193,7 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
+        willProperties: this.#will?.changes.properties(principal),
         // What the broker holds for another human or tenant of the same agent is not for this one.
         ...(memory.isForeign(session.clientId, ownerOf(principal)) ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
@@ -258,7 +260,8 @@ export class Handshake {
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
     if (this.#will === undefined) return Outcome.ALLOW
-    const { request } = this.#will
+    const { request, changes } = this.#will
+    if (changes.carriesToken) return Outcome.TOKEN_REFUSED
     const { acl, context } = this.#session
     // The broker would publish it: the one way by which a token could come to the broker.
     if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
@@ -346,7 +349,7 @@ export class Handshake {
     session.close()
   }
 
-  #readWill(): { request: PublishRequest; topic: string } {
+  #readWill(): { request: PublishRequest; topic: string; changes: WillChanges } {
     const source = this.#source
     const connect = this.#connect!
     const request = new PublishRequest()
@@ -363,7 +366,8 @@ export class Handshake {
       request.responseStart = 0
       request.responseEnd = request.response.length
     } else request.responseStart = -1
-    return { request, topic: request.topic.toString() }
+    const changes = readWillChanges(source, connect, this.#session.context.config.delegation)
+    return { request, topic: request.topic.toString(), changes }
   }
 }
 

@@ -147,6 +147,7 @@ function readWill(
   userProperties: number,
 ): number {
   head.willPropertyLengthStart = -1
+  head.willPropertiesStart = -1
   head.willPropertiesEnd = -1
   head.willResponseTopicStart = -1
   head.willResponseTopicEnd = -1
@@ -159,6 +160,7 @@ function readWill(
   const fault = properties.readBlock(source, at, end, WILL, userProperties)
   if (fault !== Fault.NONE) return fault
   head.willPropertyLengthStart = at
+  head.willPropertiesStart = properties.start
   head.willPropertiesEnd = properties.end
   head.willResponseTopicStart = properties.startOf(Property.RESPONSE_TOPIC)
   head.willResponseTopicEnd = properties.endOf(Property.RESPONSE_TOPIC)

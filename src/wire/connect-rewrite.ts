@@ -19,6 +19,8 @@ export interface ConnectChanges {
   topicAliasMaximum?: number | undefined
   /** Bytes, 1 or more. */
   maximumPacketSize?: number | undefined
+  /** All Will Properties, where there is a Will. */
+  willProperties?: readonly Buffer[] | undefined
 }
 
 const PROTOCOL = Buffer.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)
@@ -41,7 +43,12 @@ export function rewriteConnect(source: Buffer, connect: ConnectHead, changes: Co
     properties(source, connect, changes),
     field(changes.clientId),
   ]
-  if (connect.hasWill) parts.push(source.subarray(connect.willPropertyLengthStart, connect.willPayloadEnd))
+  if (connect.hasWill && changes.willProperties !== undefined) {
+    parts.push(propertyBlock(changes.willProperties))
+    parts.push(source.subarray(connect.willPropertiesEnd, connect.willPayloadEnd))
+  } else if (connect.hasWill) {
+    parts.push(source.subarray(connect.willPropertyLengthStart, connect.willPayloadEnd))
+  }
   if (changes.userName !== undefined) parts.push(field(changes.userName))
   if (changes.password !== undefined) parts.push(field(changes.password))
   return packet(PacketType.CONNECT << 4, parts)

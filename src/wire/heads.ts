@@ -103,6 +103,7 @@ export class ConnectHead {
   willQos = 0
   willRetain = false
   willPropertyLengthStart = -1
+  willPropertiesStart = -1
   willPropertiesEnd = -1
   willResponseTopicStart = -1
   willResponseTopicEnd = -1
