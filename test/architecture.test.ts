@@ -29,6 +29,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
   'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/']],
+  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/'],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -145,6 +146,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/audit/',
     'src/net/',
     'src/revocation/',
+    'src/grants/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
@@ -159,7 +161,15 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
-  'node:path': ['src/file-watch.ts', 'src/audit/', 'src/revocation/', 'src/config/', 'src/dev/', 'cmd/'],
+  'node:path': [
+    'src/grants/',
+    'src/file-watch.ts',
+    'src/audit/',
+    'src/revocation/',
+    'src/config/',
+    'src/dev/',
+    'cmd/',
+  ],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
   'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts'],

@@ -235,7 +235,9 @@ export const configSchema = section({
       .describe('A PUBREL whose PUBLISH this process did not judge: PUBCOMP 0x92, or forwarded.'),
     retainedExpiry: choice(['keep', 'token'])
       .prefault('keep')
-      .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
+      .describe(
+        'Message Expiry of retained messages: as sent, or at most as long as the token is good. Of a retained Will, which counts from the end of the connection, what the token had left at CONNECT; a longer Will Delay Interval is cut to that too.',
+      ),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,

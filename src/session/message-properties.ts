@@ -1,8 +1,8 @@
 // The User Properties of a PUBLISH that are Postern's business: the token that it carries, which is taken out, and the
 // names of who it is from, which Postern alone may set. MQTT 5.0 §3.3.2.3.7.
 
-import type { Principal } from '../identity/principal.ts'
 import type { AuditIdentity } from '../audit/event.ts'
+import type { Principal } from '../identity/principal.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import type { NamedProperties } from '../wire/user-properties.ts'
 import { CarriedTokens } from './carried-tokens.ts'

@@ -8,7 +8,7 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack } from '../wire/reply.ts'
+import { ack, suback } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import { KnownHeads } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
@@ -161,7 +161,7 @@ export class ServerToClient extends Relay {
     if (
       outcome === Outcome.ALLOW &&
       nameMissing &&
-      reader.frameLength + end - start + LENGTH_GROWTH > session.clientMaximumPacketSize
+      reader.frameLength + end - start + LENGTH_GROWTH > this.out.maximumPacketSize
     ) {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
@@ -229,7 +229,15 @@ export class ServerToClient extends Relay {
     if (typeof answer === 'string') return this.#violation(answer)
     session.packetIds.release(codes.packetId)
     if (answer === undefined) return Disposition.FORWARD
-    this.replacement = withCodes(source, codes, answer)
+    const { maximumPacketSize } = this.out
+    const packet = [withCodes(source, codes, answer), suback(codes.packetId, answer)].find(
+      (form) => form.length <= maximumPacketSize,
+    )
+    if (packet === undefined) {
+      this.#stop = { cause: 'answer_too_large' }
+      return Disposition.STOP
+    }
+    this.replacement = packet
     return Disposition.REPLACE
   }
 

@@ -32,29 +32,29 @@ export function stampsOf(
   ])
 }
 
-/** What becomes of a Will, as of a PUBLISH. */
-export interface WillChanges {
-  /** It carries a token, which nobody could verify when it is sent. */
-  carriesToken: boolean
-  /** Its properties as the broker gets them; undefined: as they are. */
-  properties(principal: Principal): Buffer[] | undefined
+/** What becomes of the names and the token in a Will, as in a PUBLISH. */
+export interface WillStamps {
+  /** It carries a token, which nobody can verify when it is sent. */
+  readonly carriesToken: boolean
+  changesFor(principal: Principal): {
+    willWithout: NamedProperties | undefined
+    willAdded: Buffer | undefined
+  }
 }
 
-/** @param source what the offsets of `connect` point into; there is a Will */
-export function readWillChanges(
+/** @param source what the offsets of `connect`, which has a Will, point into */
+export function readWillStamps(
   source: Buffer,
   connect: ConnectHead,
   delegation: Config['delegation'],
-): WillChanges {
+): WillStamps {
   const named = namedIn(delegation)
-  const { willPropertiesStart: start, willPropertiesEnd: end } = connect
-  named?.find(source, start, end)
+  named?.find(source, connect.willPropertiesStart, connect.willPropertiesEnd)
   return {
     carriesToken: named !== undefined && delegation.property !== undefined && named.countOf(TOKEN) > 0,
-    properties: (principal) => {
-      if (named === undefined || (named.count === 0 && !delegation.stamp)) return undefined
-      const others = named.others(source, start, end)
-      return delegation.stamp ? [...others, stampsOf(principal, delegation)] : others
-    },
+    changesFor: (principal) => ({
+      willWithout: named,
+      willAdded: delegation.stamp ? stampsOf(principal, delegation) : undefined,
+    }),
   }
 }
