@@ -30,6 +30,7 @@ export function catalogueFor(config: Config, tally: Tally): Catalogue {
     carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
+    hasStore: config.store !== undefined,
     issuers: config.issuers.map((issuer) => issuer.issuer),
   })
 }

@@ -21,6 +21,7 @@ import {
   texts,
   topicName,
 } from './schema-fields.ts'
+import { storeSchema } from './store-schema.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
 const LARGEST_PACKET_BYTES = 268_435_460
@@ -242,6 +243,7 @@ export const configSchema = section({
   }).describe('Sessions and their end.'),
   audit: auditSection,
   revocation: revocationSchema,
+  store: storeSchema,
   admin: z
     .union(
       [

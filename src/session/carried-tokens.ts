@@ -18,6 +18,8 @@ interface Entry {
   token: Buffer
   /** undefined: refused. */
   rights: MessageRights | undefined
+  /** Whose it is, if it is authentic. */
+  identity: AuditIdentity | undefined
   refusal: string
   /** Refused: until then. */
   untilMs: number
@@ -67,8 +69,8 @@ export class CarriedTokens {
       return false
     }
     entry.used = true
+    this.identity = entry.identity
     if (entry.rights === undefined) return this.#refuse(entry.refusal)
-    this.identity = entry.rights.identity
     const refusal = entry.rights.refusalAt(session, nowMs)
     if (refusal !== undefined) return this.#refuse(refusal)
     this.rights = entry.rights
@@ -97,15 +99,16 @@ export class CarriedTokens {
   #learn(key: number, token: Buffer, verified: Renewed): void {
     const session = this.#session
     const { revocations, clock } = session.context
-    const refusal = !verified.ok ? verified.reason : revocations.isBlind ? 'events_silent' : undefined
-    const bar = verified.ok ? revocations.barOf(verified.principal) : undefined
-    session.recorder.carried(refusal ?? bar ?? 'ok')
-    this.#entries.delete(key)
+    const rights = verified.ok ? new MessageRights(session, verified.principal) : undefined
+    // From here on a revocation finds it: there is no moment between the two (REV-18).
+    const refusal = verified.ok ? revocations.enter(rights!, verified.principal) : verified.reason
+    session.recorder.carried(refusal ?? 'ok')
+    this.#forget(key)
     if (this.#entries.size >= this.#most) this.#forgetOne()
     this.#entries.set(key, {
       token,
-      rights:
-        verified.ok && refusal === undefined ? new MessageRights(session, verified.principal) : undefined,
+      rights: refusal === undefined ? rights : undefined,
+      identity: rights?.identity,
       refusal: refusal ?? '',
       untilMs: clock.now() + REFUSED_FOR_MS,
       used: false,
@@ -115,11 +118,22 @@ export class CarriedTokens {
   /** The oldest that was not looked up since it was last spared. */
   #forgetOne(): void {
     for (const [key, entry] of this.#entries) {
-      this.#entries.delete(key)
-      if (!entry.used) return
+      if (!entry.used) return this.#forget(key)
       entry.used = false
+      this.#entries.delete(key)
       this.#entries.set(key, entry)
     }
+  }
+
+  #forget(key: number): void {
+    const rights = this.#entries.get(key)?.rights
+    if (rights !== undefined) this.#session.context.revocations.leave(rights)
+    this.#entries.delete(key)
+  }
+
+  /** The connection has ended. */
+  close(): void {
+    for (const key of [...this.#entries.keys()]) this.#forget(key)
   }
 }
 

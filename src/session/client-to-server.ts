@@ -162,6 +162,11 @@ export class ClientToServer extends Relay {
     if (payload !== undefined) this.#session.recorder.payload(payload.facts, undefined, false)
   }
 
+  /** The connection is closed. */
+  close(): void {
+    this.#message.close()
+  }
+
   protected onWait(head: Buffer | undefined, from: number): void {
     this.#input.hold(head, from)
   }

@@ -74,16 +74,17 @@ export type Renew = (token: Buffer, current: Principal, peerAddress: string) => 
 /** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
 export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>
 
+export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailable'
+
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
-  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | 'events_silent' | undefined
+  enter(who: { revoke(): void }, principal: Principal): Barred | undefined
   leave(who: { revoke(): void }): void
   /** Grows with every order. */
   readonly version: number
-  /** Revocations may be missed: nobody new is let in. */
-  readonly isBlind: boolean
-  barOf(principal: Principal): 'revoked' | 'disabled' | undefined
+  /** Why a principal that was let in is barred now. */
+  barOf(principal: Principal): Barred | undefined
 }
 
 export interface SessionContext {

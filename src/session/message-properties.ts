@@ -67,6 +67,11 @@ export class MessageProperties {
     return true
   }
 
+  /** The connection has ended. */
+  close(): void {
+    this.#tokens?.close()
+  }
+
   /** Names who the connection belongs to. */
   #connectionStamps(): Buffer {
     const principal = this.#session.principal!

@@ -6,6 +6,7 @@ import type { AuditIdentity } from '../audit/event.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
 import { identityOf } from './audit-identity.ts'
+import type { Barred } from './context.ts'
 import type { Session } from './session.ts'
 import { stampsOf } from './stamps.ts'
 
@@ -19,7 +20,7 @@ export class MessageRights {
   #serial = -1
   /** Revocations under which `#bar` was found. */
   #version = -1
-  #bar: 'revoked' | 'disabled' | undefined
+  #bar: Barred | undefined
 
   constructor(session: Session, principal: Principal) {
     this.principal = principal
@@ -28,7 +29,7 @@ export class MessageRights {
   }
 
   /** Why they are not in force at this moment; undefined: they are, and `acl` is that of now. Hot path. */
-  refusalAt(session: Session, nowMs: number): 'expired' | 'revoked' | 'disabled' | undefined {
+  refusalAt(session: Session, nowMs: number): 'expired' | Barred | undefined {
     const { principal } = this
     if (nowMs >= principal.endsAtMs) return 'expired'
     const { revocations } = session.context
@@ -45,6 +46,9 @@ export class MessageRights {
   get acl(): Acl {
     return this.#acl!
   }
+
+  /** Of a revocation that meets the token: the next `refusalAt` finds it. */
+  revoke(): void {}
 
   #bind(session: Session): void {
     const { context, recorder } = session

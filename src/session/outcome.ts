@@ -144,6 +144,8 @@ export const CONNECT_REFUSALS = {
   disabled: ReasonCode.NOT_AUTHORIZED,
   /** Security events may be missed at the moment (REV-16). */
   events_silent: ReasonCode.SERVER_UNAVAILABLE,
+  /** What other replicas have revoked may not be known at the moment (REV-17). */
+  store_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
@@ -163,10 +165,11 @@ export const RENEWAL_REFUSALS = [
   'revoked',
   'disabled',
   'events_silent',
+  'store_unavailable',
 ] as const
 
 /** Reasons for which a token that a message carries is refused, and that are not failures of authentication. */
-export const CARRIED_REFUSALS = ['revoked', 'disabled', 'events_silent'] as const
+export const CARRIED_REFUSALS = ['revoked', 'disabled', 'events_silent', 'store_unavailable'] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
 export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {

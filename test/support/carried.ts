@@ -26,7 +26,10 @@ export class Barred implements NonNullable<SessionContext['revocations']> {
   isBlind = false
   readonly #humans = new Set<string>()
 
-  enter(): undefined {}
+  enter(_: unknown, principal: Principal): 'revoked' | 'events_silent' | undefined {
+    return this.isBlind ? 'events_silent' : this.barOf(principal)
+  }
+
   leave(): void {}
 
   bar(human: string): void {

@@ -43,7 +43,6 @@ const NO_REVOCATIONS: SessionContext['revocations'] = {
   leave: () => {},
   barOf: () => undefined,
   version: 0,
-  isBlind: false,
 }
 
 const policies = new Map<string, Policy>()
@@ -247,6 +246,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     eventStreams: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
+    hasStore: false,
     issuers: [],
   })
   return slotsFrom(c)
