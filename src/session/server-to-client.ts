@@ -57,6 +57,7 @@ export class ServerToClient extends Relay {
     heads.use(session.rights)
     let count = 0
     while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+      if (heads.frameEnd - at > reader.limits.packetBytes) break
       at = heads.frameEnd
       count++
     }
@@ -65,7 +66,7 @@ export class ServerToClient extends Relay {
     session.recorder.countDelivery(Outcome.ALLOW, count)
     this.addDecided(count)
     reader.skipTo(at)
-    return at
+    return reader.pos
   }
 
   protected decide(): Disposition {
@@ -172,10 +173,8 @@ export class ServerToClient extends Relay {
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
-        if (!shadowed && this.#known.admits(reader)) {
-          this.#known.use(session.rights)
-          this.#known.add(reader, true, undefined)
-        }
+        this.#known.use(session.rights)
+        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined)
         return Disposition.FORWARD
       }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
