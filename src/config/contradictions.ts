@@ -8,6 +8,7 @@ import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
+import { storeContradictions } from './store-contradictions.ts'
 
 export interface Contradiction {
   path: Path
@@ -47,6 +48,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...storeContradictions(config),
   ]
 }
 
