@@ -98,9 +98,19 @@ export class Roster {
     if (blindness !== undefined) return blindness
     const facets = facetsOfPrincipal(principal)
     const { issuedAtMs } = principal
-    const bar = this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+    const bar = this.#barOf(facets, issuedAtMs)
     if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#clock.now() })
     return bar
+  }
+
+  /** Grows with every order: what `barOf` said under another number may be out of date. */
+  get version(): number {
+    return this.#marks.version + this.#listed.version
+  }
+
+  /** Why a principal is kept out at this moment; undefined: it is not. */
+  barOf(principal: Principal): Bar | undefined {
+    return this.#barOf(facetsOfPrincipal(principal), principal.issuedAtMs)
   }
 
   leave(who: Revocable): void {
@@ -148,6 +158,10 @@ export class Roster {
     return selectors
       .filter((selector) => !before.has(wordOf(selector)))
       .map((selector) => ({ selector, cut: end(this.#met(selector, () => true)) }))
+  }
+
+  #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
+    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
   }
 
   #met(selector: Selector, isMet: (shown: Shown) => boolean): [Revocable, Shown][] {
