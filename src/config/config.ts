@@ -149,6 +149,22 @@ export interface EventStreamConfig {
   onRisk: 'ignore' | 'revoke'
 }
 
+/** What replicas share, in Redis or Valkey. */
+export interface StoreConfig {
+  /** `redis://` or `rediss://`; exactly one of `url` and `urlFile` is there. */
+  url: string | undefined
+  urlFile: string | undefined
+  username: string | undefined
+  passwordFile: string | undefined
+  tls: UpstreamTlsConfig | undefined
+  /** Before every key. */
+  prefix: string
+  /** For one answer. */
+  timeout: number
+  /** Without contact: nobody is let in, or it goes on by what this replica knows. */
+  onFailure: 'deny' | 'continue'
+}
+
 export interface Config {
   /** Names this process in audit records. */
   instance: string
@@ -174,6 +190,18 @@ export interface Config {
     /** How far `iat` of a proof may be from now. */
     window: number
     algorithms: readonly string[]
+  }
+  delegation: {
+    /** User Property with the token of the human that a PUBLISH is for; undefined: none. */
+    property: string | undefined
+    /** Tokens kept in mind for each connection. */
+    tokens: number
+    /** Every PUBLISH names who it is from; otherwise only one that carried a token. */
+    stamp: boolean
+    /** User Properties that only Postern sets. */
+    agentProperty: string
+    humanProperty: string
+    tenantProperty: string
   }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
@@ -261,6 +289,8 @@ export interface Config {
         events: readonly EventStreamConfig[]
       }
     | undefined
+  /** undefined: this replica is alone. */
+  store: StoreConfig | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

@@ -3,11 +3,13 @@
 import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
+import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
+import { storeContradictions } from './store-contradictions.ts'
 import { workloadContradictions } from './workload-contradictions.ts'
 
 export interface Contradiction {
@@ -46,9 +48,11 @@ export function findContradictions(
     ...workloadContradictions(config),
     ...fileContradictions(config, file),
     ...auditContradictions(config),
+    ...delegationContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...storeContradictions(config),
   ]
 }
 

@@ -2,6 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
+import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
@@ -20,6 +21,7 @@ import {
   texts,
   topicName,
 } from './schema-fields.ts'
+import { storeSchema } from './store-schema.ts'
 import { kubernetesSchema, spiffeSchema } from './workload-schema.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
@@ -189,6 +191,7 @@ export const configSchema = section({
     window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
     algorithms: algorithmsSchema(['ES256', 'Ed25519']),
   }).describe('Proof that a client holds the key of its token.'),
+  delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
       .prefault('exact')
@@ -236,11 +239,14 @@ export const configSchema = section({
       .describe('A PUBREL whose PUBLISH this process did not judge: PUBCOMP 0x92, or forwarded.'),
     retainedExpiry: choice(['keep', 'token'])
       .prefault('keep')
-      .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
+      .describe(
+        'Message Expiry of retained messages: as sent, or at most as long as the token is good. Of a retained Will, which counts from the end of the connection, what the token had left at CONNECT; a longer Will Delay Interval is cut to that too.',
+      ),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,
   revocation: revocationSchema,
+  store: storeSchema,
   admin: z
     .union(
       [
