@@ -70,6 +70,7 @@ interface MessageOptions {
   retain?: boolean
   size: number
   responseTopic?: string
+  withGrant?: boolean
 }
 
 interface Admitted {
@@ -95,6 +96,7 @@ export function explainCommand(): Command {
     .option('--retain', 'retained')
     .option('--size <size>', 'payload, bytes or such as 2KiB', size, 0)
     .option('--response-topic <topic>', 'Response Topic')
+    .option('--with-grant', 'as if a just-in-time grant for it were there')
     .addHelpText('after', PUBLISH_HELP)
     .action(async (topic: string, options: MessageOptions) => {
       const admitted = await admit()
@@ -105,11 +107,13 @@ export function explainCommand(): Command {
     .command('subscribe <filter>')
     .description('one filter of a SUBSCRIBE, with its $share/{group}/ if it has one')
     .option('--qos <n>', 'requested QoS', qos, 0)
+    .option('--with-grant', 'as if a just-in-time grant for it were there')
     .addHelpText('after', SUBSCRIBE_HELP)
-    .action(async (filter: string, options: { qos: number }) => {
+    .action(async (filter: string, options: { qos: number; withGrant?: boolean }) => {
       const admitted = await admit()
       if (admitted === undefined) return
-      finish(`subscribe ${filter}`, explainSubscribe(admitted.acl, { filter, qos: options.qos }))
+      const asked = { filter, qos: options.qos, granted: options.withGrant }
+      finish(`subscribe ${filter}`, explainSubscribe(admitted.acl, asked))
     })
   explain
     .command('connect')
@@ -134,8 +138,8 @@ export function explainCommand(): Command {
 }
 
 function question(topic: string, options: MessageOptions): Parameters<typeof explainPublish>[1] {
-  const { qos, retain = false, size, responseTopic } = options
-  return { topic, qos, retain, payloadLength: size, responseTopic }
+  const { qos, retain = false, size, responseTopic, withGrant: granted } = options
+  return { topic, qos, retain, payloadLength: size, responseTopic, granted }
 }
 
 function finish(action: string, explanation: Explanation): void {

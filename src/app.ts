@@ -1,12 +1,11 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
 import type { Writable } from 'node:stream'
+import { metricsOf } from './app-metrics.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
-import type { Problem } from './errors.ts'
-import { watchFile } from './file-watch.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -16,17 +15,18 @@ import { UpstreamProbe } from './net/upstream-probe.ts'
 import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
 import { PolicyError, readPolicy } from './policy-file.ts'
+import { type Reloadable, type ReloadOutcome, Reloads } from './reloads.ts'
 import { RevocationService } from './revocation/service.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { slotsIn } from './session/slots.ts'
+import { Store, type StoreEvents } from './store/store.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
-import type { Catalogue, RELOADS } from './telemetry/catalogue.ts'
+import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
-import { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
 
 /** MQTT sessions remembered after their connection ended. */
@@ -55,17 +55,15 @@ export class App {
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
+  readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
   #registry!: SessionRegistry
   #admin: AdminServer | undefined
   #policyLoadedMs = 0
-  #stopWatching: (() => void)[] = []
-  /** Reloads run one after another, the first after the start, so that what was read last is what stays. */
-  #lastReload: Promise<void> = Promise.resolve()
+  readonly #reloads: Reloads
   #stopping = false
-  #closed = false
 
   constructor(config: Config, options: AppOptions) {
     this.config = config
@@ -80,11 +78,17 @@ export class App {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
     })
+    this.#store = config.store && new Store(config.store, this.#clock, this.#storeEvents())
+    this.#reloads = new Reloads(this.#clock, (outcome) => this.#reloaded(outcome))
     this.#checks = [
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
       { name: 'events', ok: () => this.#eventsHeard() },
+      {
+        name: 'store',
+        ok: () => !this.#store?.isBlocking || 'The store that replicas share cannot be reached.',
+      },
       { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
@@ -114,7 +118,7 @@ export class App {
    */
   async start(): Promise<void> {
     const started = this.#start()
-    this.#lastReload = started.catch(() => {})
+    this.#reloads.startAfter(started)
     try {
       await started
     } catch (error) {
@@ -126,7 +130,7 @@ export class App {
   async #start(): Promise<void> {
     const { config, logger } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
-    await this.#watch()
+    for (const part of this.#reloadable()) await this.#reloads.watch(part)
     await this.#tls?.load()
     const policy = await readPolicy(config.policy.file)
     const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
@@ -147,6 +151,7 @@ export class App {
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
+      store: this.#store,
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
@@ -178,17 +183,9 @@ export class App {
     return this.#audit.flush()
   }
 
-  /** Reads policy and key files again. What is bad is reported and stays as it was. */
+  /** Reads policy, keys, certificates and the revocation list again. What is bad is reported and stays as it was. */
   reload(): Promise<void> {
-    return this.#reloadInTurn(async () => {
-      await this.#reloadPolicy()
-      await Promise.all(this.#issuers.map((issuer) => this.#reloadKeys(issuer)))
-      if (this.config.revocation !== undefined) await this.#reloadRevocation()
-      for (const [i, { tls }] of this.config.listeners.entries()) {
-        if (tls !== undefined) await this.#reloadListener(i, tls.certFile)
-      }
-      await this.#reloadTls()
-    })
+    return this.#reloads.all()
   }
 
   /**
@@ -206,12 +203,12 @@ export class App {
   }
 
   async #close(): Promise<void> {
-    this.#closed = true
+    this.#reloads.close()
     this.#upstream.stop()
-    for (const stop of this.#stopWatching) stop()
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#store?.close()
     await this.#revocation?.close()
     await this.#audit?.close()
   }
@@ -249,20 +246,19 @@ export class App {
   async #openAdmin(times: DecisionTimes): Promise<void> {
     const { admin } = this.config
     if (admin === undefined) return
-    const metrics = new Metrics(this.tally)
-    const c = this.#catalogue
-    metrics.decisionTimes(times)
-    metrics.buildInfo(this.#version, process.version)
-    metrics.policyInfo(() => this.#context.policyInForce.policy.version)
-    metrics.gauge(c.auditPendingBytes, () => this.#audit.pendingBytes)
-    metrics.gauge(c.keySetAge, (row) => (this.#issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
-    metrics.revocationTimes(this.#revocationTimes)
-    metrics.gauge(c.revocationMarks, () => this.#revocation!.revocations.size)
-    metrics.gauge(c.eventContactAge, (row) => this.#revocation!.streams[row]!.contactAgeS)
-    metrics.gauge(c.eventVerificationAge, (row) => this.#revocation!.streams[row]!.verificationAgeS)
-    metrics.gauge(c.policyLoaded, () => this.#policyLoadedMs / 1000)
-    metrics.gauge(c.shadowMode, () => (this.#inShadow() ? 1 : 0))
-    metrics.gauge(c.ready, () => (this.ready ? 1 : 0))
+    const metrics = metricsOf(this.tally, this.#catalogue, {
+      version: this.#version,
+      times,
+      revocationTimes: this.#revocationTimes,
+      policyInForce: () => this.#context.policyInForce.policy,
+      policyLoadedMs: () => this.#policyLoadedMs,
+      audit: this.#audit,
+      issuers: this.#issuers,
+      revocation: this.#revocation!,
+      store: this.#store,
+      inShadow: () => this.#inShadow(),
+      ready: () => this.ready,
+    })
     this.#admin = new AdminServer({
       address: admin.address,
       metrics,
@@ -273,99 +269,39 @@ export class App {
     this.logger.info({ address: this.adminUrl }, 'admin endpoints')
   }
 
-  async #watch(): Promise<void> {
-    const { policy, issuers, revocation } = this.config
-    const watch = async (file: string, reload: () => Promise<void>): Promise<void> => {
-      const stop = await watchFile(file, this.#clock, () => void this.#reloadInTurn(reload))
-      this.#stopWatching.push(stop)
-    }
-    await watch(policy.file, () => this.#reloadPolicy())
-    const secrets = revocation?.events.map((stream) => stream.secretFile) ?? []
-    for (const file of [revocation?.secretFile, revocation?.listFile, ...secrets]) {
-      if (file !== undefined) await watch(file, () => this.#reloadRevocation())
-    }
-    for (const [i, { tls }] of this.config.listeners.entries()) {
-      for (const file of [tls?.certFile, tls?.keyFile, tls?.clientCaFile]) {
-        if (file !== undefined) await watch(file, () => this.#reloadListener(i, file))
-      }
-    }
-    for (const file of this.#tls?.files ?? []) await watch(file, () => this.#reloadTls())
+  /** What is read again while Postern runs, in the order of `reload`. */
+  *#reloadable(): Iterable<Reloadable> {
+    const { policy, issuers, revocation, listeners } = this.config
+    yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
     for (const [i, { jwks }] of issuers.entries()) {
-      if (jwks.file !== undefined) await watch(jwks.file, () => this.#reloadKeys(this.#issuers[i]!))
+      // How a fetch from a URL went is told as for every fetch.
+      const files = jwks.file === undefined ? [] : [jwks.file]
+      yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
     }
-  }
-
-  async #reloadTls(): Promise<void> {
-    if (this.#tls === undefined) return
-    const source = this.#tls.files.join(', ')
-    try {
-      await this.#tls.load()
-      this.#reloaded('tls', 'ok', source)
-    } catch (error) {
-      this.#reloaded('tls', 'failed', source, error)
+    if (revocation !== undefined) {
+      const secrets = revocation.events.map((stream) => stream.secretFile)
+      const files = [revocation.listFile, revocation.secretFile, ...secrets]
+      yield { what: 'revocation', files: present(files), load: () => this.#revocation!.load() }
     }
-  }
-
-  #reloadInTurn(reload: () => Promise<void>): Promise<void> {
-    this.#lastReload = this.#lastReload.then(() => (this.#closed ? undefined : reload()))
-    return this.#lastReload
-  }
-
-  async #reloadPolicy(): Promise<void> {
-    const { file } = this.config.policy
-    try {
-      const policy = await readPolicy(file)
-      this.#audit.policy = policy.version
-      this.#registry.usePolicy(policy)
-      this.#policyLoadedMs = this.#clock.now()
-      this.#reloaded('policy', 'ok', file)
-    } catch (error) {
-      const problems = error instanceof PolicyError ? error.problems : undefined
-      this.#reloaded('policy', 'failed', file, error, problems)
+    for (const [i, { tls }] of listeners.entries()) {
+      if (tls === undefined) continue
+      const files = present([tls.certFile, tls.keyFile, tls.clientCaFile])
+      yield { what: 'tls', files, load: () => this.listeners[i]!.reloadTls() }
     }
+    const upstream = this.#tls
+    if (upstream !== undefined) yield { what: 'tls', files: upstream.files, load: () => upstream.load() }
   }
 
-  async #reloadKeys({ config, keys }: IssuerRuntime): Promise<void> {
-    const { file } = config.jwks
-    // From a URL they are fetched, and how that went is told as for every fetch.
-    if (file === undefined) return keys.load()
-    try {
-      await keys.load()
-      this.#reloaded('keys', 'ok', file)
-    } catch (error) {
-      this.#reloaded('keys', 'failed', file, error)
-    }
+  async #loadPolicy(): Promise<void> {
+    const policy = await readPolicy(this.config.policy.file)
+    this.#audit.policy = policy.version
+    this.#registry.usePolicy(policy)
+    this.#policyLoadedMs = this.#clock.now()
   }
 
-  async #reloadListener(listener: number, source: string): Promise<void> {
-    try {
-      await this.listeners[listener]!.reloadTls()
-      this.#reloaded('tls', 'ok', source)
-    } catch (error) {
-      this.#reloaded('tls', 'failed', source, error)
-    }
-  }
-
-  async #reloadRevocation(): Promise<void> {
-    const { secretFile, listFile } = this.config.revocation!
-    const source = listFile ?? secretFile ?? ''
-    try {
-      await this.#revocation!.load()
-      this.#reloaded('revocation', 'ok', source)
-    } catch (error) {
-      this.#reloaded('revocation', 'failed', source, error)
-    }
-  }
-
-  #reloaded(
-    what: (typeof RELOADS)[number],
-    result: 'ok' | 'failed',
-    source: string,
-    error?: unknown,
-    problems?: readonly Problem[],
-  ): void {
-    this.tally.add(slotOf(this.#catalogue.reloads, what, result))
-    const ok = result === 'ok'
+  #reloaded({ what, source, error }: ReloadOutcome): void {
+    const ok = error === undefined
+    this.tally.add(slotOf(this.#catalogue.reloads, what, ok ? 'ok' : 'failed'))
     this.#audit.append({
       action: what,
       decision: ok ? 'allow' : 'deny',
@@ -373,12 +309,21 @@ export class App {
       effect: ok ? 'in force' : 'the former one stays in force',
       detail: source,
     })
-    if (ok) this.logger.info({ what, source }, 'reloaded')
-    else
-      this.logger.error(
-        { what, source, err: error, problems },
-        'reload failed; the former one stays in force',
-      )
+    if (ok) return this.logger.info({ what, source }, 'reloaded')
+    const problems = error instanceof PolicyError ? error.problems : undefined
+    const fields = { what, source, err: error, problems }
+    this.logger.error(fields, 'reload failed; the former one stays in force')
+  }
+
+  #storeEvents(): StoreEvents {
+    return {
+      changed: (up, why) => {
+        if (up) this.logger.info({}, 'the store is in contact')
+        else
+          this.logger.error({ why, onFailure: this.config.store!.onFailure }, 'the store cannot be reached')
+      },
+      count: (result) => this.tally.add(slotOf(this.#catalogue.storeRequests, result)),
+    }
   }
 
   #eventsHeard(): true | string {
@@ -397,4 +342,8 @@ export class App {
     if (waiting.length === 0) return true
     return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
   }
+}
+
+function present(files: readonly (string | undefined)[]): string[] {
+  return files.filter((file) => file !== undefined)
 }

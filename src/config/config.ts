@@ -126,6 +126,22 @@ export interface EventStreamConfig {
   onRisk: 'ignore' | 'revoke'
 }
 
+/** What replicas share, in Redis or Valkey. */
+export interface StoreConfig {
+  /** `redis://` or `rediss://`; exactly one of `url` and `urlFile` is there. */
+  url: string | undefined
+  urlFile: string | undefined
+  username: string | undefined
+  passwordFile: string | undefined
+  tls: UpstreamTlsConfig | undefined
+  /** Before every key. */
+  prefix: string
+  /** For one answer. */
+  timeout: number
+  /** Without contact: nobody is let in, or it goes on by what this replica knows. */
+  onFailure: 'deny' | 'continue'
+}
+
 export interface Config {
   /** Names this process in audit records. */
   instance: string
@@ -241,6 +257,8 @@ export interface Config {
         events: readonly EventStreamConfig[]
       }
     | undefined
+  /** undefined: this replica is alone. */
+  store: StoreConfig | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

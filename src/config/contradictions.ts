@@ -4,8 +4,11 @@ import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
 import type { Path } from './document.ts'
-import { isLoopback, isLoopbackHost } from './fields.ts'
+import { checkUrl } from './field-checks.ts'
+import { isLoopback } from './fields.ts'
+import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
+import { storeContradictions } from './store-contradictions.ts'
 
 export interface Contradiction {
   path: Path
@@ -45,6 +48,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...storeContradictions(config),
   ]
 }
 
@@ -295,69 +299,6 @@ function* limitContradictions({ limits, token }: PartialConfig): Iterable<Contra
         '`packetBytes` bounds every packet, so it is at least `connectBytes`: raise it, or lower the other.',
     }
   }
-}
-
-function* revocationContradictions(config: PartialConfig, file: string): Iterable<Contradiction> {
-  const { revocation } = config
-  if (typeof revocation !== 'object') return
-  if (revocation.secretFile !== undefined && typeof config.admin !== 'object') {
-    yield {
-      path: ['revocation', 'secretFile'],
-      others: [['admin']],
-      message: 'The call it is for needs the admin listener: write `admin`, or remove it.',
-    }
-  }
-  for (const [i, { name, jwks, poll }] of revocation.events.entries()) {
-    const at = (...path: Path): Path => ['revocation', 'events', i, ...path]
-    if ((jwks.url === undefined) === (jwks.file === undefined)) {
-      yield {
-        path: at('jwks'),
-        message: 'Write where the keys are: either `url: https://…` or `file: keys.json`.',
-      }
-    }
-    for (const [path, url] of [
-      [at('jwks', 'url'), jwks.url],
-      [at('poll', 'url'), poll?.url],
-    ] as const) {
-      const message = url === undefined ? undefined : checkUrl(url)
-      if (message !== undefined) yield { path, message }
-    }
-    if (poll === undefined && typeof config.admin !== 'object') {
-      yield {
-        path: at('poll'),
-        others: [['admin']],
-        message: 'Without `poll` the transmitter pushes to the admin listener: write `admin`, or `poll`.',
-      }
-    }
-    if (revocation.events.findIndex((other) => other.name === name) < i) {
-      yield { path: at('name'), message: 'Another stream has this name already.' }
-    }
-  }
-  if (config.audit !== undefined && isSameFile(revocation.file, config.audit.file, file)) {
-    yield {
-      path: ['revocation', 'file'],
-      others: [['audit', 'file']],
-      message: 'This is `audit.file`: give the revocations a file of their own.',
-    }
-  }
-}
-
-function isSameFile(a: string, b: string, file: string): boolean {
-  const [one, other] = [a, b].map((path) => normalize(isAbsolute(path) ? path : join(file, '..', path)))
-  return one === other
-}
-
-function checkUrl(text: string): string | undefined {
-  const url = URL.parse(text)
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    return 'Write a whole address, such as `https://id.example/.well-known/jwks.json`; for a file use `file`.'
-  }
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
-    return 'Whoever sits on the way could put in keys of his own: write `https://`. Plain HTTP is for loopback only.'
-  }
-  if (url.username !== '' || url.password !== '')
-    return 'Leave out the user name and password: key sets are public.'
-  return undefined
 }
 
 /** True when a connection to `target` would arrive at `listener`. */

@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig, TlsConfig } from './config.ts'
+import type { Config, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
 import { formatAddress } from './fields.ts'
-import { configJsonSchema, configSchema, type FileConfig, type SchemaNode } from './schema.ts'
-import { suggest } from './suggestion.ts'
+import { byPlace, explain, type Finding, valueAt } from './findings.ts'
+import { configJsonSchema, configSchema, type FileConfig } from './schema.ts'
 import { findWarnings } from './warnings.ts'
 
 /** Files that a configuration names and that others read, by absolute path. */
@@ -23,8 +23,6 @@ export type LoadResult =
   | { config: Config; warnings: Problem[] }
   /** `files`: those that could be made out, so that their problems can be told of at once. */
   | { problems: Problem[]; files: NamedFiles }
-
-type Finding = { path: Path; message: string }
 
 /**
  * @param text the file, YAML or JSON
@@ -48,7 +46,7 @@ export function loadConfig(
   const parsed = configSchema.safeParse(overrides.value)
   const findings = parsed.success
     ? []
-    : parsed.error.issues.flatMap((issue) => explain(issue, overrides.value))
+    : parsed.error.issues.flatMap((issue) => explain(issue, overrides.value, configJsonSchema))
   const readable = parsed.success ? parsed.data : readableParts(overrides.value, findings)
   const written = (path: Path): boolean => valueAt(overrides.value, path) !== undefined
   for (const contradiction of findContradictions(readable, written, file)) {
@@ -74,67 +72,6 @@ function placed(finding: Finding, file: string, source: SourceText, overrides: O
       return { file: 'environment', path, message: `${variable}: ${finding.message}` }
   }
   return { file, line: source.lineOf(finding.path), path, message: finding.message }
-}
-
-function byPlace(a: Problem, b: Problem): number {
-  return (a.line ?? Number.MAX_SAFE_INTEGER) - (b.line ?? Number.MAX_SAFE_INTEGER)
-}
-
-/** One zod issue as sentences that never hold the value. */
-function explain(issue: z.core.$ZodIssue, root: unknown): Finding[] {
-  const path = issue.path as Path
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(path, key) }))
-  }
-  const value = valueAt(root, path)
-  if (
-    issue.code === 'invalid_union' &&
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value)
-  ) {
-    // By convention the last form of a union is the section.
-    return (issue.errors.at(-1) ?? []).flatMap((inner) =>
-      explain({ ...inner, path: [...path, ...inner.path] }, root),
-    )
-  }
-  if (value === null)
-    return [{ path, message: `Empty. Remove the key, or give it a value. ${issue.message}` }]
-  return [{ path, message: value === undefined ? `Missing. ${issue.message}` : issue.message }]
-}
-
-function unknownKey(path: Path, key: string): string {
-  const here = schemaAt(path)?.properties ?? {}
-  const near = suggest(key, Object.keys(here))
-  if (near !== undefined) return `There is no such key. Did you mean \`${near}\`?`
-  const elsewhere = pathsOf(configJsonSchema).find((candidate) => candidate.split('.').at(-1) === key)
-  if (elsewhere !== undefined) return `There is no such key here. Did you mean \`${elsewhere}\`?`
-  return `There is no such key. Known here: ${Object.keys(here).join(', ')}.`
-}
-
-function schemaAt(path: Path): SchemaNode | undefined {
-  let node: SchemaNode | undefined = configJsonSchema
-  for (const segment of path) {
-    const form: SchemaNode | undefined = node?.anyOf?.find((one) => one.properties !== undefined) ?? node
-    node = typeof segment === 'number' ? form?.items : form?.properties?.[segment]
-  }
-  return node?.anyOf?.find((one) => one.properties !== undefined) ?? node
-}
-
-function pathsOf(node: SchemaNode, prefix = ''): string[] {
-  return Object.entries(node.properties ?? {}).flatMap(([key, child]) => [
-    `${prefix}${key}`,
-    ...pathsOf(child.items ?? child, `${prefix}${key}${child.items === undefined ? '' : '[]'}.`),
-  ])
-}
-
-function valueAt(root: unknown, path: Path): unknown {
-  let value = root
-  for (const segment of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined
-    value = (value as Record<string | number, unknown>)[segment]
-  }
-  return value
 }
 
 /** The sections and list entries that are in order once the keys with problems are taken out. */
@@ -210,7 +147,7 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
   const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
-  const { audience, upstream, admin, revocation } = file
+  const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
     listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
@@ -251,9 +188,29 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     sessions: file.sessions,
     audit: auditSettings(file.audit, inDirectory),
     revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
+    store: typeof store === 'object' ? storeInPlace(store, inDirectoryIf) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function storeInPlace(
+  { url, urlFile, username, passwordFile, tls, ...settings }: Exclude<FileConfig['store'], string | false>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): StoreConfig {
+  return {
+    url,
+    urlFile: inDirectoryIf(urlFile),
+    username,
+    passwordFile: inDirectoryIf(passwordFile),
+    tls: tls && {
+      caFile: inDirectoryIf(tls.caFile),
+      certFile: inDirectoryIf(tls.certFile),
+      keyFile: inDirectoryIf(tls.keyFile),
+      serverName: tls.serverName,
+    },
+    ...settings,
   }
 }
 

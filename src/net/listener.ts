@@ -104,7 +104,9 @@ export class Listener {
       rejectUnauthorized: tls.clientCertificates === 'verify',
       handshakeTimeout: TLS_HANDSHAKE_MS,
     }
-    this.#tls = this.#attempt(() => createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))))
+    this.#tls = this.#attempt(() =>
+      createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))),
+    )
     this.#server = this.#tls
   }
 

@@ -4,9 +4,12 @@ import type { Layer } from './layer.ts'
 import { type PublishRequest, SubscribeRequest } from './request.ts'
 import type { RuleSet } from './rule.ts'
 import type { Subject } from './subject.ts'
+import { matches, type TopicFilter } from './topic-filter.ts'
 import { Verdict } from './verdict.ts'
 
 export { PublishRequest } from './request.ts'
+
+const NONE: readonly TopicFilter[] = []
 
 export interface AclOptions {
   /** SUBSCRIBE above the QoS of the rules: grant the lower one, or deny. */
@@ -34,6 +37,8 @@ export class Acl {
   decidingLayer = -1
   /** After an ALLOW: what the answer would have been without shadow mode; ALLOW: the same. */
   shadowed: Verdict = Verdict.ALLOW
+  /** Filters of subscriptions that just-in-time grants have opened, while they last. */
+  openFilters: readonly TopicFilter[] = NONE
   readonly #inShadow: readonly boolean[]
   #verdicts: Verdict[]
   #subscribe: SubscribeRequest
@@ -89,10 +94,13 @@ export class Acl {
   /**
    * One filter of a SUBSCRIBE, with its `$share/{group}/` if it has one. One rule of each layer must cover all of
    * it; nothing is narrowed but the QoS. RFC 9431 §3.2, ACL-04
+   *
+   * @param granted a just-in-time grant speaks of it
    */
-  decideSubscribe(buf: Buffer, start: number, end: number, qos: number): Verdict {
+  decideSubscribe(buf: Buffer, start: number, end: number, qos: number, granted = false): Verdict {
     const request = this.#subscribe
     this.grantedQos = 0
+    request.granted = granted
     if (!request.read(buf, start, end)) return this.#denyMalformed()
     request.qos = qos
     for (;;) {
@@ -119,8 +127,9 @@ export class Acl {
   /** A message of the broker: allowed if a subscription to exactly this Topic Name were, at some QoS. */
   decideDelivery(name: Buffer, start: number, end: number): Verdict {
     this.decidingLayer = -1
+    const granted = this.#isOpen(name, start, end)
     for (let i = 0; i < this.layers.length; i++) {
-      const verdict = this.layers[i]!.decideReceive(name, start, end)
+      const verdict = this.layers[i]!.decideReceive(name, start, end, granted)
       this.#verdicts[i] = verdict
       if (verdict !== Verdict.ALLOW && this.decidingLayer < 0) this.decidingLayer = i
     }
@@ -143,6 +152,12 @@ export class Acl {
   /** The last decision of one layer, by its place in `layers`. */
   verdictOf(layer: number): Verdict {
     return this.#verdicts[layer] ?? Verdict.NO_RULE
+  }
+
+  #isOpen(name: Buffer, start: number, end: number): boolean {
+    const open = this.openFilters
+    for (let i = 0; i < open.length; i++) if (matches(open[i]!, name, start, end)) return true
+    return false
   }
 
   /** The answer to what the layers said: a denial counts unless every layer that denies is in shadow mode. */

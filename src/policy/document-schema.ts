@@ -51,6 +51,10 @@ export const rule = z.strictObject(
         'Response Topic of a PUBLISH; default allowed. It must always be one that the sender may subscribe to.',
       ),
     responseFilter: text.optional().describe('Topic Filter that a Response Topic must match.'),
+    requiresGrant: z
+      .boolean({ error: 'must be `true` or `false`' })
+      .optional()
+      .describe('Only with a just-in-time grant for the action; default false.'),
     agents: texts.optional().describe('Only for these agent ids.'),
     users: texts.optional().describe('Only while acting for one of these user ids.'),
     when: z

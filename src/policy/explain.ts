@@ -13,12 +13,16 @@ export interface PublishQuestion {
   /** Bytes. */
   readonly payloadLength: number
   readonly responseTopic?: string | undefined
+  /** As if a just-in-time grant for it were there. */
+  readonly granted?: boolean | undefined
 }
 
 export interface SubscribeQuestion {
   /** With `$share/{group}/` if it has one. */
   readonly filter: string
   readonly qos: number
+  /** As if a just-in-time grant for it were there. */
+  readonly granted?: boolean | undefined
 }
 
 export interface LayerExplanation {
@@ -72,9 +76,9 @@ export function explainPublish(acl: Acl, question: PublishQuestion): Explanation
 }
 
 export function explainSubscribe(acl: Acl, question: SubscribeQuestion): Explanation {
-  const { filter, qos } = question
+  const { filter, qos, granted = false } = question
   const bytes = Buffer.from(filter)
-  const verdict = acl.decideSubscribe(bytes, 0, bytes.length, qos) || acl.shadowed
+  const verdict = acl.decideSubscribe(bytes, 0, bytes.length, qos, granted) || acl.shadowed
   const shadowed = acl.shadowed !== Verdict.ALLOW
   const request = new SubscribeRequest(true, true)
   const isWellFormed = request.read(bytes, 0, bytes.length)
@@ -87,7 +91,7 @@ export function explainSubscribe(acl: Acl, question: SubscribeQuestion): Explana
     reason: VERDICT_NAMES[verdict],
     grantedQos: verdict === Verdict.ALLOW ? acl.grantedQos : undefined,
     about: 'action',
-    layers: isWellFormed ? explainLayers(acl, { action: 'subscribe', text, qos, group }) : [],
+    layers: isWellFormed ? explainLayers(acl, { action: 'subscribe', text, qos, group, granted }) : [],
     malformed: isWellFormed
       ? undefined
       : 'not a Topic Filter: such a SUBSCRIBE is refused before any rule is asked',
@@ -129,6 +133,7 @@ function requestOf(question: PublishQuestion): PublishRequest {
   request.qos = question.qos
   request.retain = question.retain
   request.payloadLength = question.payloadLength
+  request.granted = question.granted === true
   if (question.responseTopic !== undefined) {
     request.response = Buffer.from(question.responseTopic)
     request.responseStart = 0

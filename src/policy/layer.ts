@@ -54,8 +54,12 @@ export interface Layer {
   decidePublish(request: PublishRequest): Verdict
   /** Sets `request.grantedQos` on ALLOW. */
   decideSubscribe(request: SubscribeRequest): Verdict
-  /** Whether a message on this Topic Name may reach the subscriber, whatever its QoS. */
-  decideReceive(name: Buffer, start: number, end: number): Verdict
+  /**
+   * Whether a message on this Topic Name may reach the subscriber, whatever its QoS.
+   *
+   * @param granted a subscription that a just-in-time grant has opened brings it
+   */
+  decideReceive(name: Buffer, start: number, end: number, granted: boolean): Verdict
 }
 
 interface Indexes {
@@ -155,16 +159,20 @@ export class RuleLayer implements Layer {
     return furthest === Verdict.ALLOW ? noRule(buf, start, this.#unmatched) : furthest
   }
 
-  decideReceive(name: Buffer, start: number, end: number): Verdict {
+  decideReceive(name: Buffer, start: number, end: number, granted: boolean): Verdict {
     const deny = this.#indexes.receiveDeny.firstMatch(name, start, end)
     this.decided = deny
     if (deny !== undefined) return Verdict.DENY_RULE
-    const allow = this.#indexes.receiveAllow.firstMatch(name, start, end)
-    if (allow !== undefined) {
-      this.decided = allow
+    const allow = this.#indexes.receiveAllow.candidates(name, start, end)
+    for (let i = 0; i < allow.length; i++) {
+      const grant = allow[i]!
+      if (!matches(grant.deliveryFilter, name, start, end)) continue
+      this.decided ??= grant
+      if (grant.limits.requiresGrant && !granted) continue
+      this.decided = grant
       return Verdict.ALLOW
     }
-    return noRule(name, start, this.#unmatched)
+    return this.decided === undefined ? noRule(name, start, this.#unmatched) : Verdict.GRANT_REQUIRED
   }
 }
 
@@ -218,7 +226,8 @@ export function publishLimit(grant: Grant, request: PublishRequest): Verdict {
       return Verdict.RESPONSE_TOPIC_NOT_ALLOWED
     }
   }
-  return granted < 0 ? Verdict.QOS_BELOW_LIMIT : Verdict.ALLOW
+  if (granted < 0) return Verdict.QOS_BELOW_LIMIT
+  return limits.requiresGrant && !request.granted ? Verdict.GRANT_REQUIRED : Verdict.ALLOW
 }
 
 /** As `publishLimit`, for a filter that the grant covers. */
@@ -226,7 +235,8 @@ export function subscribeLimit(grant: Grant, request: SubscribeRequest): Verdict
   const granted = grant.limits.highestQos[request.qos]!
   if (granted >= 0 && granted < request.qos && request.refuseHigherQos) return Verdict.QOS_ABOVE_LIMIT
   if (request.groupStart >= 0 && !mayJoin(grant, request)) return Verdict.SHARE_GROUP_NOT_ALLOWED
-  return granted < 0 ? Verdict.QOS_BELOW_LIMIT : Verdict.ALLOW
+  if (granted < 0) return Verdict.QOS_BELOW_LIMIT
+  return grant.limits.requiresGrant && !request.granted ? Verdict.GRANT_REQUIRED : Verdict.ALLOW
 }
 
 /**

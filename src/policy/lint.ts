@@ -20,6 +20,8 @@ export interface LintOptions {
   readonly userLayer?: 'required' | 'none'
   /** Attributes that some issuer's configuration fills. Without it, declared names count as filled. */
   readonly mapped?: ReadonlySet<string>
+  /** The configuration says whose grants are taken; undefined: not known. */
+  readonly grants?: boolean
 }
 
 /** Prefixes that hold another topic inside, so that rules on that topic do not see it (EMQX and others). */
@@ -32,7 +34,9 @@ export function lintPolicy(policy: Policy, options: LintOptions = {}): LintFindi
     ...emptyLayers(rules, options),
     ...unusedAttributes(rules, all),
     ...all.flatMap((rule) =>
-      [...breadth(rule), ...unfilled(rule, options)].map((message) => finding(rule, message)),
+      [...breadth(rule), ...unfilled(rule, options), ...ungrantable(rule, options)].map((message) =>
+        finding(rule, message),
+      ),
     ),
     ...dead(rules.agents),
     ...dead(rules.users),
@@ -87,6 +91,11 @@ function unfilled(rule: Rule, { mapped }: LintOptions): string[] {
       ? `never applies: no issuer's configuration maps a claim to ${name}`
       : `applies to any value of ${name}: no issuer's configuration maps a claim to it`,
   )
+}
+
+function ungrantable(rule: Rule, { grants }: LintOptions): string[] {
+  if (grants !== false || !rule.limits.requiresGrant) return []
+  return ['never allows anything: it requires a grant, and the configuration has no `grants`']
 }
 
 function breadth(rule: Rule): string[] {
@@ -182,7 +191,8 @@ function hasWiderLimits(outer: Limits, inner: Limits): boolean {
     isWider(outer.retain, inner.retain) &&
     isWider(outer.responseTopic, inner.responseTopic) &&
     outer.maxPayload >= inner.maxPayload &&
-    (!outer.sharedOnly || inner.sharedOnly === true)
+    (!outer.sharedOnly || inner.sharedOnly === true) &&
+    (!outer.requiresGrant || inner.requiresGrant === true)
   )
 }
 

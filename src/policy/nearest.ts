@@ -16,6 +16,7 @@ export type Question =
       readonly text: string
       readonly qos: number
       readonly group: string | undefined
+      readonly granted: boolean
     }
   | { readonly action: 'receive'; readonly text: string }
 
@@ -27,6 +28,8 @@ export interface Nearest {
   /** What keeps it from allowing the action; each follows the words "the rule". */
   readonly differs: readonly string[]
 }
+
+const NEEDS_GRANT = 'requires a just-in-time grant'
 
 const Rank = { SAME_TOPIC: 0, OTHER_BEARER: 1, OTHER_ACTION: 2, OTHER_TOPIC: 3, OTHER_BOTH: 4 } as const
 type Rank = (typeof Rank)[keyof typeof Rank]
@@ -205,8 +208,8 @@ function levelDifferences({ filter, placeholders }: Source, asked: string): Leve
 }
 
 function limitWords(grant: Grant, question: Question): string | undefined {
-  if (question.action === 'receive') return undefined
   const { limits } = grant
+  if (question.action === 'receive') return limits.requiresGrant ? NEEDS_GRANT : undefined
   if (question.action === 'publish') return publishWords(publishLimit(grant, question.request), grant)
   if (question.group === undefined && limits.sharedOnly) return 'allows only a shared subscription'
   if (question.group !== undefined && grant.shareGroups !== 'any') {
@@ -215,7 +218,8 @@ function limitWords(grant: Grant, question: Question): string | undefined {
     if (!names.includes(question.group)) return `allows only the share groups ${names.join(', ')}`
   }
   const granted = limits.highestQos[question.qos as 0 | 1 | 2]
-  return granted === question.qos ? undefined : qosWords(limits)
+  if (granted !== question.qos) return qosWords(limits)
+  return limits.requiresGrant && !question.granted ? NEEDS_GRANT : undefined
 }
 
 function publishWords(limit: Verdict, { limits, responseFilter }: Grant): string | undefined {
@@ -229,6 +233,8 @@ function publishWords(limit: Verdict, { limits, responseFilter }: Grant): string
       return 'allows retained messages only'
     case Verdict.PAYLOAD_TOO_LARGE:
       return `allows at most ${limits.maxPayload} bytes of payload`
+    case Verdict.GRANT_REQUIRED:
+      return NEEDS_GRANT
     case Verdict.RESPONSE_TOPIC_REQUIRED:
       return 'requires a Response Topic'
     case Verdict.RESPONSE_TOPIC_NOT_ALLOWED:

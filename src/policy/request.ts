@@ -17,6 +17,8 @@ export class PublishRequest {
   retain = false
   /** Bytes of Application Message. */
   payloadLength = 0
+  /** A just-in-time grant speaks of it: rules that ask for one may allow it. */
+  granted = false
   response: Buffer = EMPTY
   /** -1: no Response Topic. */
   responseStart = -1
@@ -33,6 +35,8 @@ export class SubscribeRequest {
   groupStart = -1
   groupEnd = -1
   qos = 0
+  /** As in a PublishRequest. */
+  granted = false
   /** Set by a layer that allows. */
   grantedQos = 0
   readonly refuseOverlap: boolean

@@ -19,6 +19,7 @@ export interface RawRule {
   shareGroups?: 'any' | string[] | undefined
   responseTopic?: Permission | undefined
   responseFilter?: string | undefined
+  requiresGrant?: boolean | undefined
   agents?: string[] | undefined
   users?: string[] | undefined
   when?: Record<string, string | string[]> | undefined
@@ -40,7 +41,7 @@ export interface RuleContext {
 }
 
 const PUBLISH_LIMITS = ['retain', 'maxPayload', 'responseTopic', 'responseFilter'] as const
-const LIMITS = ['maxQos', 'minQos', ...PUBLISH_LIMITS, 'shareGroups'] as const
+const LIMITS = ['maxQos', 'minQos', ...PUBLISH_LIMITS, 'shareGroups', 'requiresGrant'] as const
 
 const SIZE = /^(\d{1,9})(B|KiB|MiB)?$/
 const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
@@ -115,6 +116,7 @@ function readLimits(raw: RawRule, context: RuleContext): Limits {
     maxPayload: readSize(raw.maxPayload, context),
     responseTopic: raw.responseTopic ?? 'allowed',
     ...(context.sharedOnly ? { sharedOnly: true } : {}),
+    ...(raw.requiresGrant ? { requiresGrant: true } : {}),
   }
 }
 

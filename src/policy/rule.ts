@@ -15,6 +15,8 @@ export interface Limits {
   readonly responseTopic: Permission
   /** Only behind `$share/{group}/`, never as a plain filter (MQTT.Agent rules on a `$share` topic). */
   readonly sharedOnly?: true
+  /** Only with a just-in-time grant for the action (JIT-01). */
+  readonly requiresGrant?: true
 }
 
 /** One rule of the agent or the user layer, or the tenant's topics as one rule. `line` is 1-based. */

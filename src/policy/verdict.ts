@@ -18,6 +18,8 @@ export const Verdict = {
   /** A `$`-prefix that no rule names literally. */
   RESERVED_TOPIC: 11,
   QOS_BELOW_LIMIT: 12,
+  /** All of the rule holds, and it asks for a grant that is not there. */
+  GRANT_REQUIRED: 13,
 } as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
 
@@ -36,4 +38,5 @@ export const VERDICT_NAMES = [
   'outside_tenant',
   'reserved_topic',
   'qos_below_limit',
+  'grant_required',
 ] as const

@@ -140,6 +140,7 @@ describe('defaults', () => {
         failedTriesWindow: 60_000,
         failedTriesFrom: 'remote',
       },
+      store: undefined,
       log: { level: 'info' },
     } satisfies Config)
   })

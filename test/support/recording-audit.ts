@@ -31,6 +31,10 @@ export class RecordingAudit implements AuditSink {
     }
   }
 
+  count(): boolean {
+    return false
+  }
+
   appendPrepared(
     { event }: PreparedRecord,
     length: number,

@@ -1,0 +1,45 @@
+// Everything that Prometheus is told, from where it is known.
+
+import type { AuditTrail } from './audit-trail.ts'
+import type { IssuerRuntime } from './identity/token-verifier.ts'
+import type { Policy } from './policy/policy.ts'
+import type { RevocationService } from './revocation/service.ts'
+import type { Store } from './store/store.ts'
+import type { Catalogue } from './telemetry/catalogue.ts'
+import type { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
+import { Metrics } from './telemetry/metrics.ts'
+import type { Tally } from './telemetry/tally.ts'
+
+export interface MetricSources {
+  /** Of Postern. */
+  version: string
+  times: DecisionTimes
+  revocationTimes: RevocationTimes
+  policyInForce(): Policy
+  policyLoadedMs(): number
+  audit: AuditTrail
+  /** In the order of the configuration, as the rows of the catalogue. */
+  issuers: readonly IssuerRuntime[]
+  revocation: RevocationService
+  store: Store | undefined
+  inShadow(): boolean
+  ready(): boolean
+}
+
+export function metricsOf(tally: Tally, rows: Catalogue, from: MetricSources): Metrics {
+  const metrics = new Metrics(tally)
+  metrics.decisionTimes(from.times)
+  metrics.revocationTimes(from.revocationTimes)
+  metrics.buildInfo(from.version, process.version)
+  metrics.policyInfo(() => from.policyInForce().version)
+  metrics.gauge(rows.auditPendingBytes, () => from.audit.pendingBytes)
+  metrics.gauge(rows.keySetAge, (row) => (from.issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
+  metrics.gauge(rows.revocationMarks, () => from.revocation.revocations.size)
+  metrics.gauge(rows.eventContactAge, (row) => from.revocation.streams[row]!.contactAgeS)
+  metrics.gauge(rows.eventVerificationAge, (row) => from.revocation.streams[row]!.verificationAgeS)
+  metrics.gauge(rows.storeUp, () => (from.store?.isUp ? 1 : 0))
+  metrics.gauge(rows.policyLoaded, () => from.policyLoadedMs() / 1000)
+  metrics.gauge(rows.shadowMode, () => (from.inShadow() ? 1 : 0))
+  metrics.gauge(rows.ready, () => (from.ready() ? 1 : 0))
+  return metrics
+}
