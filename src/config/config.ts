@@ -168,6 +168,18 @@ export interface Config {
     window: number
     algorithms: readonly string[]
   }
+  delegation: {
+    /** User Property with the token of the human that a PUBLISH is for; undefined: none. */
+    property: string | undefined
+    /** Tokens kept in mind for each connection. */
+    tokens: number
+    /** Every PUBLISH names who it is from; otherwise only one that carried a token. */
+    stamp: boolean
+    /** User Properties that only Postern sets. */
+    agentProperty: string
+    humanProperty: string
+    tenantProperty: string
+  }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
     binding: 'exact' | 'prefix' | 'any'

@@ -3,6 +3,7 @@
 import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
+import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
@@ -45,6 +46,7 @@ export function findContradictions(
     ...duplicateIssuers(config),
     ...fileContradictions(config, file),
     ...auditContradictions(config),
+    ...delegationContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),

@@ -182,6 +182,10 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
     proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    delegation: {
+      ...file.delegation,
+      property: file.delegation.property === 'off' ? undefined : file.delegation.property,
+    },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,

@@ -2,6 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
+import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
@@ -187,6 +188,7 @@ export const configSchema = section({
     window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
     algorithms: algorithmsSchema(['ES256', 'Ed25519']),
   }).describe('Proof that a client holds the key of its token.'),
+  delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
       .prefault('exact')

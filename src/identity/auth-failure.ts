@@ -102,6 +102,8 @@ const FAILURES = {
   },
   /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
   identity_changed: BAD_IDENTITY,
+  /** A message carries the token of another agent or tenant than the connection's, or one that is no delegation. */
+  foreign_token: BAD_IDENTITY,
   rate_limited: {
     basic: ReasonCode.CONNECTION_RATE_EXCEEDED,
     enhanced: ReasonCode.CONNECTION_RATE_EXCEEDED,

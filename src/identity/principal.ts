@@ -118,6 +118,15 @@ export function isSameBearer(a: Principal, b: Principal): boolean {
   )
 }
 
+/** Whether a human's delegation is to the agent of a connection, in its tenant, under the same names in topics. */
+export function isForAgentOf(delegation: Principal, connection: Principal): boolean {
+  return (
+    delegation.delegated &&
+    isSameParty(delegation.agent, connection.agent) &&
+    delegation.tenant === connection.tenant
+  )
+}
+
 function isSameParty(a: Party, b: Party): boolean {
   return a.iss === b.iss && a.sub === b.sub && a.id === b.id
 }

@@ -80,6 +80,14 @@ describe('defaults', () => {
         },
       ],
       token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'], topic: '$postern/token' },
+      delegation: {
+        property: undefined,
+        tokens: 1000,
+        stamp: false,
+        agentProperty: 'postern-agent',
+        humanProperty: 'postern-human',
+        tenantProperty: 'postern-tenant',
+      },
       clientId: { binding: 'exact', separator: '-' },
       policy: { file: '/etc/postern/policy.yaml', userLayer: 'required' },
       denial: {
