@@ -245,6 +245,8 @@ export interface Config {
     maxPending: number
     /** A record for every PUBLISH, or only for those that were not forwarded. */
     publishes: 'all' | 'denied'
+    /** Whether records of like PUBLISH packets refer to one of them; `auto`: unless records are copied elsewhere. */
+    records: 'auto' | 'short' | 'full'
     payloadDigest: 'sha256' | 'hmac' | 'none'
     /** How humans are named: as in the token, or by a keyed digest. */
     subjects: 'plain' | 'hmac'
@@ -252,6 +254,7 @@ export interface Config {
     segments: {
       maxBytes: number
       maxAge: number
+      compression: 'zstd' | 'gzip' | 'none'
       /** Closed segments that are kept; 0: all. */
       keep: number
       /** 0: never removed for their age. */

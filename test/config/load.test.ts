@@ -106,10 +106,17 @@ describe('defaults', () => {
         maxPending: 16_777_216,
         durability: 'async',
         publishes: 'all',
+        records: 'auto',
         payloadDigest: 'sha256',
         subjects: 'plain',
         digestKeyFile: undefined,
-        segments: { maxBytes: 64 * 1024 * 1024, maxAge: 86_400_000, keep: 0, keepFor: 0 },
+        segments: {
+          maxBytes: 64 * 1024 * 1024,
+          maxAge: 86_400_000,
+          compression: 'zstd',
+          keep: 0,
+          keepFor: 0,
+        },
         repeats: { rate: 0, interval: 10_000 },
         checkpoints: {
           ...{ keyFile: undefined, records: 10_000, interval: 60_000 },
