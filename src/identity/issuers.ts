@@ -48,7 +48,8 @@ export function openKeys(
     return new RemoteKeys({ ...limits, url, algorithms }, clock, (result) => onLoaded(config.issuer, result))
   }
   if (file !== undefined && url === undefined) {
-    return new FileKeys({ path: file, algorithms, maxBytes: limits.maxBytes }, clock, read)
+    const { maxBytes, use } = limits
+    return new FileKeys({ path: file, algorithms, maxBytes, use }, clock, read)
   }
   throw new PosternError(
     'ERR_JWKS_SOURCE',
