@@ -63,7 +63,8 @@ function lint(policy: Policy, config: Config): Problem[] {
       ...(claims.tenant !== undefined || mapping === 'claims' ? ['org_id'] : []),
     ]),
   )
-  return lintPolicy(policy, { userLayer: config.policy.userLayer, mapped }).map(({ line, message }) => ({
+  const options = { userLayer: config.policy.userLayer, mapped, grants: config.grants !== undefined }
+  return lintPolicy(policy, options).map(({ line, message }) => ({
     file: config.policy.file,
     ...(line === undefined ? {} : { line }),
     path: '',

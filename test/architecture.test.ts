@@ -16,6 +16,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/catalogue-sets.ts': [
     ...[
       'src/identity/auth-failure.ts',
+      'src/identity/grant-token.ts',
       'src/revocation/',
       'src/session/',
       'src/telemetry/',
@@ -68,6 +69,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/telemetry/',
       'src/config/',
       'src/revocation/',
+      'src/grants/',
       'src/session/',
       'src/net/',
       'src/audit-trail.ts',
@@ -85,13 +87,19 @@ const TYPES: Record<string, readonly string[]> = {
   'src/identity/': ['src/config/config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
+  'src/grants/': ['src/config/config.ts'],
   'src/revocation/': [
     'src/config/config.ts',
     'src/audit/event.ts',
     'src/identity/',
     'src/telemetry/admin.ts',
   ],
-  'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
+  'src/session/': [
+    'src/config/config.ts',
+    'src/identity/',
+    'src/grants/used-grants.ts',
+    'src/telemetry/logger.ts',
+  ],
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
   'src/reloads.ts': ['src/telemetry/catalogue.ts'],

@@ -6,6 +6,7 @@ import type { Address } from './config.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
+import { grantsContradictions } from './grants-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 
@@ -47,6 +48,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...grantsContradictions(config, file),
   ]
 }
 

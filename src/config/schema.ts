@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
+import { grantsSchema } from './grants-schema.ts'
 import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
@@ -237,6 +238,7 @@ export const configSchema = section({
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,
+  grants: grantsSchema,
   revocation: revocationSchema,
   admin: z
     .union(

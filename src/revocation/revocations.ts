@@ -7,7 +7,7 @@ import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry, type Journal } from './journal.ts'
 import { LiveIndex, type Revocable } from './live-index.ts'
 import type { Bar, Marks } from './marks.ts'
-import { facetsOf, facetsOfPrincipal, type Selector } from './selector.ts'
+import { facetsOf, facetsOfGrant, facetsOfPrincipal, type HeldGrant, type Selector } from './selector.ts'
 
 /** Ways in. */
 export const SOURCES = ['admin', 'list', 'push', 'poll'] as const
@@ -69,6 +69,15 @@ export class Revocations {
     const facets = facetsOfPrincipal(principal)
     const bar = this.#barOf(facets, principal.issuedAtMs)
     if (bar === undefined) this.#live.put(who, facets, principal.issuedAtMs)
+    return bar
+  }
+
+  /** As `enter`, for a grant in the hands of a connection, and for what it has opened. */
+  enterGrant(who: Revocable, grant: HeldGrant): Bar | 'events_silent' | undefined {
+    if (this.#ports.isBlind()) return 'events_silent'
+    const facets = facetsOfGrant(grant)
+    const bar = this.#barOf(facets, grant.issuedAtMs)
+    if (bar === undefined) this.#live.put(who, facets, grant.issuedAtMs)
     return bar
   }
 

@@ -61,7 +61,10 @@ export class RevocationService {
   /** @throws PosternError `ERR_REVOCATIONS` of a file that cannot be used: what is revoked must not come back by that */
   static async open(config: Config, ports: ServicePorts): Promise<RevocationService> {
     const { clock, audit } = ports
-    const longest = Math.max(...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
+    const longest = Math.max(
+      ...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway),
+      ...(config.grants?.issuers ?? []).map(({ leeway }) => config.grants!.maxLifetime + leeway),
+    )
     const marks = new Marks(clock, longest)
     const settings = config.revocation
     const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks)
@@ -155,7 +158,8 @@ export class RevocationService {
   }
 
   get #issuers(): ReadonlySet<string> {
-    return new Set(this.#config.issuers.map(({ issuer }) => issuer))
+    const { issuers, grants } = this.#config
+    return new Set([...issuers, ...(grants?.issuers ?? [])].map(({ issuer }) => issuer))
   }
 
   /** A JSON list of `sub_id`: all of them are barred for as long as they stand there. */

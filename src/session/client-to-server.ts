@@ -64,6 +64,7 @@ export class ClientToServer extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      grant: undefined,
     }
   }
 
@@ -126,7 +127,9 @@ export class ClientToServer extends Relay {
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
-    if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
+    const { renewal, grants } = this.#session
+    const part = this.chunk.subarray(start, end)
+    if (renewal.onPayload(part, last) || grants.onPayload(part, last)) return
     const payload = this.#payload
     if (payload === undefined) return
     payload.digest?.update(this.chunk.subarray(start, end))
@@ -179,6 +182,9 @@ export class ClientToServer extends Relay {
     const { tokenTopic } = session.context
     if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
       return this.#token()
+    const { grantTopic } = session.context
+    if (grantTopic?.length === end - start && grantTopic.compare(topic, start, end) === 0)
+      return this.#grant()
 
     const messageExpiryInterval = head.retain
       ? retainedExpiry(session, head.messageExpiryInterval)
@@ -197,7 +203,7 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome = session.acl.decidePublish(request)
+    let outcome: Outcome = session.grants.judgePublish(session.acl, request, this.chunk, reader.pos)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request))
@@ -216,7 +222,8 @@ export class ClientToServer extends Relay {
     facts.topicEnd = end
     const whole = reader.tail <= this.chunk.length - reader.pos
     const denied = outcome !== Outcome.ALLOW || session.acl.shadowed !== Outcome.ALLOW
-    const recorded = denied || this.#known.haveRecords
+    facts.grant = outcome === Outcome.ALLOW ? session.grants.use() : undefined
+    const recorded = denied || this.#known.haveRecords || facts.grant !== undefined
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
@@ -236,7 +243,7 @@ export class ClientToServer extends Relay {
     if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
     if (alias > 0) this.aliases.markRelayed(alias)
     if (!nameMissing && messageExpiryInterval === undefined) {
-      this.#known.remember(reader, facts)
+      if (facts.grant === undefined) this.#known.remember(reader, facts)
       return Disposition.FORWARD
     }
     this.replacement = rewritePublish(reader.source, reader, head, {
@@ -270,7 +277,7 @@ export class ClientToServer extends Relay {
     const release = session.memory.releaseOf(id)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
-      if (session.renewal.takeRelease(id)) {
+      if (session.renewal.takeRelease(id) || session.grants.takeRelease(id)) {
         session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.SUCCESS))
         return Disposition.DROP
       }
@@ -320,6 +327,14 @@ export class ClientToServer extends Relay {
     const { pos, tail, publish } = this.reader
     const answer = this.#session.renewal.onPublish(publish, this.chunk.subarray(pos, pos + tail))
     if (answer === 'refused') return this.#end('renewal_refused')
+    return answer === 'more' ? Disposition.TAKE : Disposition.DROP
+  }
+
+  /** And so does one to the grant topic. */
+  #grant(): Disposition {
+    const { pos, tail, publish } = this.reader
+    const answer = this.#session.grants.onPublish(publish, this.chunk.subarray(pos, pos + tail))
+    if (answer === 'refused') return this.#end('publish_denied')
     return answer === 'more' ? Disposition.TAKE : Disposition.DROP
   }
 

@@ -153,6 +153,17 @@ export const RENEWAL_REFUSALS = [
   'events_silent',
 ] as const
 
+/** Reasons for a refused grant that are not in the token. */
+export const GRANT_REFUSALS = [
+  'grant_spent',
+  'grants_unavailable',
+  'too_many_grants',
+  'audit_unavailable',
+  'revoked',
+  'disabled',
+  'events_silent',
+] as const
+
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
 export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
   upstream_unavailable: 'upstream_unavailable',

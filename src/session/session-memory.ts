@@ -11,6 +11,8 @@ export interface Release {
   response: Buffer | undefined
   retain: boolean
   payloadLength: number
+  /** Allowed by a just-in-time grant, which is used up by that. */
+  granted: boolean
   /** `Rights.serial` under which it was allowed. */
   rights: number
   /** Its PUBREL was forwarded: until PUBCOMP nothing else may go under its Packet Identifier. */
@@ -19,12 +21,23 @@ export interface Release {
 
 /** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
 export function releaseOf(request: PublishRequest, rights: number): Release {
-  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  const {
+    topic,
+    topicStart,
+    topicEnd,
+    response,
+    responseStart,
+    responseEnd,
+    retain,
+    payloadLength,
+    granted,
+  } = request
   return {
     topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
     response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
     retain,
     payloadLength,
+    granted,
     rights,
     releasing: false,
   }
@@ -131,6 +144,7 @@ export function fillRequest(request: PublishRequest, { topic, response, ...rest 
   request.qos = 2
   request.retain = rest.retain
   request.payloadLength = rest.payloadLength
+  request.granted = rest.granted
   request.response = response ?? topic
   request.responseStart = response === undefined ? -1 : 0
   request.responseEnd = response === undefined ? -1 : response.length

@@ -6,6 +6,7 @@ import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
+import { GRANT_FAULTS } from '../../src/identity/grant-token.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
@@ -13,6 +14,7 @@ import type { Renewed, SessionContext } from '../../src/session/context.ts'
 import {
   CONNECT_REFUSALS,
   END_CAUSES,
+  GRANT_REFUSALS,
   OUTCOME_NAMES,
   RENEWAL_REFUSALS,
   SESSION_FAULTS,
@@ -67,6 +69,7 @@ export interface RigOptions {
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
   revocations?: SessionContext['revocations']
+  grants?: SessionContext['grants']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
@@ -177,12 +180,18 @@ export class SessionRig {
       renew: async (token) =>
         options.renew?.(token.toString(), this) ?? { ok: false, reason: 'expired', detail: undefined },
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+      grants: options.grants,
+      grantTopic: options.grants === undefined ? undefined : Buffer.from('$postern/grant'),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },
-      revocations: options.revocations ?? { enter: () => undefined, leave: () => {} },
+      revocations: options.revocations ?? {
+        enter: () => undefined,
+        enterGrant: () => undefined,
+        leave: () => {},
+      },
       memory: options.memory ?? new SessionMemory(this.clock, 100),
       bindOptionsOf: () => ({
         userLayer: config.policy.userLayer,
@@ -224,6 +233,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     shadowed: SHADOWED_ROWS,
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    grantFailures: [...GRANT_FAULTS, ...GRANT_REFUSALS],
     revocationSources: [],
     securityEvents: [],
     eventStreams: [],
