@@ -35,6 +35,9 @@ interface Reading {
 }
 
 /** A path with its own source and sink, connected and warm. */
+/** Before a storm is measured: as many as the just-in-time compiler needs. */
+const WARM_UP_CONNECTIONS = 4000
+
 export class Stage {
   readonly #load: Load
   readonly #seconds: number
@@ -65,7 +68,10 @@ export class Stage {
       await stage.#flow(load, Math.min(seconds, 0.5))
     } else {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)
-      await stage.#source.ask('storm', { port: path.port, clients: await stage.#makeClients(200) })
+      await stage.#source.ask('storm', {
+        port: path.port,
+        clients: await stage.#makeClients(load.kind === 'storm' ? WARM_UP_CONNECTIONS : 200),
+      })
     }
     return stage
   }

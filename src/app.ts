@@ -23,6 +23,7 @@ import type { SessionContext } from './session/context.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { slotsIn } from './session/slots.ts'
+import { Store, type StoreEvents } from './store/store.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
@@ -56,6 +57,7 @@ export class App {
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
+  readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -78,12 +80,17 @@ export class App {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
     })
+    this.#store = config.store && new Store(config.store, this.#clock, this.#storeEvents())
     this.#reloads = new Reloads(this.#clock, (outcome) => this.#reloaded(outcome))
     this.#checks = [
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
       { name: 'events', ok: () => this.#eventsHeard() },
+      {
+        name: 'store',
+        ok: () => !this.#store?.isBlocking || 'The store that replicas share cannot be reached.',
+      },
       { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
@@ -146,6 +153,7 @@ export class App {
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
+      store: this.#store,
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
@@ -154,7 +162,7 @@ export class App {
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
     if (config.grants !== undefined) {
-      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded }
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
       this.#grants = await Grants.open(config.grants, ports)
     }
     this.#policyLoadedMs = this.#clock.now()
@@ -206,6 +214,7 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#store?.close()
     await this.#revocation?.close()
     await this.#grants?.close()
     await this.#audit?.close()
@@ -255,6 +264,7 @@ export class App {
       audit: this.#audit,
       issuers: this.#issuers,
       revocation: this.#revocation!,
+      store: this.#store,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })
@@ -316,6 +326,17 @@ export class App {
     const problems = error instanceof PolicyError ? error.problems : undefined
     const fields = { what, source, err: error, problems }
     this.logger.error(fields, 'reload failed; the former one stays in force')
+  }
+
+  #storeEvents(): StoreEvents {
+    return {
+      changed: (up, why) => {
+        if (up) this.logger.info({}, 'the store is in contact')
+        else
+          this.logger.error({ why, onFailure: this.config.store!.onFailure }, 'the store cannot be reached')
+      },
+      count: (result) => this.tally.add(slotOf(this.#catalogue.storeRequests, result)),
+    }
   }
 
   #eventsHeard(): true | string {

@@ -99,6 +99,10 @@ export class AuditTrail implements AuditSink {
     return this.#sink.prepare(event)
   }
 
+  count(record: PreparedRecord, payloadLength: number): boolean {
+    return this.#sink.count(record, payloadLength)
+  }
+
   appendPrepared(
     record: PreparedRecord,
     length: number,

@@ -31,6 +31,7 @@ export function catalogueFor(config: Config, tally: Tally): Catalogue {
     grantFailures: [...GRANT_FAULTS, ...GRANT_REFUSALS],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
+    hasStore: config.store !== undefined,
     issuers: config.issuers.map((issuer) => issuer.issuer),
   })
 }

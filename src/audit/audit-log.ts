@@ -154,6 +154,11 @@ export class AuditLog implements AuditSink {
     return this.#encoder.prepare(event)
   }
 
+  /** Every action has a record of its own. */
+  count(): boolean {
+    return false
+  }
+
   appendPrepared(
     record: PreparedRecord,
     payloadLength: number,

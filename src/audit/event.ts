@@ -13,6 +13,8 @@ export type AuditAction =
   | 'renew'
   | 'grant'
   | 'revoke'
+  /** A token that was issued, or not, by `postern sts`. */
+  | 'token'
   | 'payload'
   | 'policy'
   | 'keys'
@@ -84,7 +86,7 @@ export interface AuditEvent {
     | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
-  /** Only with action `revoke`: who is meant, by which way in, and the security event it came as. */
+  /** With action `revoke`: who is meant, by which way in, and the security event it came as. With `token`: for what it was asked. */
   cause?: { source: string; [member: string]: unknown } | undefined
   /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
   gap?:
@@ -113,6 +115,8 @@ export interface AuditEvent {
 /** What records of one connection about one topic have in common, in the log's own form; see `AuditSink.prepare`. */
 export interface PreparedRecord {
   readonly event: AuditEvent
+  /** Where the sink that counts repeated actions counts this one. */
+  kind?: object | undefined
   /** Canonical JSON up to where `hash` stands, then to the value of `mono`, from `reason` to that of `seq`, the end. */
   readonly head: Uint8Array
   readonly identity: Uint8Array
@@ -140,6 +144,13 @@ export interface AuditSink {
   append(event: AuditEvent): void
   /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
   prepare(event: AuditEvent): PreparedRecord
+  /**
+   * Adds an action to a sum, when so many of its kind have a record already that it need not have one; its time is that
+   * of the last `tick`.
+   *
+   * @returns false: it is not counted, and needs `appendPrepared`
+   */
+  count(record: PreparedRecord, payloadLength: number): boolean
   /**
    * As `append` of the prepared event with these two added; its times are those of the last `tick`.
    *

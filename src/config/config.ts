@@ -112,8 +112,8 @@ export interface GrantIssuerConfig {
 }
 
 export interface GrantsConfig {
-  /** Journal of the uses. */
-  file: string
+  /** Journal of the uses; undefined: a `store` is there, which counts them. */
+  file: string | undefined
   issuers: readonly GrantIssuerConfig[]
   /** Topic Name that takes grants; undefined: none. */
   topic: string | undefined
@@ -147,6 +147,22 @@ export interface EventStreamConfig {
   criticalMembers: readonly string[]
   /** CAEP events on risk, device compliance and assurance. */
   onRisk: 'ignore' | 'revoke'
+}
+
+/** What replicas share, in Redis or Valkey. */
+export interface StoreConfig {
+  /** `redis://` or `rediss://`; exactly one of `url` and `urlFile` is there. */
+  url: string | undefined
+  urlFile: string | undefined
+  username: string | undefined
+  passwordFile: string | undefined
+  tls: UpstreamTlsConfig | undefined
+  /** Before every key. */
+  prefix: string
+  /** For one answer. */
+  timeout: number
+  /** Without contact: nobody is let in, or it goes on by what this replica knows. */
+  onFailure: 'deny' | 'continue'
 }
 
 export interface Config {
@@ -263,6 +279,8 @@ export interface Config {
         events: readonly EventStreamConfig[]
       }
     | undefined
+  /** undefined: this replica is alone. */
+  store: StoreConfig | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

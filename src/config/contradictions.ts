@@ -9,6 +9,7 @@ import { isLoopback } from './fields.ts'
 import { grantsContradictions } from './grants-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
+import { storeContradictions } from './store-contradictions.ts'
 
 export interface Contradiction {
   path: Path
@@ -49,6 +50,7 @@ export function findContradictions(
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
     ...grantsContradictions(config, file),
+    ...storeContradictions(config),
   ]
 }
 

@@ -52,8 +52,18 @@ export function* grantsContradictions(config: PartialConfig, file: string): Iter
     [['audit', 'file'], config.audit?.file],
     [['revocation', 'file'], typeof config.revocation === 'object' ? config.revocation.file : undefined],
   ]
+  const shared = typeof config.store === 'object'
+  if (shared === (grants.file !== undefined)) {
+    yield {
+      path: ['grants', 'file'],
+      others: [['store']],
+      message: shared
+        ? 'The `store` counts the uses of grants: remove this.'
+        : 'Missing. Write where the uses of grants are kept, such as `grants.jsonl`; replicas share a `store`.',
+    }
+  }
   for (const [path, other] of taken) {
-    if (other === undefined || !isSameFile(grants.file, other, file)) continue
+    if (grants.file === undefined || other === undefined || !isSameFile(grants.file, other, file)) continue
     yield {
       path: ['grants', 'file'],
       others: [path],

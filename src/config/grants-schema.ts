@@ -24,7 +24,11 @@ export const grantsSchema = z
       z.literal('off'),
       z.literal(false),
       section({
-        file: text('a path').describe('Uses that were taken, kept over a restart; one process per file.'),
+        file: text('a path')
+          .optional()
+          .describe(
+            'Uses that were taken, kept over a restart; one process per file. Not with a `store`, which counts them.',
+          ),
         issuers: z
           .array(issuer, { error: 'Write a list of issuers, such as `- issuer: https://approvals.example`.' })
           .min(1, { error: 'Write at least one issuer, such as `- issuer: https://approvals.example`.' })

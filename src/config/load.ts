@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig, TlsConfig } from './config.ts'
+import type { Config, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -147,7 +147,7 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
   const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
-  const { audience, upstream, admin, revocation } = file
+  const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
     listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
@@ -189,9 +189,29 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     audit: auditSettings(file.audit, inDirectory),
     grants: grantsInPlace(file.grants, audience, inDirectory),
     revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
+    store: typeof store === 'object' ? storeInPlace(store, inDirectoryIf) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function storeInPlace(
+  { url, urlFile, username, passwordFile, tls, ...settings }: Exclude<FileConfig['store'], string | false>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): StoreConfig {
+  return {
+    url,
+    urlFile: inDirectoryIf(urlFile),
+    username,
+    passwordFile: inDirectoryIf(passwordFile),
+    tls: tls && {
+      caFile: inDirectoryIf(tls.caFile),
+      certFile: inDirectoryIf(tls.certFile),
+      keyFile: inDirectoryIf(tls.keyFile),
+      serverName: tls.serverName,
+    },
+    ...settings,
   }
 }
 
@@ -221,7 +241,7 @@ function grantsInPlace(
   if (typeof grants !== 'object') return undefined
   const { file, issuers, topic, ...limits } = grants
   return {
-    file: inDirectory(file),
+    file: file && inDirectory(file),
     issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
       ...settings,
       audience: own ?? audience ?? [],

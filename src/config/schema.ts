@@ -21,6 +21,7 @@ import {
   texts,
   topicName,
 } from './schema-fields.ts'
+import { storeSchema } from './store-schema.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
 const LARGEST_PACKET_BYTES = 268_435_460
@@ -234,12 +235,15 @@ export const configSchema = section({
       .describe('A PUBREL whose PUBLISH this process did not judge: PUBCOMP 0x92, or forwarded.'),
     retainedExpiry: choice(['keep', 'token'])
       .prefault('keep')
-      .describe('Message Expiry of retained messages: as sent, or at most as long as the token is good.'),
+      .describe(
+        'Message Expiry of retained messages: as sent, or at most as long as the token is good. Of a retained Will, which counts from the end of the connection, what the token had left at CONNECT; a longer Will Delay Interval is cut to that too.',
+      ),
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,
   grants: grantsSchema,
   revocation: revocationSchema,
+  store: storeSchema,
   admin: z
     .union(
       [

@@ -13,6 +13,8 @@ import { type OnKeysLoaded, openKeys } from '../identity/issuers.ts'
 import type { KeySource } from '../identity/key-source.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { IssuerRuntime } from '../identity/token-verifier.ts'
+import type { Store } from '../store/store.ts'
+import { SharedUses } from './shared-uses.ts'
 import { UseJournal } from './use-journal.ts'
 import type { Take, UsedGrants } from './used-grants.ts'
 
@@ -21,6 +23,8 @@ export interface GrantPorts {
   /** Token issuers, whose keys a grant issuer of the same name may share. */
   issuers: readonly IssuerRuntime[]
   onKeysLoaded: OnKeysLoaded
+  /** Counts the uses of all replicas; undefined: the journal on disk does, for this process. */
+  store: Store | undefined
 }
 
 export class Grants {
@@ -36,7 +40,8 @@ export class Grants {
   }
 
   /** @throws PosternError `ERR_GRANTS` of the journal, or as `openKeys` */
-  static async open(config: GrantsConfig, { clock, issuers, onKeysLoaded }: GrantPorts): Promise<Grants> {
+  static async open(config: GrantsConfig, ports: GrantPorts): Promise<Grants> {
+    const { clock, issuers, onKeysLoaded, store } = ports
     const keys: (KeySource | undefined)[] = []
     try {
       const runtimes = config.issuers.map((issuer): GrantIssuerRuntime => {
@@ -48,7 +53,7 @@ export class Grants {
         return { config: issuer, keys: source ?? shared!.keys }
       })
       await Promise.all(keys.map((source) => source?.load()))
-      const used = await UseJournal.open(config.file, clock)
+      const used = store === undefined ? await UseJournal.open(config.file!, clock) : new SharedUses(store)
       return new Grants(new GrantVerifier(runtimes, config, clock), used, keys)
     } catch (error) {
       await Promise.all(keys.map((source) => source?.close()))

@@ -4,14 +4,16 @@
 import type { AuditEvent, AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
-import { apply, type Entry, type Journal } from './journal.ts'
-import { LiveIndex, type Revocable } from './live-index.ts'
-import type { Bar, Marks } from './marks.ts'
+import { apply, type Entry, entriesOf, type Journal } from './journal.ts'
+import { LiveIndex, type Revocable, type Shown } from './live-index.ts'
+import type { Bar, Mark, Marks } from './marks.ts'
 import { facetsOf, facetsOfGrant, facetsOfPrincipal, type HeldGrant, type Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
 export type Source = (typeof SOURCES)[number]
+
+export type Blindness = 'events_silent' | 'store_unavailable'
 
 export interface Order {
   do: 'revoke' | 'disable' | 'enable'
@@ -33,8 +35,10 @@ export interface RevocationPorts {
   journal: Journal | undefined
   /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
   marginMs: number
-  /** true: revocations may be missed at the moment, and by configuration nobody is let in then (REV-16). */
-  isBlind(): boolean
+  /** Why revocations may be missed at the moment, when by configuration nobody is let in then (REV-16). */
+  blindness(): Blindness | undefined
+  /** Tells the other replicas of a mark; undefined: there are none. */
+  share?: ((mark: Mark) => Promise<void>) | undefined
   /** One order was carried out; `seconds` from its cause to the last connection cut. */
   observe(source: Source, seconds: number): void
 }
@@ -64,20 +68,24 @@ export class Revocations {
    * Takes a connection in, or its renewed principal, unless it is barred. From here on a revocation finds it: there is
    * no moment between the two (REV-18).
    */
-  enter(who: Revocable, principal: Principal): Bar | 'events_silent' | undefined {
-    if (this.#ports.isBlind()) return 'events_silent'
+  enter(who: Revocable, principal: Principal): Bar | Blindness | undefined {
+    const blindness = this.#ports.blindness()
+    if (blindness !== undefined) return blindness
     const facets = facetsOfPrincipal(principal)
-    const bar = this.#barOf(facets, principal.issuedAtMs)
-    if (bar === undefined) this.#live.put(who, facets, principal.issuedAtMs)
+    const { issuedAtMs } = principal
+    const bar = this.#barOf(facets, issuedAtMs)
+    if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#ports.clock.now() })
     return bar
   }
 
   /** As `enter`, for a grant in the hands of a connection, and for what it has opened. */
-  enterGrant(who: Revocable, grant: HeldGrant): Bar | 'events_silent' | undefined {
-    if (this.#ports.isBlind()) return 'events_silent'
+  enterGrant(who: Revocable, grant: HeldGrant): Bar | Blindness | undefined {
+    const blindness = this.#ports.blindness()
+    if (blindness !== undefined) return blindness
     const facets = facetsOfGrant(grant)
-    const bar = this.#barOf(facets, grant.issuedAtMs)
-    if (bar === undefined) this.#live.put(who, facets, grant.issuedAtMs)
+    const { issuedAtMs } = grant
+    const bar = this.#barOf(facets, issuedAtMs)
+    if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#ports.clock.now() })
     return bar
   }
 
@@ -88,18 +96,55 @@ export class Revocations {
   /**
    * Carries out an order; marks and cuts before this returns.
    *
-   * @returns when it is on disk and audited: how many connections were cut
-   * @throws PosternError `ERR_REVOCATIONS` when it could not be written; the connections are cut all the same
+   * @returns when it is on disk, with the other replicas, and audited: how many connections were cut
+   * @throws PosternError `ERR_REVOCATIONS` when it could not be written, `ERR_STORE` when the others could not be told;
+   *   the connections are cut all the same, and the others are told when the store is back
    */
   async carryOut(order: Order): Promise<number> {
     const { clock, audit, journal, marginMs } = this.#ports
     const now = clock.now()
-    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs)
+    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs, now)
     audit.append(recordOf(order, cut))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
-    await journal?.append(entry)
+    const mark = this.#marks.of(order.selector)
+    const [kept, told] = await Promise.allSettled([journal?.append(entry), mark && this.#ports.share?.(mark)])
     await audit.flush()
+    for (const result of [kept, told]) if (result.status === 'rejected') throw result.reason
     return cut
+  }
+
+  /** Marks as they are shared with other replicas; not those of the list, which each reads for itself. */
+  get shared(): Mark[] {
+    return this.#marks.entries()
+  }
+
+  /**
+   * Takes in what another replica has ordered: marks and cuts before this returns, as there (REV-17).
+   *
+   * @param isNews false for what was read at the start or after a time without contact: recorded if it cuts anybody
+   */
+  takeIn(mark: Mark, isNews: boolean): void {
+    if (!this.#marks.join(mark)) return
+    const { clock, audit, journal, share } = this.#ports
+    const { selector } = mark
+    const { beforeMs = 0, atMs, disabled, wordMs } = this.#marks.of(selector)!
+    const met = this.#live
+      .find(facetsOf(selector))
+      .filter(([, shown]) => disabled || shown.issuedAtMs <= beforeMs || isFromBefore(shown, atMs))
+    const latest = met.reduce((last, [, { issuedAtMs }]) => Math.max(last, issuedAtMs), beforeMs)
+    if (latest > beforeMs && beforeMs > 0) {
+      this.#marks.revoke(selector, latest, atMs)
+      // When this fails, the store is asked for everything anyway.
+      share?.(this.#marks.of(selector)!).catch(() => {})
+    }
+    const cut = this.#end(met)
+    // What cannot be written here is in the store.
+    for (const entry of entriesOf(this.#marks.of(selector)!)) journal?.append(entry).catch(() => {})
+    if (!isNews && cut === 0) return
+    const given = Math.max(atMs, wordMs)
+    const what = wordMs <= atMs ? 'revoke' : disabled ? 'disable' : 'enable'
+    audit.append(recordOf({ do: what, selector, source: 'store', atMs: given }, cut))
+    this.#ports.observe('store', Math.max(0, clock.now() - given) / 1000)
   }
 
   /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
@@ -140,10 +185,10 @@ export class Revocations {
     })
   }
 
-  #cut(order: Order, atMs: number): { entry: Entry; cut: number } {
+  #cut(order: Order, atMs: number, nowMs: number): { entry: Entry; cut: number } {
     const { selector } = order
     if (order.do !== 'revoke') {
-      const entry: Entry = { do: order.do, selector }
+      const entry: Entry = { do: order.do, selector, at: nowMs }
       apply(this.#marks, entry)
       const cut = order.do === 'disable' ? this.#end(this.#live.find(facetsOf(selector))) : 0
       return { entry, cut }
@@ -151,15 +196,15 @@ export class Revocations {
     // Of an event that comes late, those who have got a new token since are spared.
     const met = this.#live
       .find(facetsOf(selector))
-      .filter(([, issuedAtMs]) => issuedAtMs <= atMs + CLOCK_SKEW_MS)
+      .filter(([, { issuedAtMs }]) => issuedAtMs <= atMs + CLOCK_SKEW_MS)
     // No token that was in use may come back, also when its issuer's clock is ahead of ours.
-    const before = met.reduce((latest, [, issuedAtMs]) => Math.max(latest, issuedAtMs), atMs)
-    const entry: Entry = { do: 'revoke', selector, before }
+    const before = met.reduce((latest, [, { issuedAtMs }]) => Math.max(latest, issuedAtMs), atMs)
+    const entry: Entry = { do: 'revoke', selector, before, at: Math.floor(nowMs) }
     apply(this.#marks, entry)
     return { entry, cut: this.#end(met) }
   }
 
-  #end(met: readonly [Revocable, number][]): number {
+  #end(met: readonly [Revocable, Shown][]): number {
     for (const [who] of met) who.revoke()
     return met.length
   }
@@ -167,6 +212,11 @@ export class Revocations {
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
     return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
   }
+}
+
+/** The token was in use before the order, though the clock of its issuer is ahead. */
+function isFromBefore({ issuedAtMs, shownAtMs }: Shown, atMs: number): boolean {
+  return shownAtMs <= atMs && issuedAtMs <= atMs + CLOCK_SKEW_MS
 }
 
 /** Equal selectors have one word. */

@@ -10,6 +10,7 @@ import { EventPoller } from '../identity/event-poll.ts'
 import type { OnKeysLoaded } from '../identity/issuers.ts'
 import { openKeys } from '../identity/issuers.ts'
 import type { KeySource } from '../identity/key-source.ts'
+import type { Store } from '../store/store.ts'
 import type { Route } from '../telemetry/admin.ts'
 import { adminRoute } from './admin-route.ts'
 import { EventStream } from './event-stream.ts'
@@ -18,12 +19,16 @@ import { Marks } from './marks.ts'
 import { readOrderOf } from './order.ts'
 import { PollLoop } from './poll-loop.ts'
 import { pushRoute } from './push-route.ts'
-import { Revocations, type Source } from './revocations.ts'
+import { KEEP_ENABLED_MS, Replication } from './replication.ts'
+import { type Blindness, Revocations, type Source } from './revocations.ts'
+import { SEEN_FOR_MS, SeenEvents } from './seen-events.ts'
 import type { Selector } from './selector.ts'
 
 export interface ServicePorts {
   clock: Clock
   audit: AuditSink & { flush(): Promise<void> }
+  /** What replicas share; it is started here. undefined: there is one replica. */
+  store: Store | undefined
   count(source: Source, result: 'done' | 'refused'): void
   countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
   observe(seconds: number): void
@@ -44,6 +49,7 @@ export class RevocationService {
   readonly #config: Config
   readonly #ports: ServicePorts
   readonly #journal: Journal | undefined
+  readonly #seen: SeenEvents
   #secret = ''
   /** Of each stream, in order. */
   #streamSecrets: string[] = []
@@ -51,8 +57,15 @@ export class RevocationService {
   readonly #keys: KeySource[] = []
   readonly #polls: PollLoop[] = []
 
-  private constructor(config: Config, ports: ServicePorts, revocations: Revocations, journal?: Journal) {
+  private constructor(
+    config: Config,
+    ports: ServicePorts,
+    revocations: Revocations,
+    seen: SeenEvents,
+    journal?: Journal,
+  ) {
     this.#config = config
+    this.#seen = seen
     this.#ports = ports
     this.revocations = revocations
     this.#journal = journal
@@ -65,24 +78,29 @@ export class RevocationService {
       ...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway),
       ...(config.grants?.issuers ?? []).map(({ leeway }) => config.grants!.maxLifetime + leeway),
     )
-    const marks = new Marks(clock, longest)
+    const { store } = ports
+    const marks = new Marks(clock, longest, store === undefined ? 0 : KEEP_ENABLED_MS)
+    const seen = new SeenEvents(clock)
     const settings = config.revocation
-    const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks)
+    const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks, seen)
     const revocations = new Revocations(marks, new Marks(clock, longest), {
       clock,
       audit,
       journal,
       marginMs: settings?.margin ?? 0,
-      isBlind: () => service.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent),
+      blindness: () => service.#blindness(),
+      share: store && ((mark) => replication!.share(mark)),
       observe: (source, seconds) => {
-        if (source === 'list') ports.count(source, 'done')
+        if (source === 'list' || source === 'store') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })
-    const service: RevocationService = new RevocationService(config, ports, revocations, journal)
+    const replication = store && new Replication(store, revocations, () => clock.now(), longest)
+    const service: RevocationService = new RevocationService(config, ports, revocations, seen, journal)
     try {
       await service.load()
       await service.#openStreams()
+      if (store !== undefined) await store.start(replication!)
     } catch (error) {
       await service.close()
       throw error
@@ -138,6 +156,7 @@ export class RevocationService {
         revocations,
         keys,
         issuers: this.#issuers,
+        seen: { has: (event) => this.#hasSeen(event), add: (event) => this.#addSeen(event) },
         count: (source, event, result) => {
           countEvent(event, result)
           if (result !== 'ignored') count(source, result)
@@ -155,6 +174,25 @@ export class RevocationService {
       this.#polls.push(new PollLoop(stream, poller, clock, interval, failed))
     }
     await Promise.all(this.#keys.map((keys) => keys.load()))
+  }
+
+  #blindness(): Blindness | undefined {
+    if (this.#ports.store?.isBlocking) return 'store_unavailable'
+    const silent = this.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent)
+    return silent ? 'events_silent' : undefined
+  }
+
+  /** When the store cannot tell, it is acted on again: that does no harm. */
+  async #hasSeen(event: string): Promise<boolean> {
+    return this.#seen.has(event) || (await this.#ports.store?.remembers(event).catch(() => false)) === true
+  }
+
+  async #addSeen(event: string): Promise<void> {
+    const { store, clock } = this.#ports
+    const at = clock.now()
+    this.#seen.add(event, at)
+    await this.#journal?.append({ do: 'seen', event, at })
+    await store?.remember(event, SEEN_FOR_MS).catch(() => {})
   }
 
   get #issuers(): ReadonlySet<string> {

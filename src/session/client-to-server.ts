@@ -288,14 +288,16 @@ export class ClientToServer extends Relay {
       fillRequest(request, release)
       outcome = session.acl.decidePublish(request)
     }
-    if (outcome === Outcome.ALLOW && !session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
+    // Not answered: the message stays where it is, and the agent asks again when it is back.
+    if (outcome === Outcome.ALLOW && !session.recorder.accepting) return this.#end('audit_unavailable')
     if (outcome === Outcome.ALLOW) {
       release!.releasing = true
       return Disposition.FORWARD
     }
     session.recorder.release(outcome, id, release?.topic.toString(), 'pubcomp 0x92')
     session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-    return Disposition.DROP
+    // The broker would keep the message, its identifier and a place in its window for as long as the session lives.
+    return release === undefined ? Disposition.DROP : this.#end('release_denied')
   }
 
   #disconnect(): Disposition {

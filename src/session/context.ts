@@ -73,12 +73,14 @@ export type Renewed =
 /** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
 export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
 
+export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailable'
+
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
-  enter(who: { revoke(): void }, principal: Principal): 'revoked' | 'disabled' | 'events_silent' | undefined
+  enter(who: { revoke(): void }, principal: Principal): Barred | undefined
   /** As `enter`, for a just-in-time grant in the hands of a connection. */
-  enterGrant(who: { revoke(): void }, grant: Grant): 'revoked' | 'disabled' | 'events_silent' | undefined
+  enterGrant(who: { revoke(): void }, grant: Grant): Barred | undefined
   leave(who: { revoke(): void }): void
 }
 

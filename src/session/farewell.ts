@@ -17,8 +17,8 @@ export function farewellOf(cause: EndCause, { revocation }: Config): Farewell {
 /** DISCONNECT as far as one can be said, then the close. */
 export function endServer(server: Outbox, farewell: Farewell): void {
   if (farewell !== 'close' && server.atBoundary) {
-    const discard = farewell === 'discard' ? { sessionExpiryInterval: 0 } : {}
-    server.send(disconnect(ReasonCode.SUCCESS, discard))
+    const code = farewell === 'forget' ? ReasonCode.DISCONNECT_WITH_WILL : ReasonCode.SUCCESS
+    server.send(disconnect(code, farewell === 'clean' ? {} : { sessionExpiryInterval: 0 }))
   }
   server.peer.end()
 }

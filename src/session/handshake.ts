@@ -3,8 +3,7 @@
 
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
-import { PublishRequest } from '../policy/request.ts'
-import { rewriteConnack } from '../wire/connack-rewrite.ts'
+import { connackWithin } from '../wire/connack-rewrite.ts'
 import { rewriteConnect } from '../wire/connect-rewrite.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import { Fault } from '../wire/fault.ts'
@@ -18,8 +17,10 @@ import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
+import { willIntervals } from './retained-expiry.ts'
 import type { Session } from './session.ts'
 import { State } from './state.ts'
+import { readWill, type Will } from './will.ts'
 
 /** What an agent may send ahead of its CONNACK, bytes. */
 const HELD_BYTES = 256 * 1024
@@ -37,7 +38,9 @@ export class Handshake {
   #assigned = false
   #challenge: AdmissionChallenge | undefined
   #forwarded = false
-  #will: { request: PublishRequest; topic: string } | undefined
+  /** For whom the name of the MQTT session is reserved, from CONNECT to CONNACK. */
+  #owner: string | undefined
+  #will: Will | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -45,8 +48,17 @@ export class Handshake {
     this.#timer = clock.after(config.limits.connectTimeout, () => this.refuse('connect_timeout'))
   }
 
-  cancelTimers(): void {
+  /** The connection is over: nothing is waited for any more. */
+  dispose(): void {
     this.#timer.cancel()
+    this.#release()
+  }
+
+  /** The name of the MQTT session is no longer kept from others. */
+  #release(): void {
+    const owner = this.#owner
+    this.#owner = undefined
+    if (owner !== undefined) this.#session.context.memory.release(this.#session.clientId, owner)
   }
 
   /** Keeps bytes that came ahead of the CONNACK. false: too many. */
@@ -109,6 +121,9 @@ export class Handshake {
       authenticationMethod,
       authenticationData: data,
     })
+    if (packet.length > (this.#connect!.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES)) {
+      return this.refuse('connack_too_large')
+    }
     session.towardsClient.peer.write(packet)
     session.challenged(this.takeHeld())
   }
@@ -137,7 +152,7 @@ export class Handshake {
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
     if (this.#connect!.hasWill) {
-      this.#will = this.#readWill()
+      this.#will = readWill(this.#source, this.#connect!)
       const outcome = this.judgeWill()
       if (outcome !== Outcome.ALLOW) {
         this.#recordWill(outcome)
@@ -176,6 +191,12 @@ export class Handshake {
       peer.destroy()
       return this.refuse('will_denied')
     }
+    const owner = ownerOf(session.principal!)
+    if (!memory.reserve(session.clientId, owner)) {
+      peer.destroy()
+      return this.refuse('client_id_busy')
+    }
+    this.#owner = owner
     session.dialed(peer)
     const connect = this.#connect!
     const principal = session.principal!
@@ -192,8 +213,9 @@ export class Handshake {
         userName: username === undefined ? undefined : fillTemplate(username, principal, session.clientId),
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
+        ...willIntervals(session, connect),
         // What the broker holds for another human or tenant of the same agent is not for this one.
-        ...(memory.isForeign(session.clientId, ownerOf(principal)) ? { cleanStart: true } : {}),
+        ...(memory.isForeign(session.clientId, owner) ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
@@ -223,18 +245,13 @@ export class Handshake {
     }
     const connect = this.#connect!
     const { limits } = config
+    const clientMaximumPacketSize = connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES
     if (head.sessionExpiryInterval >= 0) session.sessionExpiryInterval = head.sessionExpiryInterval
     session.serverMaximumPacketSize = Math.min(
       head.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
       PROTOCOL_MAXIMUM_BYTES,
     )
-    session.clientMaximumPacketSize = Math.min(
-      connect.maximumPacketSize || PROTOCOL_MAXIMUM_BYTES,
-      PROTOCOL_MAXIMUM_BYTES,
-    )
     const packetBytes = Math.min(limits.packetBytes, session.serverMaximumPacketSize)
-    session.clientReader.limits.packetBytes = packetBytes
-    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
     const aliasesToServer = Math.min(head.topicAliasMaximum, limits.topicAliases)
     const changes = {
       ...(this.#assigned ? { assignedClientId: session.clientId } : {}),
@@ -245,14 +262,24 @@ export class Handshake {
         ? {}
         : { authenticationMethod: session.authenticationMethod }),
     }
+    const isChanged = Object.keys(changes).length > 0
+    const answer = isChanged ? connackWithin(clientMaximumPacketSize, reader.source, head, changes) : original
+    if (answer === undefined) {
+      this.refuse('connack_too_large')
+      return undefined
+    }
+    session.clientReader.limits.packetBytes = packetBytes
+    session.memory = memory.open(session.clientId, ownerOf(session.principal!), head.sessionPresent)
+    this.#release()
     session.established({
       keepAliveS: head.serverKeepAlive >= 0 ? head.serverKeepAlive : connect.keepAlive,
       aliasesToServer,
       aliasesToClient: Math.min(connect.topicAliasMaximum, limits.topicAliases),
+      clientMaximumPacketSize,
     })
     this.#source = EMPTY
     this.#connect = undefined
-    return Object.keys(changes).length === 0 ? original : rewriteConnack(reader.source, head, changes)
+    return answer
   }
 
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
@@ -345,26 +372,6 @@ export class Handshake {
       session.towardsServer.peer.end()
     }
     session.close()
-  }
-
-  #readWill(): { request: PublishRequest; topic: string } {
-    const source = this.#source
-    const connect = this.#connect!
-    const request = new PublishRequest()
-    request.topic = Buffer.from(source.subarray(connect.willTopicStart, connect.willTopicEnd))
-    request.topicStart = 0
-    request.topicEnd = request.topic.length
-    request.qos = connect.willQos
-    request.retain = connect.willRetain
-    request.payloadLength = connect.willPayloadEnd - connect.willPayloadStart
-    if (connect.willResponseTopicStart >= 0) {
-      request.response = Buffer.from(
-        source.subarray(connect.willResponseTopicStart, connect.willResponseTopicEnd),
-      )
-      request.responseStart = 0
-      request.responseEnd = request.response.length
-    } else request.responseStart = -1
-    return { request, topic: request.topic.toString() }
   }
 }
 

@@ -12,10 +12,15 @@ export class Outbox {
   #ownBytes = 0
   /** Bytes forwarded so far. */
   forwardedBytes = 0
+  /** Of the receiver: nothing longer may be sent [MQTT-3.1.2-24]. Forwarded packets are held to it by who decides. */
+  maximumPacketSize = Number.POSITIVE_INFINITY
   readonly peer: Peer
+  readonly #onTooLarge: () => void
 
-  constructor(peer: Peer) {
+  /** @param onTooLarge a packet of Postern's own was longer than that, and was not sent */
+  constructor(peer: Peer, onTooLarge: () => void = () => {}) {
     this.peer = peer
+    this.#onTooLarge = onTooLarge
   }
 
   /** At most this many unsent bytes are packets of Postern's own: a peer that never reads must not grow them. */
@@ -47,11 +52,22 @@ export class Outbox {
     this.#waitingBytes = 0
   }
 
-  /** Sends a whole packet of Postern's own at the next frame boundary. */
-  send(packet: Buffer): void {
-    if (this.#open === 0) return this.#write(packet)
-    this.#waiting.push(packet)
-    this.#waitingBytes += packet.length
+  /**
+   * Sends a whole packet of Postern's own at the next frame boundary.
+   *
+   * @returns false: it is longer than the receiver takes
+   */
+  send(packet: Buffer): boolean {
+    if (packet.length > this.maximumPacketSize) {
+      this.#onTooLarge()
+      return false
+    }
+    if (this.#open === 0) this.#write(packet)
+    else {
+      this.#waiting.push(packet)
+      this.#waitingBytes += packet.length
+    }
+    return true
   }
 
   #write(packet: Buffer): void {

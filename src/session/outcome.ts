@@ -70,7 +70,7 @@ export function answerTo(qos: number): number {
 /**
  * Why a session ended. `client` is the Reason Code of the DISCONNECT that the agent gets (-1: none), `server` what the
  * broker sees: `close` leaves the Will to be published, `clean` sends DISCONNECT 0x00 so that it is not,
- * `discard` also ends the MQTT session.
+ * `discard` also ends the MQTT session, `forget` does so and leaves the Will to be published.
  * design.md 3.5.
  */
 export const END_CAUSES = {
@@ -88,6 +88,10 @@ export const END_CAUSES = {
   will_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'clean' },
   /** Cut by hand or by an event: by `revocation.will` the Will is not sent, and session and queue go. */
   revoked: { client: ReasonCode.ADMINISTRATIVE_ACTION, server: 'discard' },
+  /** PUBREL for a message that is no longer allowed: MQTT has no other way to take back what the broker holds. */
+  release_denied: { client: ReasonCode.NOT_AUTHORIZED, server: 'forget' },
+  /** An answer that has to be given is longer than the client takes. */
+  answer_too_large: { client: ReasonCode.PACKET_TOO_LARGE, server: 'close' },
   shutdown: { client: ReasonCode.SERVER_SHUTTING_DOWN, server: 'close' },
   /** `write-ahead`: the record of an allowed packet is not on disk; packet and connection go. */
   audit_unavailable: { client: -1, server: 'close' },
@@ -95,7 +99,7 @@ export const END_CAUSES = {
   refused_by_broker: { client: -1, server: 'close' },
   upstream_unavailable: { client: -1, server: 'close' },
   internal_error: { client: ReasonCode.UNSPECIFIED_ERROR, server: 'close' },
-} as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' }>
+} as const satisfies Record<string, { client: number; server: 'close' | 'clean' | 'discard' | 'forget' }>
 export type EndCause = keyof typeof END_CAUSES
 
 /** Violations that only the session can see, beside the reader's FAULTS. Indexed after those. */
@@ -136,9 +140,15 @@ export const CONNECT_REFUSALS = {
   disabled: ReasonCode.NOT_AUTHORIZED,
   /** Security events may be missed at the moment (REV-16). */
   events_silent: ReasonCode.SERVER_UNAVAILABLE,
+  /** What other replicas have revoked may not be known at the moment (REV-17). */
+  store_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
+  /** Another human or tenant of this agent is being connected under this Client Identifier at this moment. */
+  client_id_busy: ReasonCode.SERVER_BUSY,
+  /** What a CONNACK has to say here is more than the client takes (§3.1.2.11.4). */
+  connack_too_large: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
   internal_error: ReasonCode.UNSPECIFIED_ERROR,
   shutting_down: ReasonCode.SERVER_UNAVAILABLE,
 } as const satisfies Record<string, number>
@@ -151,6 +161,7 @@ export const RENEWAL_REFUSALS = [
   'revoked',
   'disabled',
   'events_silent',
+  'store_unavailable',
 ] as const
 
 /** Reasons for a refused grant that are not in the token. */
@@ -162,6 +173,7 @@ export const GRANT_REFUSALS = [
   'revoked',
   'disabled',
   'events_silent',
+  'store_unavailable',
 ] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
@@ -172,6 +184,7 @@ export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {
   malformed_connect: 'client_fault',
   will_denied: 'will_denied',
   shutting_down: 'shutdown',
+  connack_too_large: 'answer_too_large',
   /** Cut on the way in. */
   revoked: 'revoked',
 }

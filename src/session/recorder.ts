@@ -191,6 +191,12 @@ export class Recorder {
     })
   }
 
+  /** Sums up one more of many like it; false: it needs a record of its own, by `forwarded`. */
+  counts(record: PreparedRecord, payloadLength: number): boolean {
+    this.#uncommitted = true
+    return this.#audit.count(record, payloadLength)
+  }
+
   /** @param packetId 0: none */
   forwarded(record: PreparedRecord, payload: Buffer, packetId: number): void {
     this.#uncommitted = true

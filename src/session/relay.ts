@@ -39,9 +39,10 @@ export abstract class Relay {
   /** Where forwarded bytes go. */
   protected abstract readonly out: Outbox
   /**
-   * Passes whole frames that are known to be allowed as they are, if the next ones are such.
+   * Passes frames that are known to be allowed as they are, if the next ones are such; the body of the last one may go on
+   * behind the chunk.
    *
-   * @returns where they end in the chunk; 0: there are none
+   * @returns where they end in the chunk, or it ends; 0: there are none
    */
   protected abstract passKnown(): number
   /** Decides on the head in `reader`. Never throws for what a peer sent. */

@@ -8,7 +8,7 @@ import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
-import { ack } from '../wire/reply.ts'
+import { ack, suback } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
 import { KnownHeads } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
@@ -56,6 +56,7 @@ export class ServerToClient extends Relay {
     heads.use(session.rights)
     let count = 0
     while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+      if (heads.frameEnd - at > reader.limits.packetBytes) break
       at = heads.frameEnd
       count++
     }
@@ -64,7 +65,7 @@ export class ServerToClient extends Relay {
     session.recorder.countDelivery(Outcome.ALLOW, count)
     this.addDecided(count)
     reader.skipTo(at)
-    return at
+    return reader.pos
   }
 
   protected decide(): Disposition {
@@ -156,7 +157,7 @@ export class ServerToClient extends Relay {
     if (
       outcome === Outcome.ALLOW &&
       nameMissing &&
-      reader.frameLength + end - start + LENGTH_GROWTH > session.clientMaximumPacketSize
+      reader.frameLength + end - start + LENGTH_GROWTH > this.out.maximumPacketSize
     ) {
       outcome = Outcome.TOO_LARGE_FOR_RECEIVER
     }
@@ -167,10 +168,8 @@ export class ServerToClient extends Relay {
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
-        if (!shadowed && this.#known.admits(reader)) {
-          this.#known.use(session.rights)
-          this.#known.add(reader, true, undefined)
-        }
+        this.#known.use(session.rights)
+        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined)
         return Disposition.FORWARD
       }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
@@ -224,7 +223,15 @@ export class ServerToClient extends Relay {
     if (typeof answer === 'string') return this.#violation(answer)
     session.packetIds.release(codes.packetId)
     if (answer === undefined) return Disposition.FORWARD
-    this.replacement = withCodes(source, codes, answer)
+    const { maximumPacketSize } = this.out
+    const packet = [withCodes(source, codes, answer), suback(codes.packetId, answer)].find(
+      (form) => form.length <= maximumPacketSize,
+    )
+    if (packet === undefined) {
+      this.#stop = { cause: 'answer_too_large' }
+      return Disposition.STOP
+    }
+    this.replacement = packet
     return Disposition.REPLACE
   }
 

@@ -170,11 +170,33 @@ export class SessionMemory {
   readonly #maximum: number
   /** In order of last use, oldest first. */
   readonly #entries = new Map<string, Entry>()
+  /** Names between CONNECT and CONNACK; `limits.unauthenticated` bounds them. */
+  readonly #reserved = new Map<string, { owner: string; count: number }>()
 
   /** @param maximum sessions remembered; the one unused for longest is forgotten first */
   constructor(clock: Clock, maximum: number) {
     this.#clock = clock
     this.#maximum = maximum
+  }
+
+  /**
+   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
+   * by the order in which the server happens to take them. `release` must follow.
+   *
+   * @returns false: somebody else is about to be given this name
+   */
+  reserve(clientId: string, owner: string): boolean {
+    const held = this.#reserved.get(clientId)
+    if (held !== undefined && held.owner !== owner) return false
+    this.#reserved.set(clientId, { owner, count: (held?.count ?? 0) + 1 })
+    return true
+  }
+
+  release(clientId: string, owner: string): void {
+    const held = this.#reserved.get(clientId)
+    if (held === undefined || held.owner !== owner) return
+    if (held.count > 1) held.count -= 1
+    else this.#reserved.delete(clientId)
   }
 
   /** Whether the session of this name is remembered as somebody else's, expired or not: the broker has another clock. */

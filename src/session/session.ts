@@ -46,7 +46,6 @@ export class Session implements PeerEvents {
   authenticationMethod: string | undefined
   wasEstablished = false
   forcedFresh = false
-  clientMaximumPacketSize = Number.POSITIVE_INFINITY
   serverMaximumPacketSize = Number.POSITIVE_INFINITY
 
   readonly #handshake: Handshake
@@ -71,7 +70,8 @@ export class Session implements PeerEvents {
       this.end('expired'),
     )
     this.#onEnd = onEnd
-    this.towardsClient = new Outbox(client)
+    // Not at once: whoever answers is in the middle of a chunk.
+    this.towardsClient = new Outbox(client, () => queueMicrotask(() => this.end('answer_too_large')))
     this.recorder = new Recorder(
       context.audit,
       context.tally,
@@ -150,13 +150,19 @@ export class Session implements PeerEvents {
   }
 
   /** The broker accepted: from here on both directions are relayed. */
-  established(settings: { keepAliveS: number; aliasesToServer: number; aliasesToClient: number }): void {
+  established(settings: {
+    keepAliveS: number
+    aliasesToServer: number
+    aliasesToClient: number
+    clientMaximumPacketSize: number
+  }): void {
     this.#state = State.RELAYING
     this.wasEstablished = true
     const { tally, slots } = this.context
     tally.add(slots.connections, -1)
     tally.add(slots.connections + 1)
     const now = this.context.clock.now()
+    this.towardsClient.maximumPacketSize = settings.clientMaximumPacketSize
     this.keepAlive.start(settings.keepAliveS, now)
     this.#pump.clientToServer.aliases.maximum = settings.aliasesToServer
     this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
@@ -304,13 +310,12 @@ export class Session implements PeerEvents {
     // Within a chunk: closing would let go what is still held back.
     if (!this.recorder.commit()) return this.discard()
     if (code >= 0 && client.atBoundary) {
-      client.send(disconnect(code))
-      effect = `disconnect ${hex(code)}`
+      if (client.send(disconnect(code))) effect = `disconnect ${hex(code)}`
     }
     // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
     client.peer.end()
     endServer(server, farewell)
-    if (farewell === 'discard') this.sessionExpiryInterval = 0
+    if (farewell === 'discard' || farewell === 'forget') this.sessionExpiryInterval = 0
     for (const peer of stuck) peer.destroy()
     this.recorder.ended(why, effect, options.detail)
     this.close()
@@ -323,7 +328,7 @@ export class Session implements PeerEvents {
     this.standing.disarm()
     this.grants.close()
     this.#leaveTimer?.cancel()
-    this.#handshake.cancelTimers()
+    this.#handshake.dispose()
     this.context.revocations.leave(this)
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]

@@ -33,6 +33,8 @@ export interface CatalogueSets {
   securityEvents: readonly string[]
   /** Configured streams of security events. */
   eventStreams: readonly string[]
+  /** Replicas share one. */
+  hasStore: boolean
   /** Configured issuers. */
   issuers: readonly string[]
 }
@@ -88,7 +90,10 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
     'last part of the type of a security event; `unknown` for others, and for what could not be read',
   ],
   ['stream', 'a configured stream of security events'],
-  ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
+  [
+    'source',
+    '`admin` endpoint, operator’s `list`, security events by `push` or `poll`, another replica by the `store`',
+  ],
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
@@ -151,6 +156,8 @@ export interface Catalogue {
   revocations: Family
   /** By event, then done, ignored, refused. */
   securityEvents: Family
+  /** Rows: ok, failed. */
+  storeRequests: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -164,6 +171,8 @@ export interface Catalogue {
   eventContactAge: GaugeSpec
   /** Row i: `eventStreams[i]`; NaN before the first. */
   eventVerificationAge: GaugeSpec
+  /** No row without a store. */
+  storeUp: GaugeSpec
   shadowMode: GaugeSpec
   ready: GaugeSpec
 }
@@ -270,6 +279,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['event', 'result'],
       pairs(sets.securityEvents, EVENT_RESULTS),
     ),
+    storeRequests: counter(
+      'postern_store_requests_total',
+      'Requests to the store that replicas share.',
+      ['result'],
+      RESULTS.map((result) => [result]),
+    ),
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',
@@ -309,6 +324,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       help: 'Time since the last verification event of a stream; NaN before the first.',
       labelNames: ['stream'],
       rows: sets.eventStreams.map((stream) => [stream]),
+    },
+    storeUp: {
+      name: 'postern_store_up',
+      help: '1 while what other replicas do is known here, else 0; absent without a store.',
+      labelNames: [],
+      rows: sets.hasStore ? [[]] : [],
     },
     shadowMode: gauge(
       'postern_shadow_mode',

@@ -17,6 +17,8 @@ export interface ConnackChanges {
   /** Bytes, 1 or more. */
   maximumPacketSize?: number | undefined
   authenticationMethod?: string | undefined
+  /** Takes Reason String and User Properties out. */
+  brief?: boolean | undefined
 }
 
 /**
@@ -24,7 +26,7 @@ export interface ConnackChanges {
  * @returns a whole packet in an own Buffer
  */
 export function rewriteConnack(source: Buffer, connack: ConnackHead, changes: ConnackChanges): Buffer {
-  const omitted = new Set<number>()
+  const omitted = new Set<number>(changes.brief ? [Property.REASON_STRING, Property.USER_PROPERTY] : [])
   const added: Buffer[] = []
   const replace = (id: number, value: number | string | undefined): void => {
     if (value === undefined) return
@@ -44,4 +46,17 @@ export function rewriteConnack(source: Buffer, connack: ConnackHead, changes: Co
     Buffer.of(connack.sessionPresent ? 1 : 0, connack.reasonCode),
     propertyBlock([...kept, ...added]),
   ])
+}
+
+/** The same in at most `bytes`: without what may be left out, if need be, or undefined. [MQTT-3.2.2-19] */
+export function connackWithin(
+  bytes: number,
+  source: Buffer,
+  connack: ConnackHead,
+  changes: ConnackChanges,
+): Buffer | undefined {
+  const whole = rewriteConnack(source, connack, changes)
+  if (whole.length <= bytes) return whole
+  const brief = rewriteConnack(source, connack, { ...changes, brief: true })
+  return brief.length <= bytes ? brief : undefined
 }

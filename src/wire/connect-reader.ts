@@ -146,8 +146,10 @@ function readWill(
   end: number,
   userProperties: number,
 ): number {
-  head.willPropertyLengthStart = -1
+  head.willPropertiesStart = -1
   head.willPropertiesEnd = -1
+  head.willMessageExpiryInterval = -1
+  head.willDelayInterval = 0
   head.willResponseTopicStart = -1
   head.willResponseTopicEnd = -1
   head.willTopicStart = -1
@@ -158,8 +160,10 @@ function readWill(
 
   const fault = properties.readBlock(source, at, end, WILL, userProperties)
   if (fault !== Fault.NONE) return fault
-  head.willPropertyLengthStart = at
+  head.willPropertiesStart = properties.start
   head.willPropertiesEnd = properties.end
+  head.willMessageExpiryInterval = properties.value(Property.MESSAGE_EXPIRY_INTERVAL, -1)
+  head.willDelayInterval = properties.value(Property.WILL_DELAY_INTERVAL, 0)
   head.willResponseTopicStart = properties.startOf(Property.RESPONSE_TOPIC)
   head.willResponseTopicEnd = properties.endOf(Property.RESPONSE_TOPIC)
 

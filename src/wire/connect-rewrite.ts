@@ -19,6 +19,9 @@ export interface ConnectChanges {
   topicAliasMaximum?: number | undefined
   /** Bytes, 1 or more. */
   maximumPacketSize?: number | undefined
+  /** Seconds, of the Will if there is one. */
+  willMessageExpiryInterval?: number | undefined
+  willDelayInterval?: number | undefined
 }
 
 const PROTOCOL = Buffer.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)
@@ -41,23 +44,45 @@ export function rewriteConnect(source: Buffer, connect: ConnectHead, changes: Co
     properties(source, connect, changes),
     field(changes.clientId),
   ]
-  if (connect.hasWill) parts.push(source.subarray(connect.willPropertyLengthStart, connect.willPayloadEnd))
+  if (connect.hasWill) {
+    parts.push(willProperties(source, connect, changes))
+    parts.push(source.subarray(connect.willPropertiesEnd, connect.willPayloadEnd))
+  }
   if (changes.userName !== undefined) parts.push(field(changes.userName))
   if (changes.password !== undefined) parts.push(field(changes.password))
   return packet(PacketType.CONNECT << 4, parts)
 }
 
 function properties(source: Buffer, connect: ConnectHead, changes: ConnectChanges): Buffer {
+  const { propertiesStart, propertiesEnd } = connect
   const omitted = new Set<number>([Property.AUTHENTICATION_METHOD, Property.AUTHENTICATION_DATA])
+  return replaced(source, propertiesStart, propertiesEnd, omitted, [
+    [Property.SESSION_EXPIRY_INTERVAL, changes.sessionExpiryInterval],
+    [Property.TOPIC_ALIAS_MAXIMUM, changes.topicAliasMaximum],
+    [Property.MAXIMUM_PACKET_SIZE, changes.maximumPacketSize],
+  ])
+}
+
+function willProperties(source: Buffer, connect: ConnectHead, changes: ConnectChanges): Buffer {
+  return replaced(source, connect.willPropertiesStart, connect.willPropertiesEnd, new Set(), [
+    [Property.MESSAGE_EXPIRY_INTERVAL, changes.willMessageExpiryInterval],
+    [Property.WILL_DELAY_INTERVAL, changes.willDelayInterval],
+  ])
+}
+
+/** The properties without those in `omitted`, and with these values; 0 takes one out, undefined leaves it. */
+function replaced(
+  source: Buffer,
+  start: number,
+  end: number,
+  omitted: Set<number>,
+  values: readonly (readonly [number, number | undefined])[],
+): Buffer {
   const added: Buffer[] = []
-  const replace = (id: number, value: number | undefined): void => {
-    if (value === undefined) return
+  for (const [id, value] of values) {
+    if (value === undefined) continue
     omitted.add(id)
     if (value !== 0) added.push(property(id, value))
   }
-  replace(Property.SESSION_EXPIRY_INTERVAL, changes.sessionExpiryInterval)
-  replace(Property.TOPIC_ALIAS_MAXIMUM, changes.topicAliasMaximum)
-  replace(Property.MAXIMUM_PACKET_SIZE, changes.maximumPacketSize)
-  const kept = propertiesWithout(source, connect.propertiesStart, connect.propertiesEnd, omitted)
-  return propertyBlock([...kept, ...added])
+  return propertyBlock([...propertiesWithout(source, start, end, omitted), ...added])
 }

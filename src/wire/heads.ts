@@ -102,8 +102,12 @@ export class ConnectHead {
   hasWill = false
   willQos = 0
   willRetain = false
-  willPropertyLengthStart = -1
+  willPropertiesStart = -1
   willPropertiesEnd = -1
+  /** Seconds; -1: not said. */
+  willMessageExpiryInterval = -1
+  /** Seconds. */
+  willDelayInterval = 0
   willResponseTopicStart = -1
   willResponseTopicEnd = -1
   willTopicStart = -1

@@ -134,6 +134,7 @@ describe('defaults', () => {
         failedTriesWindow: 60_000,
         failedTriesFrom: 'remote',
       },
+      store: undefined,
       log: { level: 'info' },
     } satisfies Config)
   })

@@ -136,6 +136,30 @@ describe('a policy that narrows the rights of a live session', () => {
     expect(await stage.observer.seen()).toEqual([])
   })
 
+  test('peers.G1 after that the broker has forgotten it: the Will went out, the session is new, the identifier is free', async () => {
+    const postern = await fresh({ config: RESUME })
+    const will = { topic: `${ns}/agents/scout/status`, payload: 'gone', qos: 1, retain: true }
+    const again = { properties: HOUR, cleanStart: false }
+    const scout = await stage.agent('scout', { ...again, will }, postern)
+    scout.send(publish({ topic: note, qos: 2, packetId: 5, payload: 'held' }))
+    await scout.next('pubrec')
+    await postern.usePolicy(without('own-notes'))
+    scout.send(ack('pubrel', 5))
+    await scout.next('pubcomp')
+    expect(await scout.next('disconnect')).toMatchObject({ reasonCode: 0x87 })
+    await stage.relay.sessions.at(-1)!.toBroker.closed()
+    expect(await stage.observer.messages()).toEqual([`${will.topic} gone`])
+
+    await postern.usePolicy(FIXTURE_POLICY)
+    const { client: next, connack } = await stage.tryConnect('scout', again, postern)
+    expect(connack).toMatchObject({ reasonCode: 0, sessionPresent: false })
+    next.send(publish({ topic: note, qos: 2, packetId: 5, payload: 'new' }), ack('pubrel', 5))
+    await next.next('pubrec')
+    await next.next('pubcomp')
+    expect(await stage.observer.messages()).toEqual([`${note} new`])
+    await stage.observer.publish(will.topic, '', { retain: true })
+  })
+
   test('peers.D2, peers.E5 a Will that it denies is not published: the session ends, cleanly at the broker', async () => {
     const postern = await fresh()
     const will = { topic: `${ns}/agents/scout/status`, payload: 'gone', qos: 1, retain: true }

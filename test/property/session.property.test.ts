@@ -3,6 +3,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { AuditEvent } from '../../src/audit/event.ts'
+import { SessionMemory } from '../../src/session/session-memory.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { ack, connack, connect, PINGRESP, prop, publish } from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, SessionRig } from '../support/session-rig.ts'
@@ -218,6 +220,15 @@ class LiteralBroker {
     this.#publish = publish
   }
 
+  get holds(): boolean {
+    return this.#held.size > 0
+  }
+
+  /** The next connection of the same session. */
+  reconnected(): void {
+    this.#read = 0
+  }
+
   /** Deals with what has come; returns its answers. */
   answer(received: Buffer): Buffer[] {
     const frames = framesIn(received).slice(this.#read)
@@ -228,6 +239,7 @@ class LiteralBroker {
         if (!this.#held.has(packet.messageId!)) this.#held.set(packet.messageId!, packet.topic)
         return ack('pubrec', packet.messageId)
       }
+      if (packet?.cmd === 'disconnect' && packet.properties?.sessionExpiryInterval === 0) this.#held.clear()
       if (packet?.cmd !== 'pubrel') return []
       const topic = this.#held.get(packet.messageId!)
       this.#held.delete(packet.messageId!)
@@ -252,29 +264,40 @@ test('peers.G1 whatever an agent does with QoS 2 while policies change, the brok
     { weight: 4, arbitrary: fc.record({ release: fc.integer({ min: 1, max: 2 }) }) },
     { weight: 1, arbitrary: fc.record({ policy: fc.integer({ min: 0, max: 2 }) }) },
     { weight: 2, arbitrary: fc.constant('answer' as const) },
+    { weight: 1, arbitrary: fc.constant('break' as const) },
   )
+  const properties = [prop.sessionExpiryInterval(3600)]
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
-      const it = await connected()
+      const shared = { clock: new FakeClock(), config: { sessions: { delegated: 'resume' } } }
+      const memory = new SessionMemory(shared.clock, 10)
+      let policy = policies[2]!
+      let it = await new SessionRig({ ...shared, memory, policy }).connect({ properties })
       let allowed = allows[2]!
       let forbidden: string | undefined
       const broker = new LiteralBroker((topic) => {
         if (!allowed.includes(topic)) forbidden = topic
       })
       for (const step of steps) {
-        if (step === 'answer') it.fromServer(...broker.answer(it.toServer), PINGRESP)
+        if (step === 'break') it.session.onClose()
+        else if (step === 'answer') it.fromServer(...broker.answer(it.toServer), PINGRESP)
         else if ('release' in step) it.fromClient(ack('pubrel', step.release))
         else if ('topic' in step) it.fromClient(publish({ ...step, qos: 2 }))
         else {
           // What is on its way to the broker was decided before.
           it.fromServer(...broker.answer(it.toServer), PINGRESP)
-          it.usePolicy(policies[step.policy]!)
+          policy = policies[step.policy]!
+          it.usePolicy(policy)
           allowed = allows[step.policy]!
         }
+        if (it.session.relaying) continue
+        broker.answer(it.toServer)
+        broker.reconnected()
+        it = new SessionRig({ ...shared, memory, policy })
+        await it.connect({ properties, cleanStart: false }, { sessionPresent: broker.holds })
       }
       broker.answer(it.toServer)
       expect(forbidden).toBeUndefined()
-      expect(it.session.relaying).toBe(true)
     }),
     { numRuns: 300 },
   )

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { END_CAUSES } from '../../src/session/outcome.ts'
 import {
+  ack,
   auth,
   connect,
   connectV3,
@@ -31,8 +32,11 @@ interface Row {
   broker?: Buffer
 }
 
-/** Two come only before the CONNACK: see handshake.test.ts. */
-const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'upstream_unavailable'>, Row> = {
+/** Two come only before the CONNACK: see handshake.test.ts; `answer_too_large`: packet-size.test.ts. */
+const CAUSES: Record<
+  Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'upstream_unavailable' | 'answer_too_large'>,
+  Row
+> = {
   client_disconnected: {
     by: (it) => {
       it.fromClient(disconnect())
@@ -70,6 +74,18 @@ const CAUSES: Record<Exclude<keyof typeof END_CAUSES, 'refused_by_broker' | 'ups
     by: (it) => it.session.revoke(),
     agent: 0x98,
     broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
+  },
+  // The Will is still allowed: the broker is to publish it, and to forget the message that it holds.
+  release_denied: {
+    by: (it) => {
+      it.fromClient(publish({ topic: 'ok/a', qos: 2, packetId: 5 }))
+      it.forget()
+      it.usePolicy(OK_POLICY.replaceAll('ok/#', 'ok/will'))
+      it.fromClient(ack('pubrel', 5))
+      expect(it.client.writes.shift()).toEqual(ack('pubcomp', 5, 0x92))
+    },
+    agent: 0x87,
+    broker: disconnect(4, [prop.sessionExpiryInterval(0)]),
   },
   shutdown: { by: (it) => it.session.shutDown(), agent: 0x8b },
   audit_unavailable: {

@@ -1,5 +1,5 @@
 // What is remembered of an MQTT session from one connection to the next, and how it is judged when the session resumes.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import {
@@ -261,4 +261,54 @@ test('what is remembered of one owner is not handed to another', () => {
   expect(memory.isForeign('scout', 'u2')).toBe(true)
   expect(memory.open('scout', 'u2', true).subscriptions.size).toBe(0)
   expect(memory.isForeign('scout', 'u1')).toBe(true)
+})
+
+describe('peers.F1 two owners of one Client Identifier at the same moment', () => {
+  const bearer = { human: { iss: 'https://idp.test', sub: 'u2', id: 'u2' } }
+  const CONNECT = connect({ properties: HOUR, cleanStart: false, password: 'a.b.c' })
+
+  /** A CONNECT that has reached the broker, which has not answered it. */
+  async function asking(agent: Agent, options: RigOptions = {}): Promise<SessionRig> {
+    const { clock, memory } = agent
+    const it = new SessionRig({ clock, memory, config: { sessions: { delegated: 'resume' } }, ...options })
+    it.fromClient(CONNECT)
+    await it.settle()
+    return it
+  }
+
+  test('the second is told 0x89 and nothing of it reaches the broker', async () => {
+    const agent = new Agent()
+    await asking(agent)
+    const second = await asking(agent, { bearer })
+    expect(packetsIn(second.toClient)).toMatchObject([{ cmd: 'connack', reasonCode: 0x89 }])
+    expect([second.toServer.length, second.server!.destroyed]).toEqual([0, true])
+    expect(second.event('connect')).toMatchObject({ decision: 'deny', reason: 'client_id_busy' })
+  })
+
+  test('connections of one owner do not keep each other out', async () => {
+    const agent = new Agent()
+    await asking(agent)
+    expect(packetsIn((await asking(agent)).toServer)).toMatchObject([{ cmd: 'connect' }])
+  })
+
+  test.each<[string, (it: SessionRig) => void, boolean]>([
+    ['was answered', (it) => it.fromServer(connack()), true],
+    ['was refused', (it) => it.fromServer(connack({ reasonCode: 0x87 })), false],
+    ['gave up', (it) => it.session.onClose(), false],
+    ['has not been answered in time', (it) => it.clock.advance(5_000), false],
+  ])('the second may come as soon as the first %s', async (_, over, isForeign) => {
+    const agent = new Agent()
+    over(await asking(agent))
+    const second = await asking(agent, { bearer })
+    expect(packetsIn(second.toServer)[0]).toMatchObject({ cmd: 'connect', clean: isForeign })
+  })
+
+  test('the name stays reserved until the last of one owner has been answered', async () => {
+    const agent = new Agent()
+    const [first, again] = [await asking(agent), await asking(agent)]
+    first.session.onClose()
+    expect(packetsIn((await asking(agent, { bearer })).toClient)).toMatchObject([{ reasonCode: 0x89 }])
+    again.session.onClose()
+    expect(packetsIn((await asking(agent, { bearer })).toServer)).toMatchObject([{ cmd: 'connect' }])
+  })
 })

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { ack, prop, publish } from '../support/frames.ts'
+import { ack, disconnect, prop, publish } from '../support/frames.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { OK_POLICY, SessionRig } from '../support/session-rig.ts'
 
@@ -11,6 +11,9 @@ const message = (topic: string, packetId = 5, dup = false): Buffer =>
   publish({ topic, qos: 2, packetId, dup, payload: 'x' })
 const inUse = (packetId: number): Buffer => ack('pubrec', packetId, 0x91)
 const unknown = (packetId: number): Buffer => ack('pubcomp', packetId, 0x92)
+/** What follows a denied PUBREL of a message that the broker holds: the MQTT session goes, and the message with it. */
+const GONE = disconnect(0x87, [])
+const FORGET = disconnect(4, [prop.sessionExpiryInterval(0)])
 const pubrel = (packetId: number): Buffer => ack('pubrel', packetId)
 
 async function holding(topic: string): Promise<SessionRig> {
@@ -52,8 +55,8 @@ describe('after the policy has changed', () => {
     const it = await holding('ok/a')
     it.usePolicy(NOTES_ONLY)
     it.fromClient(pubrel(5))
-    expect(it.toClient).toEqual(unknown(5))
-    expect(it.toServer.length).toBe(0)
+    expect(it.toClient).toEqual(Buffer.concat([unknown(5), GONE]))
+    expect(it.toServer).toEqual(FORGET)
     expect(it.event('release')).toMatchObject({
       decision: 'deny',
       reason: 'no_rule',
@@ -76,15 +79,15 @@ describe('after the policy has changed', () => {
     it.forget()
     it.usePolicy(NOTES_ONLY)
     it.fromClient(pubrel(5))
-    expect(it.toClient).toEqual(unknown(5))
+    expect(it.toClient).toEqual(Buffer.concat([unknown(5), GONE]))
   })
 
   test('peers.G2 a re-sent PUBLISH is judged again, and what the broker holds is not released', async () => {
     const it = await holding('ok/a')
     it.usePolicy(NOTES_ONLY)
     it.fromClient(message('ok/a', 5, true), pubrel(5))
-    expect(it.toClient).toEqual(Buffer.concat([ack('pubrec', 5, 0x87), unknown(5)]))
-    expect(it.toServer.length).toBe(0)
+    expect(it.toClient).toEqual(Buffer.concat([ack('pubrec', 5, 0x87), unknown(5), GONE]))
+    expect(it.toServer).toEqual(FORGET)
   })
 })
 
@@ -94,8 +97,8 @@ describe('peers.G1 an identifier that the broker holds a message under', () => {
     const it = await holding('ok/a')
     it.usePolicy(NOTES_ONLY)
     it.fromClient(message('ok/notes/b'), pubrel(5))
-    expect(it.toClient).toEqual(Buffer.concat([inUse(5), unknown(5)]))
-    expect(it.toServer.length).toBe(0)
+    expect(it.toClient).toEqual(Buffer.concat([inUse(5), unknown(5), GONE]))
+    expect(it.toServer).toEqual(FORGET)
   })
 
   test.each([
@@ -116,16 +119,40 @@ describe('peers.G1 an identifier that the broker holds a message under', () => {
       { reasonCode: 0x87 },
       { reasonCode: 0x91 },
       { reasonCode: 0x92 },
+      { cmd: 'disconnect' },
     ])
-    expect(it.toServer.length).toBe(0)
+    expect(it.toServer).toEqual(FORGET)
   })
 
-  test('is refused after its PUBREL was denied', async () => {
-    const it = await holding('ok/a')
+  test('is free after its PUBREL was denied: the broker is made to forget the message, for the session ends', async () => {
+    const clock = new FakeClock()
+    const memory = new SessionMemory(clock, 10)
+    const config = { sessions: { delegated: 'resume' } }
+    const properties = [prop.sessionExpiryInterval(3600)]
+    const it = await new SessionRig({ clock, memory, config }).connect({ properties })
+    it.fromClient(message('ok/a'))
+    it.forget()
     it.usePolicy(NOTES_ONLY)
+    // Nothing of what follows in the same chunk passes.
     it.fromClient(pubrel(5), message('ok/notes/b'), pubrel(5))
-    expect(it.toClient).toEqual(Buffer.concat([unknown(5), inUse(5), unknown(5)]))
+    expect(it.toClient).toEqual(Buffer.concat([unknown(5), GONE]))
+    expect(it.toServer).toEqual(FORGET)
+    const next = new SessionRig({ clock, memory, config, policy: NOTES_ONLY })
+    await next.connect({ properties, cleanStart: false })
+    next.fromClient(message('ok/notes/b'))
+    next.fromServer(ack('pubrec', 5))
+    next.fromClient(pubrel(5))
+    expect(next.toServer).toEqual(Buffer.concat([message('ok/notes/b'), pubrel(5)]))
+  })
+
+  test('stays held while the audit log cannot be written: the agent is to come back and ask again', async () => {
+    const it = await holding('ok/a')
+    it.audit.accepting = false
+    it.fromClient(pubrel(5))
+    expect(it.toClient.length).toBe(0)
     expect(it.toServer.length).toBe(0)
+    expect(it.event('disconnect')?.reason).toBe('audit_unavailable')
+    expect(it.client.ended || it.client.destroyed).toBe(true)
   })
 
   test('peers.G3 takes the same message again, any number of times, and keeps one entry', async () => {
@@ -163,9 +190,9 @@ describe('a resumed session', () => {
     first.session.onClose()
     const second = new SessionRig({ clock, memory, config, policy: NOTES_ONLY })
     await second.connect({ properties, cleanStart: false }, { sessionPresent: true })
-    second.fromClient(pubrel(5), pubrel(6))
-    expect(second.toClient).toEqual(unknown(5))
-    expect(second.toServer).toEqual(pubrel(6))
+    second.fromClient(pubrel(6), pubrel(5))
+    expect(second.toClient).toEqual(Buffer.concat([unknown(5), GONE]))
+    expect(second.toServer).toEqual(Buffer.concat([pubrel(6), FORGET]))
   })
 
   test('a PUBREL that nobody has judged is refused, or forwarded by option', async () => {

@@ -24,6 +24,10 @@ export class RecordingAudit implements AuditSink {
     return { event, head: nothing, identity: nothing, reason: nothing, end: nothing }
   }
 
+  count(): boolean {
+    return false
+  }
+
   appendPrepared(
     { event }: PreparedRecord,
     length: number,

@@ -239,6 +239,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     eventStreams: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
+    hasStore: false,
     issuers: [],
   })
   return slotsFrom(c)

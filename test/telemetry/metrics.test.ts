@@ -16,6 +16,7 @@ const SETS = {
   renewalFailures: ['expired'],
   revocationSources: ['admin'],
   securityEvents: ['verification'],
+  hasStore: true,
   eventStreams: ['idp'],
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],
