@@ -81,8 +81,8 @@ export function filesOf(config: Config): NamedFiles {
   return {
     policy: config.policy.file,
     keys: [...config.issuers, ...(config.grants?.issuers ?? [])].flatMap(
-      ({ jwks: { file, maxBytes }, algorithms }) =>
-        file === undefined ? [] : [{ path: file, algorithms, maxBytes }],
+      ({ jwks: { file, maxBytes, use }, algorithms }) =>
+        file === undefined ? [] : [{ path: file, algorithms, maxBytes, use }],
     ),
   }
 }

@@ -36,6 +36,7 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
     ...['src/identity/credential.ts', 'src/identity/client-id.ts', 'src/identity/auth-failure.ts'],
+    'src/identity/named.ts',
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
   ],
   'src/net/': [
@@ -162,6 +163,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:fs/promises': [
+    'src/app.ts',
     'src/file-watch.ts',
     'src/identity/',
     'src/audit/',

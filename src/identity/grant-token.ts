@@ -13,6 +13,7 @@ import { type Confirmation, readConfirmation } from './confirmation.ts'
 import { tokenText } from './credential.ts'
 import { isIdentity } from './identifier.ts'
 import type { KeySource } from './key-source.ts'
+import { type Bearing, isFor, isSame, type Named } from './named.ts'
 import type { Principal } from './principal.ts'
 import { classOf, type TokenClass } from './token-type.ts'
 
@@ -20,7 +21,7 @@ import { classOf, type TokenClass } from './token-type.ts'
 export const GRANT_TYPE = 'mqtt-jit-grant+jwt'
 
 /** A verified grant. Times are milliseconds since the epoch. */
-export interface Grant {
+export interface Grant extends Bearing {
   issuer: string
   tokenId: string
   keyId: string | undefined
@@ -34,7 +35,7 @@ export interface Grant {
   maxUses: number
   /** The only payload that it is good for: SHA-256, hex. */
   payloadSha256: string | undefined
-  approver: { iss: string; sub: string }
+  approver: Named
   issuedAtMs: number
   /** Without leeway: at this instant it ends. */
   expiresAtMs: number
@@ -177,7 +178,7 @@ export class GrantVerifier {
     if (typeof times === 'string') return times
     if (!isMeantFor(claims.get('aud'), issuer.audience)) return 'wrong_audience'
     const human = { iss: issuer.subjects, sub }
-    if (!isSame(human, bearer.human) || !isSame(agent, bearer.agent)) return 'other_bearer'
+    if (!isFor({ human, agent }, bearer)) return 'other_bearer'
     // An agent cannot approve what it does itself.
     if (isSame(approver, agent)) return 'approver_is_agent'
     if (claims.has('cnf') && !isShown(readConfirmation(claims.get('cnf')), bearer.confirmation))
@@ -186,6 +187,8 @@ export class GrantVerifier {
       issuer: issuer.issuer,
       tokenId: jti,
       key: hash('sha256', JSON.stringify([issuer.issuer, jti])),
+      human,
+      agent,
       action,
       filter,
       maxUses: maxUses as number,
@@ -214,15 +217,11 @@ export class GrantVerifier {
   }
 }
 
-function partyIn(value: unknown): { iss: string; sub: string } | undefined {
+function partyIn(value: unknown): Named | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const members = new Map<string, unknown>(Object.entries(value))
   const [iss, sub] = [members.get('iss'), members.get('sub')]
   return isIdentity(iss) && isIdentity(sub) ? { iss, sub } : undefined
-}
-
-function isSame(a: { iss: string; sub: string }, b: { iss: string; sub: string }): boolean {
-  return a.iss === b.iss && a.sub === b.sub
 }
 
 /** A grant that is bound to a key is for whoever has proved that key at CONNECT. */

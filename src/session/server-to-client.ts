@@ -40,6 +40,8 @@ export class ServerToClient extends Relay {
       topicEnd: 0,
       payloadDigest: undefined,
       grant: undefined,
+      identity: undefined,
+      detail: undefined,
     }
   }
 
@@ -120,6 +122,10 @@ export class ServerToClient extends Relay {
 
   protected onBody(): void {
     // Payloads of deliveries are neither kept nor digested: allowed deliveries have no record of their own.
+  }
+
+  protected onWait(): void {
+    // Deliveries are decided at once.
   }
 
   protected afterStop(): void {

@@ -5,6 +5,8 @@
 import { hash } from 'node:crypto'
 import type { Timer } from '../clock.ts'
 import type { Grant } from '../identity/grant-token.ts'
+import { isFor } from '../identity/named.ts'
+import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { PublishRequest } from '../policy/request.ts'
 import { compileFilter, covers, matches, type TopicFilter } from '../policy/topic-filter.ts'
@@ -12,6 +14,7 @@ import type { PublishHead } from '../wire/heads.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ControlUpload, type Way } from './control-upload.ts'
 import { hex } from './effect.ts'
+import type { MessageRights } from './message-rights.ts'
 import { Outcome } from './outcome.ts'
 import type { Session } from './session.ts'
 
@@ -52,6 +55,8 @@ export class SessionGrants {
   readonly #upload: ControlUpload
   #held: Held[] = []
   #open: Held[] = []
+  /** For whose actions the upload under way is. */
+  #uploader: Principal | undefined
   /** Uploads that are being verified. */
   #underWay = 0
   /** What the last decision rests on. */
@@ -66,12 +71,21 @@ export class SessionGrants {
   /**
    * Takes the head of a PUBLISH to the grant topic, and as much of its payload as is there.
    *
+   * @param bearer for whose actions: of the token that the PUBLISH carries, or of the connection
+   * @param refusal why the token that it carries is refused
    * @returns `more`: the rest is to be handed to `onPayload`; `done`; or `refused`: the session ends
    */
-  onPublish(head: PublishHead, payload: Buffer): 'more' | 'done' | 'refused' {
+  onPublish(
+    head: PublishHead,
+    payload: Buffer,
+    bearer: Principal,
+    refusal: string | undefined,
+  ): 'more' | 'done' | 'refused' {
     const way: Way = { qos: head.qos, packetId: head.packetId }
+    if (refusal !== undefined) return this.#refuse(way, 'token_refused', refusal) ? 'done' : 'refused'
     const early = this.#whyNotNow(head)
     if (early !== undefined) return this.#refuse(way, early) ? 'done' : 'refused'
+    this.#uploader = bearer
     const whole = this.#upload.begin(head, payload)
     if (whole === undefined) return 'more'
     this.#begin(whole, way)
@@ -93,9 +107,16 @@ export class SessionGrants {
   /**
    * The decision on a PUBLISH, with the grant that it needs if one is here. Hot path: without grants it costs a call.
    *
+   * @param rights of a message that carries a token of its own
    * @param chunk holds the payload from `start` on, or its beginning
    */
-  judgePublish(acl: Acl, request: PublishRequest, chunk: Buffer, start: number): Outcome {
+  judgePublish(
+    acl: Acl,
+    request: PublishRequest,
+    rights: MessageRights | undefined,
+    chunk: Buffer,
+    start: number,
+  ): Outcome {
     request.granted = false
     this.#applied = undefined
     const outcome = acl.decidePublish(request)
@@ -103,7 +124,7 @@ export class SessionGrants {
     const { topic, topicStart, topicEnd, payloadLength } = request
     const payload =
       payloadLength <= chunk.length - start ? chunk.subarray(start, start + payloadLength) : undefined
-    const held = this.#find('publish', ({ filter, payloadSha256 }) => {
+    const held = this.#find('publish', rights?.principal, ({ filter, payloadSha256 }) => {
       if (!matches(filter, topic, topicStart, topicEnd)) return false
       return (
         payloadSha256 === undefined || (payload !== undefined && hash('sha256', payload) === payloadSha256)
@@ -120,7 +141,7 @@ export class SessionGrants {
     const outcome = acl.decideSubscribe(source, start, end, qos, this.isOpen(text))
     if (this.#held.length === 0 || !needsGrant(outcome, acl)) return outcome
     const from = start + Buffer.byteLength(SHARED.exec(text)?.[0] ?? '')
-    const held = this.#find('subscribe', ({ filter }) => covers(filter, source, from, end))
+    const held = this.#find('subscribe', undefined, ({ filter }) => covers(filter, source, from, end))
     if (held === undefined) return outcome
     return this.#settle(acl.decideSubscribe(source, start, end, qos, true), acl, held)
   }
@@ -187,9 +208,17 @@ export class SessionGrants {
     this.#open = []
   }
 
-  #find(action: Grant['action'], fits: (grant: Grant) => boolean): Held | undefined {
+  /** @param bearer of a message that carries a token of its own */
+  #find(
+    action: Grant['action'],
+    bearer: Principal | undefined,
+    fits: (grant: Grant) => boolean,
+  ): Held | undefined {
     const now = this.#session.context.clock.now()
-    return this.#held.find(({ grant }) => grant.action === action && now < grant.expiresAtMs && fits(grant))
+    const whose = bearer ?? this.#session.principal!
+    return this.#held.find(
+      ({ grant }) => grant.action === action && now < grant.expiresAtMs && isFor(grant, whose) && fits(grant),
+    )
   }
 
   /** A grant that does not help, or that only shadow mode would let through without it, is not used up. */
@@ -208,17 +237,17 @@ export class SessionGrants {
 
   #begin(token: Buffer, way: Way): void {
     this.#underWay++
-    this.#admit(token, way)
+    this.#admit(token, way, this.#uploader!)
       .catch((error: unknown) => this.#session.onPanic(error))
       .finally(() => {
         this.#underWay--
       })
   }
 
-  async #admit(token: Buffer, way: Way): Promise<void> {
+  async #admit(token: Buffer, way: Way, bearer: Principal): Promise<void> {
     const session = this.#session
     const { grants, revocations, clock } = session.context
-    const answer = await grants!.check(token, session.principal!)
+    const answer = await grants!.check(token, bearer)
     if (!session.receiving) return
     const refuse = (reason: string, detail?: string, about?: Pick<Grant, 'issuer' | 'tokenId'>): void => {
       if (!this.#refuse(way, reason, detail, about)) session.end('publish_denied', { detail: reason })

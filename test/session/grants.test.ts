@@ -37,6 +37,8 @@ class Desk implements GrantDesk {
       keyId: 'k',
       key: name,
       digest: '00',
+      human: { iss: 'https://idp.test', sub: 'u1' },
+      agent: { iss: 'https://idp.test', sub: 'scout' },
       action: 'publish',
       filter: compileFilter(topic) as TopicFilter,
       maxUses: 1,
@@ -454,6 +456,8 @@ test('revoked in the hands of a connection: unused it helps no more, and its sub
   const held: { revoke(): void }[] = []
   const it = await open({
     revocations: {
+      version: 0,
+      barOf: () => undefined,
       enter: () => undefined,
       enterGrant: (who) => {
         held.push(who)

@@ -14,6 +14,7 @@ const SETS = {
   authFailures: ['expired', 'bad_signature'],
   grantFailures: ['expired'],
   renewalFailures: ['expired'],
+  carriedFailures: ['expired'],
   revocationSources: ['admin'],
   securityEvents: ['verification'],
   hasStore: true,
