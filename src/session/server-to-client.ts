@@ -26,7 +26,7 @@ export class ServerToClient extends Relay {
   readonly #facts: PublishFacts
   readonly #known = new KnownHeads()
   /** Packet Identifiers of dropped QoS 2 messages whose PUBREL is to come; the Receive Maximum bounds them. */
-  readonly #taken = new Set<number>()
+  #taken: Set<number> | undefined
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
 
   constructor(session: Session, reader: PacketReader) {
@@ -171,7 +171,7 @@ export class ServerToClient extends Relay {
       const shadowed = session.acl.shadowed !== Outcome.ALLOW
       if (!shadowed) session.recorder.countDelivery(outcome)
       else session.recorder.deliveryRefused(outcome, session.acl, this.#factsOf(topic, start, end), SHADOWED)
-      if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
+      if (head.qos === 2) this.#taken?.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
         this.#known.use(session.rights)
@@ -194,6 +194,7 @@ export class ServerToClient extends Relay {
     } else if (head.qos === 2) {
       // A negative PUBREC would end the flow [MQTT-4.3.3-4], but Mosquitto 2.0 never gives that place in its window
       // back (§4.9). So the message is taken in the agent's place, to the PUBCOMP.
+      this.#taken ??= new Set()
       this.#taken.add(head.packetId)
       session.towardsServer.send(ack(PacketType.PUBREC, head.packetId, ReasonCode.SUCCESS))
     }
@@ -203,7 +204,7 @@ export class ServerToClient extends Relay {
   /** PUBREL: the agent knows nothing of a message that was dropped. */
   #release(): Disposition {
     const { packetId } = this.reader.ack
-    if (!this.#taken.delete(packetId)) return Disposition.FORWARD
+    if (this.#taken?.delete(packetId) !== true) return Disposition.FORWARD
     this.#session.towardsServer.send(ack(PacketType.PUBCOMP, packetId, ReasonCode.SUCCESS))
     return Disposition.DROP
   }
