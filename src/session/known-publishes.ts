@@ -3,7 +3,7 @@
 
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
-import { KnownHeads } from './known-heads.ts'
+import { KnownHeads, repeatsOf } from './known-heads.ts'
 import { Outcome } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import type { Session } from './session.ts'
@@ -46,15 +46,25 @@ export class KnownPublishes {
       if (known === undefined) break
       const { frameEnd, payloadStart, packetId } = heads
       const { record } = known
+      const frameLength = frameEnd - at
       // The digest of a payload that is not all there yet is made on the long way.
       if (frameEnd > chunk.length && record !== undefined) break
-      if (frameEnd - at > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
-      if (record !== undefined && !recorder.counts(record, frameEnd - payloadStart)) {
+      if (frameLength > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
+      let frames = 1
+      if (record !== undefined && !recorder.counts(record, frameEnd - payloadStart, 1)) {
         recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
         isFull = recorder.congested || !recorder.accepting
+      } else if (packetId === 0) {
+        let repeats = repeatsOf(chunk, at, payloadStart - at, frameLength)
+        if (record !== undefined) {
+          repeats = Math.min(repeats, Math.floor((chunk.length - frameEnd) / frameLength))
+          // They are counted as this one was: the time that decides on it stands still within a chunk.
+          if (repeats > 0) recorder.counts(record, repeats * (frameEnd - payloadStart), repeats)
+        }
+        frames += repeats
       }
-      at = frameEnd
-      passed++
+      at += frames * frameLength
+      passed += frames
     }
     if (passed === 0) return 0
     this.passed = passed

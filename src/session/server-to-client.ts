@@ -10,7 +10,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, suback } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
-import { KnownHeads } from './known-heads.ts'
+import { KnownHeads, repeatsOf } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
 import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -58,9 +58,12 @@ export class ServerToClient extends Relay {
     heads.use(session.rights)
     let count = 0
     while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
-      if (heads.frameEnd - at > reader.limits.packetBytes) break
-      at = heads.frameEnd
-      count++
+      const { frameEnd, payloadStart, packetId } = heads
+      const frameLength = frameEnd - at
+      if (frameLength > reader.limits.packetBytes) break
+      const frames = packetId > 0 ? 1 : 1 + repeatsOf(chunk, at, payloadStart - at, frameLength)
+      at += frames * frameLength
+      count += frames
     }
     if (count === 0) return 0
     session.recorder.countPacket(1, PacketType.PUBLISH, count)
