@@ -89,8 +89,11 @@ export class ClientToServer extends Relay {
   }
 
   protected passKnown(): number {
-    const end = this.#known.pass(this.reader, this.chunk)
-    if (end > 0) this.addDecided(this.#known.passed)
+    const known = this.#known
+    const end = known.pass(this.reader, this.chunk, this.nowMs)
+    if (end > 0) this.addDecided(known.passed)
+    this.passed = known.changed
+    this.passesMore = known.more
     return end
   }
 
@@ -266,8 +269,9 @@ export class ClientToServer extends Relay {
     }
     if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing && messageExpiryInterval === undefined && without === undefined && added === undefined) {
-      this.#known.remember(reader, facts)
+    const isSame = messageExpiryInterval === undefined && without === undefined && added === undefined
+    if (isSame && !nameMissing) {
+      this.#known.remember(reader, facts, acl, undefined, undefined)
       return Disposition.FORWARD
     }
     this.replacement = rewritePublish(reader.source, reader, head, {
@@ -276,6 +280,7 @@ export class ClientToServer extends Relay {
       without,
       added,
     })
+    this.#known.remember(reader, facts, acl, this.replacement, rights)
     return Disposition.REPLACE
   }
 
