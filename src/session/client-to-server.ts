@@ -15,14 +15,7 @@ import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
 import { MessageProperties } from './message-properties.ts'
 import type { Outbox } from './outbox.ts'
-import {
-  answerTo,
-  type EndCause,
-  LENGTH_GROWTH,
-  Outcome,
-  reasonCodeOf,
-  type SessionFault,
-} from './outcome.ts'
+import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
@@ -33,9 +26,6 @@ import { SubscriptionRequests } from './subscription-requests.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
-
-/** Message Expiry Interval as a property, and what Property Length may grow by. */
-const EXPIRY_PROPERTY_BYTES = 6
 
 interface PayloadFacts {
   packetId: number
@@ -215,11 +205,6 @@ export class ClientToServer extends Relay {
     const messageExpiryInterval = head.retain
       ? retainedExpiry(session, head.messageExpiryInterval, rights)
       : undefined
-    const growth =
-      (nameMissing ? end - start + LENGTH_GROWTH : 0) +
-      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH) +
-      (added === undefined ? 0 : added.length + LENGTH_GROWTH)
-
     const request = this.#request
     request.topic = topic
     request.topicStart = start
@@ -231,15 +216,22 @@ export class ClientToServer extends Relay {
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
     let outcome: Outcome = refusal === undefined ? acl.decidePublish(request) : Outcome.TOKEN_REFUSED
+    let changed: Buffer | undefined
     if (outcome === Outcome.ALLOW) {
+      const isChanged = nameMissing || (messageExpiryInterval ?? without ?? added) !== undefined
+      if (isChanged) {
+        const name = nameMissing ? topic : undefined
+        const changes = { topic: name, messageExpiryInterval, without, added }
+        changed = rewritePublish(reader.source, reader, head, changes)
+      }
+      const length = changed === undefined ? reader.frameLength : changed.length + head.payloadLength
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
         outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
-      else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
-        outcome = Outcome.TOO_LARGE_FOR_RECEIVER
-      } else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
+      else if (length > session.serverMaximumPacketSize) outcome = Outcome.TOO_LARGE_FOR_RECEIVER
+      else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
     }
 
     const facts = this.#facts
@@ -269,18 +261,9 @@ export class ClientToServer extends Relay {
     }
     if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
     if (alias > 0) this.aliases.markRelayed(alias)
-    const isSame = messageExpiryInterval === undefined && without === undefined && added === undefined
-    if (isSame && !nameMissing) {
-      this.#known.remember(reader, facts, acl, undefined, undefined)
-      return Disposition.FORWARD
-    }
-    this.replacement = rewritePublish(reader.source, reader, head, {
-      topic: nameMissing ? topic : undefined,
-      messageExpiryInterval,
-      without,
-      added,
-    })
-    this.#known.remember(reader, facts, acl, this.replacement, rights)
+    this.#known.remember(reader, facts, acl, changed, rights)
+    if (changed === undefined) return Disposition.FORWARD
+    this.replacement = changed
     return Disposition.REPLACE
   }
 

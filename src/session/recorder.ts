@@ -289,7 +289,7 @@ export class Recorder {
       detail,
       resource: this.#resourceOf(facts),
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
-      rules: acl.decidedRules(),
+      rules: detail === undefined ? acl.decidedRules() : undefined,
       packet_id: head.qos > 0 ? head.packetId : undefined,
       traceparent: traceparentOf(source, head),
     })

@@ -128,7 +128,7 @@ const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ say: fc.constantFrom(...HUMANS), token: fc.constantFrom('1', '2') }) },
   fc.record({ bar: fc.constantFrom(...HUMANS) }),
   fc.record({ allow: fc.subarray(HUMANS) }),
-  fc.record({ wait: fc.integer({ min: 1, max: 20_000 }) }),
+  fc.record({ wait: fc.integer({ min: 1, max: 40_000 }) }),
 )
 
 test('REV-01, EXP-01, DEL-08 no allow rests on a policy, a token or a revocation of yesterday', async () => {
