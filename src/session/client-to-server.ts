@@ -11,9 +11,11 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
 import type { AgentInput } from './agent-input.ts'
+import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
 import { MessageProperties } from './message-properties.ts'
+import { MessageRights } from './message-rights.ts'
 import type { Outbox } from './outbox.ts'
 import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -43,7 +45,10 @@ export class ClientToServer extends Relay {
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
   readonly #known: KnownPublishes
+  readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
+  /** What `onWait` waits for. */
+  #waitsUntil: 'proceed' | 'room' = 'proceed'
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -61,6 +66,7 @@ export class ClientToServer extends Relay {
     this.#input = input
     this.#message = new MessageProperties(session, () => input.proceed())
     this.#known = new KnownPublishes(session)
+    this.#control = new ControlTopics(session)
     this.#requests = new SubscriptionRequests(session, reader)
     this.#facts = {
       source: EMPTY,
@@ -69,6 +75,7 @@ export class ClientToServer extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      grant: undefined,
       identity: undefined,
       detail: undefined,
     }
@@ -90,13 +97,13 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
-    const waits =
-      type === PacketType.PUBLISH && session.relaying && !this.#message.read(this.reader, this.nowMs)
-    if (waits) return Disposition.WAIT
-    session.recorder.countPacket(0, type)
-    if (!session.relaying) {
-      return this.#beforeConnack(type)
+    if (session.relaying) {
+      if (session.recorder.congested) return this.#wait('room')
+      const isKnown = type !== PacketType.PUBLISH || this.#message.read(this.reader, this.nowMs)
+      if (!isKnown) return this.#wait('proceed')
     }
+    session.recorder.countPacket(0, type)
+    if (!session.relaying) return this.#beforeConnack(type)
     switch (type) {
       case PacketType.PUBLISH:
         return this.#publish()
@@ -120,6 +127,11 @@ export class ClientToServer extends Relay {
     }
   }
 
+  #wait(until: 'proceed' | 'room'): Disposition {
+    this.#waitsUntil = until
+    return Disposition.WAIT
+  }
+
   /** A CONNECT, and then, if it is challenged, an AUTH. MQTT 5.0 §4.12 */
   #beforeConnack(type: number): Disposition {
     const { state } = this.#session
@@ -139,7 +151,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
-    if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
+    if (this.#control.onPayload(this.chunk.subarray(start, end), last)) return
     const payload = this.#payload
     if (payload === undefined) return
     payload.digest?.update(this.chunk.subarray(start, end))
@@ -161,7 +173,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onWait(head: Buffer | undefined, from: number): void {
-    this.#input.hold(head, from)
+    this.#input.hold(head, from, this.#waitsUntil)
   }
 
   protected afterStop(): void {
@@ -196,9 +208,8 @@ export class ClientToServer extends Relay {
     if (fault !== undefined) return this.#violation(fault)
     const { topic, start, end, nameMissing } = this.aliases
     const alias = head.topicAlias
-    const { tokenTopic } = session.context
-    if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
-      return this.#token()
+    const taken = this.#control.take(topic, start, end, reader, this.chunk, this.#message)
+    if (taken !== undefined) return typeof taken === 'string' ? this.#end(taken) : taken
 
     const { rights, refusal, identity, without, added } = this.#message
     const acl = rights?.acl ?? session.acl
@@ -215,7 +226,10 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome = refusal === undefined ? acl.decidePublish(request) : Outcome.TOKEN_REFUSED
+    let outcome: Outcome =
+      refusal === undefined
+        ? session.grants.judgePublish(acl, request, rights, this.chunk, reader.pos)
+        : Outcome.TOKEN_REFUSED
     let changed: Buffer | undefined
     if (outcome === Outcome.ALLOW) {
       const isChanged = nameMissing || (messageExpiryInterval ?? without ?? added) !== undefined
@@ -226,7 +240,7 @@ export class ClientToServer extends Relay {
       }
       const length = changed === undefined ? reader.frameLength : changed.length + head.payloadLength
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights?.principal))
         outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
@@ -243,7 +257,8 @@ export class ClientToServer extends Relay {
     facts.detail = refusal
     const whole = reader.tail <= this.chunk.length - reader.pos
     const denied = outcome !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW
-    const recorded = denied || this.#known.haveRecords
+    facts.grant = outcome === Outcome.ALLOW ? session.grants.use() : undefined
+    const recorded = denied || this.#known.haveRecords || facts.grant !== undefined
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
@@ -259,9 +274,10 @@ export class ClientToServer extends Relay {
       }
       this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
+    if (head.qos === 2)
+      session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights?.principal))
     if (alias > 0) this.aliases.markRelayed(alias)
-    this.#known.remember(reader, facts, acl, changed, rights)
+    if (facts.grant === undefined) this.#known.remember(reader, facts, acl, changed, rights)
     if (changed === undefined) return Disposition.FORWARD
     this.replacement = changed
     return Disposition.REPLACE
@@ -289,11 +305,11 @@ export class ClientToServer extends Relay {
     const session = this.#session
     const id = this.reader.ack.packetId
     const release = session.memory.releaseOf(id)
-    const rights = release?.rights
+    const rights = release?.bearer && new MessageRights(session, release.bearer)
     const refusal = rights?.refusalAt(session, this.nowMs)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
-      if (session.renewal.takeRelease(id)) {
+      if (this.#control.takeRelease(id)) {
         session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.SUCCESS))
         return Disposition.DROP
       }
@@ -340,14 +356,6 @@ export class ClientToServer extends Relay {
     const answer = this.#session.renewal.onAuth(this.reader)
     if (answer === 'unexpected') return this.#violation('unexpected_auth')
     return answer === 'refused' ? this.#end('renewal_refused') : Disposition.DROP
-  }
-
-  /** A PUBLISH to the token topic ends at Postern too, whatever the policy says. */
-  #token(): Disposition {
-    const { pos, tail, publish } = this.reader
-    const answer = this.#session.renewal.onPublish(publish, this.chunk.subarray(pos, pos + tail))
-    if (answer === 'refused') return this.#end('renewal_refused')
-    return answer === 'more' ? Disposition.TAKE : Disposition.DROP
   }
 
   #end(cause: EndCause): Disposition {

@@ -91,7 +91,7 @@ export class KnownHeads {
     return this.#count === 0
   }
 
-  /** The known head of the frame that lies whole in `source[start, end)`, or undefined. */
+  /** The known head of the frame whose head lies whole in `source[start, end)`, or undefined. Its body may be cut short. */
   find(source: Buffer, start: number, end: number): KnownHead | undefined {
     const first = source[start]!
     const qos = (first >> 1) & 3
@@ -109,15 +109,15 @@ export class KnownHeads {
       if (byte === 0 || byte >= 0x80) return undefined
     }
     const frameEnd = at + remaining
-    if (frameEnd > end) return undefined
+    if (at + 2 > end) return undefined
     const topicLength = (source[at]! << 8) | source[at + 1]!
     const topicEnd = at + 2 + topicLength
     const propertiesAt = qos === 0 ? topicEnd : topicEnd + 2
-    if (propertiesAt >= frameEnd) return undefined
+    if (propertiesAt >= frameEnd || propertiesAt >= end) return undefined
     let payloadStart = propertiesAt + 1 + source[propertiesAt]!
     // What is not minimal or too long is not among the known ones, whatever is made of it here.
     if (source[propertiesAt]! >= 0x80) payloadStart += 1 - 0x80 + (source[propertiesAt + 1]! << 7)
-    if (payloadStart > frameEnd) return undefined
+    if (payloadStart > frameEnd || payloadStart > end) return undefined
 
     let known = this.#last
     // Of long ones the one before is seldom the same, and to compare them costs more than to find them.
@@ -135,12 +135,18 @@ export class KnownHeads {
     return known
   }
 
-  /** Whether the head that `reader` has just read can be known by its bytes, and should be. */
+  /** Whether the head that `reader` has just read can be known by its bytes, and should be, and is not. */
   admits(reader: PacketReader): boolean {
-    const { publish, headEnd, frameStart } = reader
+    const { publish, source, headEnd, frameStart } = reader
     // Correlation Data is never the same again.
     const mayComeAgain = publish.topicAlias === 0 && publish.correlationDataStart < 0
-    if (!mayComeAgain || publish.qos > 1 || headEnd - frameStart >= MOST_BYTES) return false
+    if (!mayComeAgain || publish.qos === 2 || headEnd - frameStart >= MOST_BYTES) return false
+    const { topicStart, topicEnd } = publish
+    const first = source[frameStart]!
+    const known = this.#search(source, first, topicStart - 2, topicEnd, lengthAtOf(reader), headEnd)
+    // Another length may have had another answer, and a message of its own rights another token.
+    const isKnown = known !== undefined && known.changes?.rights?.forgotten !== true
+    if (isKnown && (known.payloadLength < 0 || known.payloadLength === publish.payloadLength)) return false
     const isHalfFull = this.#count * 2 >= MOST_SLOTS || this.#bytes * 2 >= MOST_TOTAL_BYTES
     return !isHalfFull || ++this.#turnedAway % NEWCOMERS === 0
   }
@@ -158,10 +164,9 @@ export class KnownHeads {
     changes: HeadChanges | undefined,
   ): void {
     const { publish, source, headEnd, frameStart } = reader
-    const lengthAt = publish.propertiesStart - varintLength(publish.propertiesEnd - publish.propertiesStart)
     const bytes = Buffer.concat([
       source.subarray(publish.topicStart - 2, publish.topicEnd),
-      source.subarray(lengthAt, headEnd),
+      source.subarray(lengthAtOf(reader), headEnd),
     ])
     const topicLength = publish.topicEnd - publish.topicStart
     const payloadLength = anyLength ? -1 : publish.payloadLength
@@ -255,6 +260,11 @@ function isSame(
 
 function sameKey(a: KnownHead, b: KnownHead): boolean {
   return a.firstByte === b.firstByte && a.topicLength === b.topicLength && a.bytes.equals(b.bytes)
+}
+
+/** Where the Property Length stands. */
+function lengthAtOf({ publish }: PacketReader): number {
+  return publish.propertiesStart - varintLength(publish.propertiesEnd - publish.propertiesStart)
 }
 
 function sizeOf({ bytes, changes }: KnownHead): number {

@@ -40,9 +40,10 @@ export class KnownPublishes {
   }
 
   /**
-   * Passes the known frames at the reader's place in the chunk: those that go out as they came, or those that are changed.
+   * Passes the known frames at the reader's place in the chunk, those that go out as they came or those that are changed;
+   * the body of the last one may go on behind it.
    *
-   * @returns where they end; 0: there are none
+   * @returns where they end, or the chunk; 0: there are none
    */
   pass(reader: PacketReader, chunk: Buffer, nowMs: number): number {
     const session = this.#session
@@ -50,11 +51,12 @@ export class KnownPublishes {
     this.changed = undefined
     this.more = false
     const at = reader.nextStart
-    if (at < 0 || heads.isEmpty || !session.relaying) return 0
+    const { recorder } = session
+    if (at < 0 || recorder.congested || !recorder.accepting) return 0
+    if (heads.isEmpty || !session.relaying) return 0
     heads.use(session.rights)
     const first = heads.find(chunk, at, chunk.length)
     if (first === undefined) return 0
-    const { recorder } = session
     if (this.haveRecords) recorder.tick()
     this.passed = 0
     const end =
@@ -65,25 +67,26 @@ export class KnownPublishes {
     recorder.countPacket(0, PacketType.PUBLISH, this.passed)
     recorder.countPublish(Outcome.ALLOW, this.passed)
     reader.skipTo(end)
-    return end
+    return reader.pos
   }
 
   #passSame(first: KnownHead, chunk: Buffer, start: number, packetBytes: number): number {
-    const { recorder, packetIds, serverMaximumPacketSize } = this.#session
+    const { packetIds, serverMaximumPacketSize } = this.#session
     const heads = this.#heads
     const mostBytes = Math.min(serverMaximumPacketSize, packetBytes)
     let known: KnownHead | undefined = first
     let at = start
-    while (known !== undefined && recorder.accepting) {
+    while (known !== undefined) {
       if (known.changes !== undefined) {
         this.more = true
         break
       }
       const { frameEnd, packetId } = heads
-      if (frameEnd - at > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
-      this.#passed(known, chunk)
+      if (frameEnd - at > mostBytes || this.#needsDigest(known, chunk)) break
+      if (packetId > 0 && !packetIds.take(packetId)) break
       at = frameEnd
-      known = at < chunk.length ? heads.find(chunk, at, chunk.length) : undefined
+      if (!this.#goesOn(known, chunk) || at >= chunk.length) break
+      known = heads.find(chunk, at, chunk.length)
     }
     return at
   }
@@ -91,16 +94,16 @@ export class KnownPublishes {
   /** Small frames are gathered, so that many make one write; the payload of a long one goes as it lies in the chunk. */
   #passChanged(first: KnownHead, chunk: Buffer, start: number, packetBytes: number, nowMs: number): number {
     const session = this.#session
-    const { recorder, packetIds, serverMaximumPacketSize } = session
+    const { packetIds, serverMaximumPacketSize } = session
     const heads = this.#heads
     let known: KnownHead | undefined = first
     let at = start
     let outStart = -1
-    while (known !== undefined && recorder.accepting) {
+    while (known !== undefined) {
       const { changes } = known
       const { frameEnd, payloadStart, packetId } = heads
       const payload = frameEnd - payloadStart
-      const isLong = payload > COPIED_BYTES
+      const isLong = payload > COPIED_BYTES || frameEnd > chunk.length
       const head = changes === undefined ? 0 : headLength(changes, payload)
       const copied = isLong ? head : head + payload
       const hasRoom = roomAt + copied <= room.length
@@ -109,7 +112,7 @@ export class KnownPublishes {
         break
       }
       if (frameEnd - at > packetBytes || head + payload > serverMaximumPacketSize) break
-      if (changes.rights?.mayPass(session, nowMs) === false) break
+      if (changes.rights?.mayPass(session, nowMs) === false || this.#needsDigest(known, chunk)) break
       if (packetId > 0 && !packetIds.take(packetId)) break
       if (!hasRoom) {
         room = Buffer.allocUnsafeSlow(Math.max(ROOM_BYTES, copied))
@@ -117,27 +120,34 @@ export class KnownPublishes {
       }
       if (outStart < 0) outStart = roomAt
       roomAt = writeHead(room, roomAt, chunk[at]!, changes, payload, packetId)
-      this.#passed(known, chunk)
+      const goesOn = this.#goesOn(known, chunk)
       at = frameEnd
       if (isLong) {
         this.changed = { bytes: room.subarray(outStart, roomAt), to: payloadStart }
-        this.more = true
+        this.more = goesOn
         return at
       }
       roomAt += chunk.copy(room, roomAt, payloadStart, frameEnd)
-      known = at < chunk.length ? heads.find(chunk, at, chunk.length) : undefined
+      if (!goesOn || at >= chunk.length) break
+      known = heads.find(chunk, at, chunk.length)
     }
     if (outStart >= 0) this.changed = { bytes: room.subarray(outStart, roomAt), to: at }
     return at
   }
 
-  /** The frame that was just found. */
-  #passed({ record }: KnownHead, chunk: Buffer): void {
+  /** The digest of a payload that is not all there yet is made on the long way. */
+  #needsDigest({ record }: KnownHead, chunk: Buffer): boolean {
+    return record !== undefined && this.#heads.frameEnd > chunk.length
+  }
+
+  /** Counts and records the frame that was just found. @returns whether more that makes records may be taken */
+  #goesOn({ record }: KnownHead, chunk: Buffer): boolean {
     const { frameEnd, payloadStart, packetId } = this.#heads
-    if (record !== undefined) {
-      this.#session.recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
-    }
+    const { recorder } = this.#session
     this.passed++
+    if (record === undefined || recorder.counts(record, frameEnd - payloadStart)) return true
+    recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
+    return !recorder.congested && recorder.accepting
   }
 
   /**
@@ -157,9 +167,10 @@ export class KnownPublishes {
     const session = this.#session
     // What shadow mode let through is a record and a count of its own each time.
     if (acl.shadowed !== Outcome.ALLOW) return
-    if (!this.#heads.admits(reader) || (reader.publish.retain && this.#changesRetained)) return
-    const record = this.haveRecords ? session.recorder.prepareForwarded(acl, facts) : undefined
+    if (reader.publish.retain && this.#changesRetained) return
     this.#heads.use(session.rights)
+    if (!this.#heads.admits(reader)) return
+    const record = this.haveRecords ? session.recorder.prepareForwarded(acl, facts) : undefined
     const changes = forwarded && { forwarded: variablePart(forwarded), idAt: idAtOf(reader), rights }
     this.#heads.add(reader, !acl.limitsPayload, record, changes)
   }

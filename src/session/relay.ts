@@ -48,8 +48,8 @@ export abstract class Relay {
   /** Where forwarded bytes go. */
   protected abstract readonly out: Outbox
   /**
-   * Passes frames that are known to be allowed as they are, if the next ones are such; the body of the last one may go on
-   * behind the chunk.
+   * Passes frames that are known to be allowed, as they are or as `passed` says, if the next ones are such; the body of
+   * the last one may go on behind the chunk.
    *
    * @returns where they end in the chunk, or it ends; 0: there are none
    */
