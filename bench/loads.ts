@@ -35,9 +35,9 @@ export interface ConnectLoad extends Common {
 
 export type Load = FlowLoad | ConnectLoad
 
-const MAIN: readonly PathName[] = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-quiet']
-const PROXIES: readonly PathName[] = ['direct', 'haproxy', 'pipe', 'postern', 'postern-quiet']
-const POSTERN: readonly PathName[] = ['haproxy', 'postern', 'postern-quiet']
+const MAIN: readonly PathName[] = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-each']
+const PROXIES: readonly PathName[] = ['direct', 'haproxy', 'pipe', 'postern', 'postern-each']
+const POSTERN: readonly PathName[] = ['haproxy', 'postern', 'postern-each']
 
 const FLOW = {
   kind: 'publish',
@@ -99,7 +99,9 @@ export const LOADS: readonly Load[] = [
   flow('payload-1m', 'payloads of 1 MiB', { payload: MIB }),
   flow('payload-100m', 'payloads of 100 MiB', { payload: 100 * MIB }),
   connecting('storm', 'connect-es256-new', 'CONNECT, ES256, every token new', { distinct: true }),
-  connecting('storm', 'connect-es256-known', 'CONNECT, ES256, one token', {}),
+  connecting('storm', 'connect-es256-known', 'CONNECT, ES256, one token', {
+    paths: ['haproxy', 'pipe', 'postern', 'postern-each'],
+  }),
   connecting('storm', 'connect-eddsa-new', 'CONNECT, EdDSA, every token new', {
     alg: 'EdDSA',
     distinct: true,

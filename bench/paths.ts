@@ -10,9 +10,12 @@ import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
 import { startProgram } from './processes.ts'
 import type { Client } from './source.ts'
 
-/** `direct` is no proxy at all; `postern-quiet` audits denials only. */
-export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-quiet'] as const
+/** `direct` is no proxy at all; `postern` sums up repeated actions in its audit log, `postern-each` has a record for each. */
+export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-each'] as const
 export type PathName = (typeof PATH_NAMES)[number]
+
+/** Identical actions of one agent in a second that have a record each. */
+const OWN_RECORDS = 10
 
 export interface Path {
   port: number
@@ -75,7 +78,7 @@ function commandOf(
     default: {
       file('jwks.json', JSON.stringify(issuer.publicJwks()))
       file('policy.json', JSON.stringify(policyOf(settings.rules)))
-      const config = posternConfig(port, sinkPort, settings, name === 'postern' ? 'all' : 'denied')
+      const config = posternConfig(port, sinkPort, settings, name === 'postern' ? OWN_RECORDS : 0)
       const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
       const profile = process.env['BENCH_PROFILE']
       const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
@@ -110,12 +113,7 @@ export function makeIssuer(alg: PosternSettings['alg']): Promise<DevIssuer> {
   return DevIssuer.generate(systemClock, { alg })
 }
 
-function posternConfig(
-  port: number,
-  sinkPort: number,
-  { alg }: PosternSettings,
-  publishes: 'all' | 'denied',
-): object {
+function posternConfig(port: number, sinkPort: number, { alg }: PosternSettings, ownRecords: number): object {
   const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
   return {
     listeners: [{ name: 'bench', address: `127.0.0.1:${port}` }],
@@ -123,7 +121,7 @@ function posternConfig(
     issuers: [{ ...issuer, jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
     clientId: { binding: 'prefix', separator: '-' },
     policy: { file: 'policy.json' },
-    audit: { file: 'audit.jsonl', publishes },
+    audit: { file: 'audit.jsonl', repeats: { rate: ownRecords, interval: '1s' } },
     admin: { address: '127.0.0.1:0' },
     limits: { connections: 20_000, unauthenticated: 20_000 },
     log: { level: 'error' },

@@ -4,6 +4,7 @@ import type { AuditTrail } from './audit-trail.ts'
 import type { IssuerRuntime } from './identity/token-verifier.ts'
 import type { Policy } from './policy/policy.ts'
 import type { RevocationService } from './revocation/service.ts'
+import type { Store } from './store/store.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import type { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -20,6 +21,7 @@ export interface MetricSources {
   /** In the order of the configuration, as the rows of the catalogue. */
   issuers: readonly IssuerRuntime[]
   revocation: RevocationService
+  store: Store | undefined
   inShadow(): boolean
   ready(): boolean
 }
@@ -35,6 +37,7 @@ export function metricsOf(tally: Tally, rows: Catalogue, from: MetricSources): M
   metrics.gauge(rows.revocationMarks, () => from.revocation.revocations.size)
   metrics.gauge(rows.eventContactAge, (row) => from.revocation.streams[row]!.contactAgeS)
   metrics.gauge(rows.eventVerificationAge, (row) => from.revocation.streams[row]!.verificationAgeS)
+  metrics.gauge(rows.storeUp, () => (from.store?.isUp ? 1 : 0))
   metrics.gauge(rows.policyLoaded, () => from.policyLoadedMs() / 1000)
   metrics.gauge(rows.shadowMode, () => (from.inShadow() ? 1 : 0))
   metrics.gauge(rows.ready, () => (from.ready() ? 1 : 0))

@@ -1,11 +1,13 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
+import { readFile } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { metricsOf } from './app-metrics.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
+import { Grants } from './grants/grants.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -22,6 +24,7 @@ import type { SessionContext } from './session/context.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { slotsIn } from './session/slots.ts'
+import { Store, type StoreEvents } from './store/store.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
@@ -54,6 +57,8 @@ export class App {
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
+  #grants: Grants | undefined
+  readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -76,12 +81,17 @@ export class App {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
     })
+    this.#store = config.store && new Store(config.store, this.#clock, this.#storeEvents())
     this.#reloads = new Reloads(this.#clock, (outcome) => this.#reloaded(outcome))
     this.#checks = [
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
       { name: 'events', ok: () => this.#eventsHeard() },
+      {
+        name: 'store',
+        ok: () => !this.#store?.isBlocking || 'The store that replicas share cannot be reached.',
+      },
       { name: 'upstream', ok: () => this.#upstream.reachable },
     ]
   }
@@ -144,6 +154,7 @@ export class App {
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
+      store: this.#store,
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
@@ -151,15 +162,22 @@ export class App {
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
+    if (config.grants !== undefined) {
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
+      this.#grants = await Grants.open(config.grants, ports)
+    }
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
-    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
-        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      const bound = new Listener(listener, this.#registry, {
+        clock: this.#clock,
+        headerTimeoutMs: config.limits.connectTimeout,
+        readFile,
+        onError: (error) =>
+          logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
       })
       await bound.listen()
       this.listeners.push(bound)
@@ -200,7 +218,9 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await this.#store?.close()
     await this.#revocation?.close()
+    await this.#grants?.close()
     await this.#audit?.close()
   }
 
@@ -219,8 +239,12 @@ export class App {
       logger: this.logger,
       admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      verifyCarried: (token, current, peer) =>
+        authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
-      revocations: this.#revocation!.revocations,
+      revocations: this.#revocation!.revocations.roster,
+      grants: this.#grants,
+      grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined
@@ -246,6 +270,7 @@ export class App {
       audit: this.#audit,
       issuers: this.#issuers,
       revocation: this.#revocation!,
+      store: this.#store,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })
@@ -261,12 +286,16 @@ export class App {
 
   /** What is read again while Postern runs, in the order of `reload`. */
   *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, revocation, listeners } = this.config
+    const { policy, issuers, grants, revocation, listeners } = this.config
     yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
     for (const [i, { jwks }] of issuers.entries()) {
       // How a fetch from a URL went is told as for every fetch.
       const files = jwks.file === undefined ? [] : [jwks.file]
       yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
+    }
+    for (const [i, { jwks }] of (grants?.issuers ?? []).entries()) {
+      if (jwks.file === undefined) continue
+      yield { what: 'keys', files: [jwks.file], load: () => this.#grants!.loadKeys(i) }
     }
     if (revocation !== undefined) {
       const secrets = revocation.events.map((stream) => stream.secretFile)
@@ -303,6 +332,17 @@ export class App {
     const problems = error instanceof PolicyError ? error.problems : undefined
     const fields = { what, source, err: error, problems }
     this.logger.error(fields, 'reload failed; the former one stays in force')
+  }
+
+  #storeEvents(): StoreEvents {
+    return {
+      changed: (up, why) => {
+        if (up) this.logger.info({}, 'the store is in contact')
+        else
+          this.logger.error({ why, onFailure: this.config.store!.onFailure }, 'the store cannot be reached')
+      },
+      count: (result) => this.tally.add(slotOf(this.#catalogue.storeRequests, result)),
+    }
   }
 
   #eventsHeard(): true | string {

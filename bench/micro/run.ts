@@ -2,5 +2,6 @@
 
 await import('./wire/packet-reader.ts')
 await import('./session/known-heads.ts')
+await import('./identity/admission.ts')
 await import('./policy/decision.ts')
 await import('./audit/record.ts')

@@ -17,3 +17,24 @@ export function time(name: string, call: () => unknown): void {
   const [low, median, high] = [0, BATCHES >> 1, BATCHES - 1].map((i) => nanoseconds[i]!.toFixed(0))
   console.log(`${name}: ${median} ns (${low}–${high})`)
 }
+
+/** The same for an operation that is not done at once: each item once, after some of them as a warm-up. */
+export async function timeEach<T>(
+  name: string,
+  items: readonly T[],
+  call: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const parts = Array.from({ length: BATCHES + 1 }, (_, i) =>
+    items.slice((i * items.length) / (BATCHES + 1), ((i + 1) * items.length) / (BATCHES + 1)),
+  )
+  const microseconds: number[] = []
+  for (const [i, part] of parts.entries()) {
+    const before = process.cpuUsage()
+    for (const item of part) await call(item)
+    const { user, system } = process.cpuUsage(before)
+    if (i > 0) microseconds.push((user + system) / part.length)
+  }
+  microseconds.sort((a, b) => a - b)
+  const [low, median, high] = [0, BATCHES >> 1, BATCHES - 1].map((i) => microseconds[i]!.toFixed(1))
+  console.log(`${name}: ${median} µs (${low}–${high})`)
+}

@@ -11,7 +11,10 @@ export type AuditAction =
   | 'release'
   | 'disconnect'
   | 'renew'
+  | 'grant'
   | 'revoke'
+  /** A token that was issued, or not, by `postern sts`. */
+  | 'token'
   | 'payload'
   | 'policy'
   | 'keys'
@@ -66,9 +69,24 @@ export interface AuditEvent {
   /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed`, SHADOWED … */
   effect: string
   packet_id?: number | undefined
+  /**
+   * The just-in-time grant that an action used, or that was handed in (action `grant`): what it allows and who has
+   * approved; of one that was refused, as far as its signature held.
+   */
+  grant?:
+    | {
+        iss: string
+        jti: string
+        sha256?: string
+        action?: string
+        topic?: string
+        exp?: string
+        approver?: { iss: string; sub: string }
+      }
+    | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
-  /** Only with action `revoke`: who is meant, by which way in, and the security event it came as. */
+  /** With action `revoke`: who is meant, by which way in, and the security event it came as. With `token`: for what it was asked. */
   cause?: { source: string; [member: string]: unknown } | undefined
   /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
   gap?:
@@ -97,11 +115,15 @@ export interface AuditEvent {
 /** What records of one connection about one topic have in common, in the log's own form; see `AuditSink.prepare`. */
 export interface PreparedRecord {
   readonly event: AuditEvent
+  /** Where the sink that counts repeated actions counts this one. */
+  kind?: object | undefined
   /** Canonical JSON up to where `hash` stands, then to the value of `mono`, from `reason` to that of `seq`, the end. */
   readonly head: Uint8Array
   readonly identity: Uint8Array
   readonly reason: Uint8Array
   readonly end: Uint8Array
+  /** The last whole record of this form, if the file has one: `as` begins the short records that refer to it. */
+  readonly model: { epoch: number; number: number; as: Uint8Array }
 }
 
 /** Of a payload: its digest (hex), and the member of the record that holds it. */
@@ -124,6 +146,13 @@ export interface AuditSink {
   append(event: AuditEvent): void
   /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
   prepare(event: AuditEvent): PreparedRecord
+  /**
+   * Adds an action to a sum, when so many of its kind have a record already that it need not have one; its time is that
+   * of the last `tick`.
+   *
+   * @returns false: it is not counted, and needs `appendPrepared`
+   */
+  count(record: PreparedRecord, payloadLength: number): boolean
   /**
    * As `append` of the prepared event with these two added; its times are those of the last `tick`.
    *

@@ -26,19 +26,25 @@ const WINDOW_MS = 1000
 /** Different actions that are kept in mind for one connection. */
 const MAX_KINDS = 1000
 
+type Connection = NonNullable<AuditEvent['connection']>
+
+/** Actions that count as the same. */
 interface Kind {
+  /** Whether it is in the map of its connection: what is not is written by nobody. */
+  kept: boolean
   windowStart: number
   inWindow: number
   sum: { event: AuditEvent; count: number; firstMs: number; lastMs: number; bytes: number } | undefined
 }
-
-type Connection = NonNullable<AuditEvent['connection']>
 
 export class RepeatCounter implements AuditSink {
   readonly #next: AuditSink
   readonly #options: RepeatOptions
   readonly #connections = new Map<Connection, Map<string, Kind>>()
   #timer: Timer | undefined
+  /** At the last `tick`: milliseconds of the monotonic clock, and since the epoch. */
+  #mono = 0
+  #now = 0
 
   constructor(next: AuditSink, options: RepeatOptions) {
     this.#next = next
@@ -59,41 +65,46 @@ export class RepeatCounter implements AuditSink {
 
   append(event: AuditEvent): void {
     const { connection } = event
-    if (connection === undefined || !COUNTED.has(event.action)) {
+    // Which grant allowed an action is never summed away.
+    if (connection === undefined || !COUNTED.has(event.action) || event.grant !== undefined) {
       if (connection !== undefined && event.action === 'disconnect') this.#forget(connection)
       this.#next.append(event)
       return
     }
     const kind = this.#kindOf(connection, event)
-    const { clock, rate } = this.#options
-    const now = clock.monotonic()
-    if (now - kind.windowStart >= WINDOW_MS) {
-      kind.windowStart = now
-      kind.inWindow = 0
-    }
-    kind.inWindow += 1
-    if (kind.inWindow <= rate) this.#next.append(event)
-    else this.#count(kind, event)
+    this.#readClock()
+    if (this.#hasRecord(kind)) this.#next.append(event)
+    else this.#sum(kind, event, event.payload?.length ?? 0)
   }
 
   prepare(event: AuditEvent): PreparedRecord {
     return this.#next.prepare(event)
   }
 
+  count(record: PreparedRecord, payloadLength: number): boolean {
+    let kind = record.kind as Kind | undefined
+    if (kind === undefined || !kind.kept) {
+      const { connection, action } = record.event
+      if (connection === undefined || !COUNTED.has(action)) return false
+      kind = this.#kindOf(connection, record.event)
+      record.kind = kind
+    }
+    if (this.#hasRecord(kind)) return false
+    this.#sum(kind, record.event, payloadLength)
+    return true
+  }
+
   appendPrepared(
-    { event }: PreparedRecord,
+    record: PreparedRecord,
     length: number,
     digest: PayloadDigest | undefined,
     packetId: number,
   ): void {
-    this.append({
-      ...event,
-      payload: digest === undefined ? { length } : { length, [digest.name]: digest.hex },
-      packet_id: packetId > 0 ? packetId : undefined,
-    })
+    this.#next.appendPrepared(record, length, digest, packetId)
   }
 
   tick(): void {
+    this.#readClock()
     this.#next.tick()
   }
 
@@ -119,20 +130,41 @@ export class RepeatCounter implements AuditSink {
     if (kind === undefined) {
       if (kinds.size >= MAX_KINDS) {
         this.#write(kinds)
+        for (const each of kinds.values()) each.kept = false
         kinds.clear()
       }
-      kind = { windowStart: Number.NEGATIVE_INFINITY, inWindow: 0, sum: undefined }
+      kind = {
+        kept: true,
+        windowStart: Number.NEGATIVE_INFINITY,
+        inWindow: 0,
+        sum: undefined,
+      }
       kinds.set(key, kind)
     }
     return kind
   }
 
-  #count(kind: Kind, event: AuditEvent): void {
-    const now = this.#options.clock.now()
+  #readClock(): void {
+    this.#mono = this.#options.clock.monotonic()
+    this.#now = this.#options.clock.now()
+  }
+
+  /** Whether one more action of this kind has a record of its own. */
+  #hasRecord(kind: Kind): boolean {
+    if (this.#mono - kind.windowStart >= WINDOW_MS) {
+      kind.windowStart = this.#mono
+      kind.inWindow = 0
+    }
+    kind.inWindow += 1
+    return kind.inWindow <= this.#options.rate
+  }
+
+  #sum(kind: Kind, event: AuditEvent, bytes: number): void {
+    const now = this.#now
     kind.sum ??= { event, count: 0, firstMs: now, lastMs: now, bytes: 0 }
     kind.sum.count += 1
     kind.sum.lastMs = now
-    kind.sum.bytes += event.payload?.length ?? 0
+    kind.sum.bytes += bytes
   }
 
   #write(kinds: ReadonlyMap<string, Kind>): void {
@@ -140,9 +172,9 @@ export class RepeatCounter implements AuditSink {
       const { sum } = kind
       if (sum === undefined) continue
       kind.sum = undefined
-      const { action, decision, reason, effect, identity, connection, rules, resource } = sum.event
+      const { action, decision, reason, effect, identity, connection, rules, resource, detail } = sum.event
       this.#next.append({
-        ...{ action, decision, reason, effect, identity, connection, rules },
+        ...{ action, decision, reason, effect, identity, connection, rules, detail },
         resource: resource && withoutCorrelation(resource),
         repeated: {
           count: sum.count,
@@ -158,6 +190,7 @@ export class RepeatCounter implements AuditSink {
     const kinds = this.#connections.get(connection)
     if (kinds === undefined) return
     this.#write(kinds)
+    for (const kind of kinds.values()) kind.kept = false
     this.#connections.delete(connection)
   }
 
@@ -168,17 +201,25 @@ export class RepeatCounter implements AuditSink {
     const { clock, interval } = this.#options
     const now = clock.monotonic()
     for (const [connection, kinds] of this.#connections) {
-      for (const [key, kind] of kinds) if (now - kind.windowStart >= WINDOW_MS) kinds.delete(key)
+      for (const [key, kind] of kinds) {
+        if (now - kind.windowStart < WINDOW_MS) continue
+        kind.kept = false
+        kinds.delete(key)
+      }
       if (kinds.size === 0) this.#connections.delete(connection)
     }
     if (this.#connections.size > 0) this.#timer = clock.after(interval, () => this.#tick())
   }
 }
 
-/** Equal for actions of one connection that differ in nothing but time, packet, payload and Correlation Data. */
-function keyOf({ action, decision, reason, effect, resource, rules }: AuditEvent): string {
+/** Equal for actions of one connection and token that differ in nothing but time, packet, payload and Correlation Data. */
+function keyOf({ action, decision, reason, effect, resource, rules, identity, detail }: AuditEvent): string {
   const { topic, filter, qos, retain, response_topic } = resource ?? {}
-  return JSON.stringify([action, decision, reason, effect, topic, filter, qos, retain, response_topic, rules])
+  const token = identity?.token?.sha256
+  return JSON.stringify([
+    ...[action, decision, reason, effect, topic, filter, qos, retain, response_topic, rules],
+    ...[token, detail],
+  ])
 }
 
 function withoutCorrelation(resource: NonNullable<AuditEvent['resource']>): typeof resource {

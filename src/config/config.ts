@@ -52,7 +52,26 @@ export interface UpstreamTlsConfig {
   serverName: string | undefined
 }
 
-export type MappingMode = 'act' | 'client' | 'claims' | 'self'
+export type MappingMode = 'act' | 'client' | 'claims' | 'self' | 'kubernetes' | 'spiffe'
+
+export interface KubernetesConfig {
+  /** A service account that is not listed is refused. */
+  agents: readonly {
+    namespace: string
+    serviceAccount: string
+    agent: string
+    uid?: string | undefined
+    /** Name of the pod that the token is bound to, with `*` for a part of it. */
+    pod?: string | undefined
+  }[]
+  tenant: 'none' | 'namespace'
+}
+
+export interface SpiffeConfig {
+  trustDomain: string
+  /** Such as `/ns/{org_id}/sa/{agent_id}`; the first that fits counts. */
+  paths: readonly string[]
+}
 
 export interface IssuerConfig {
   issuer: string
@@ -61,6 +80,8 @@ export interface IssuerConfig {
   jwks: {
     url: string | undefined
     file: string | undefined
+    /** `jwt-svid`: only keys of this use, as a SPIFFE bundle has them; default `sig`, or none. */
+    use?: 'sig' | 'jwt-svid'
     /** Fetch limits for `url`. */
     timeout: number
     maxBytes: number
@@ -82,7 +103,9 @@ export interface IssuerConfig {
     /** Further claims usable as placeholders and in conditions: attribute name -> claim name. */
     attributes: Readonly<Record<string, string>>
   }
-  /** Mode `self`: agent id -> responsible human. */
+  kubernetes?: KubernetesConfig | undefined
+  spiffe?: SpiffeConfig | undefined
+  /** Modes `self`, `kubernetes`, `spiffe`: agent id -> responsible human. */
   owners: Readonly<Record<string, string>>
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
@@ -97,6 +120,29 @@ export interface IssuerConfig {
   ceilings: readonly ('scope' | 'authorization_details' | 'acl')[]
   /** What a token with none of them means: `none` = no ceiling layer, `deny` = nothing is allowed. */
   missingCeiling: 'none' | 'deny'
+}
+
+/** Whose just-in-time grants are taken. */
+export interface GrantIssuerConfig {
+  issuer: string
+  audience: readonly string[]
+  /** Neither `url` nor `file`: the keys of the token issuer of this name. */
+  jwks: IssuerConfig['jwks']
+  algorithms: readonly string[]
+  /** Issuer in whose name space `sub`, the human, is. */
+  subjects: string
+  leeway: number
+}
+
+export interface GrantsConfig {
+  /** Journal of the uses; undefined: a `store` is there, which counts them. */
+  file: string | undefined
+  issuers: readonly GrantIssuerConfig[]
+  /** Topic Name that takes grants; undefined: none. */
+  topic: string | undefined
+  maxLifetime: number
+  /** Longest grant. */
+  maxBytes: number
 }
 
 /** A stream of security events: SSF 1.0, SETs (RFC 8417) by push (RFC 8935) or poll (RFC 8936). */
@@ -126,6 +172,22 @@ export interface EventStreamConfig {
   onRisk: 'ignore' | 'revoke'
 }
 
+/** What replicas share, in Redis or Valkey. */
+export interface StoreConfig {
+  /** `redis://` or `rediss://`; exactly one of `url` and `urlFile` is there. */
+  url: string | undefined
+  urlFile: string | undefined
+  username: string | undefined
+  passwordFile: string | undefined
+  tls: UpstreamTlsConfig | undefined
+  /** Before every key. */
+  prefix: string
+  /** For one answer. */
+  timeout: number
+  /** Without contact: nobody is let in, or it goes on by what this replica knows. */
+  onFailure: 'deny' | 'continue'
+}
+
 export interface Config {
   /** Names this process in audit records. */
   instance: string
@@ -151,6 +213,18 @@ export interface Config {
     /** How far `iat` of a proof may be from now. */
     window: number
     algorithms: readonly string[]
+  }
+  delegation: {
+    /** User Property with the token of the human that a PUBLISH is for; undefined: none. */
+    property: string | undefined
+    /** Tokens kept in mind for each connection. */
+    tokens: number
+    /** Every PUBLISH names who it is from; otherwise only one that carried a token. */
+    stamp: boolean
+    /** User Properties that only Postern sets. */
+    agentProperty: string
+    humanProperty: string
+    tenantProperty: string
   }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
@@ -194,6 +268,8 @@ export interface Config {
     maxPending: number
     /** A record for every PUBLISH, or only for those that were not forwarded. */
     publishes: 'all' | 'denied'
+    /** Whether records of like PUBLISH packets refer to one of them; `auto`: unless records are copied elsewhere. */
+    records: 'auto' | 'short' | 'full'
     payloadDigest: 'sha256' | 'hmac' | 'none'
     /** How humans are named: as in the token, or by a keyed digest. */
     subjects: 'plain' | 'hmac'
@@ -201,6 +277,7 @@ export interface Config {
     segments: {
       maxBytes: number
       maxAge: number
+      compression: 'zstd' | 'gzip' | 'none'
       /** Closed segments that are kept; 0: all. */
       keep: number
       /** 0: never removed for their age. */
@@ -222,6 +299,8 @@ export interface Config {
     }
     copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
   }
+  /** undefined: what requires a grant is denied. */
+  grants: GrantsConfig | undefined
   /** undefined: nobody can be revoked. */
   revocation:
     | {
@@ -238,6 +317,8 @@ export interface Config {
         events: readonly EventStreamConfig[]
       }
     | undefined
+  /** undefined: this replica is alone. */
+  store: StoreConfig | undefined
   admin: { address: Address } | undefined
   limits: {
     connections: number

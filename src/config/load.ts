@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig, TlsConfig } from './config.ts'
+import type { Config, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -16,7 +16,12 @@ import { findWarnings } from './warnings.ts'
 /** Files that a configuration names and that others read, by absolute path. */
 export interface NamedFiles {
   policy: string | undefined
-  keys: { path: string; algorithms: readonly string[]; maxBytes: number }[]
+  keys: {
+    path: string
+    algorithms: readonly string[]
+    maxBytes: number
+    use?: 'sig' | 'jwt-svid' | undefined
+  }[]
 }
 
 export type LoadResult =
@@ -139,7 +144,8 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
     keys: issuers.flatMap((issuer) => {
       if (issuer?.jwks.file === undefined) return []
       const { jwks, algorithms } = issuer
-      return [{ path: resolve(directory, jwks.file!), algorithms, maxBytes: jwks.maxBytes }]
+      const { maxBytes, use } = jwks
+      return [{ path: resolve(directory, jwks.file!), algorithms, maxBytes, use }]
     }),
   }
 }
@@ -147,7 +153,7 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
 function toConfig(file: FileConfig, password: string | undefined, directory: string): Config {
   const inDirectory = (path: string): string => resolve(directory, path)
   const inDirectoryIf = (path: string | undefined): string | undefined => path && inDirectory(path)
-  const { audience, upstream, admin, revocation } = file
+  const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
     listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
@@ -182,15 +188,40 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
     proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    delegation: {
+      ...file.delegation,
+      property: file.delegation.property === 'off' ? undefined : file.delegation.property,
+    },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,
     sessions: file.sessions,
     audit: auditSettings(file.audit, inDirectory),
+    grants: grantsInPlace(file.grants, audience, inDirectory),
     revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
+    store: typeof store === 'object' ? storeInPlace(store, inDirectoryIf) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
     limits: file.limits,
     log: file.log,
+  }
+}
+
+function storeInPlace(
+  { url, urlFile, username, passwordFile, tls, ...settings }: Exclude<FileConfig['store'], string | false>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): StoreConfig {
+  return {
+    url,
+    urlFile: inDirectoryIf(urlFile),
+    username,
+    passwordFile: inDirectoryIf(passwordFile),
+    tls: tls && {
+      caFile: inDirectoryIf(tls.caFile),
+      certFile: inDirectoryIf(tls.certFile),
+      keyFile: inDirectoryIf(tls.keyFile),
+      serverName: tls.serverName,
+    },
+    ...settings,
   }
 }
 
@@ -209,6 +240,26 @@ function inPlace(
       secretFile: inDirectory(stream.secretFile),
       poll: stream.poll,
     })),
+  }
+}
+
+function grantsInPlace(
+  grants: FileConfig['grants'],
+  audience: readonly string[] | undefined,
+  inDirectory: (path: string) => string,
+): Config['grants'] {
+  if (typeof grants !== 'object') return undefined
+  const { file, issuers, topic, ...limits } = grants
+  return {
+    file: file && inDirectory(file),
+    issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
+      ...settings,
+      audience: own ?? audience ?? [],
+      jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
+      subjects: subjects ?? settings.issuer,
+    })),
+    topic: topic === 'off' ? undefined : topic,
+    ...limits,
   }
 }
 

@@ -1,7 +1,7 @@
 // Settings that are legal and weaken something: what `postern check` points out. Pure.
 import type { Config } from './config.ts'
 import type { Path } from './document.ts'
-import { isLoopback } from './fields.ts'
+import { isLoopback, isLoopbackHost } from './fields.ts'
 import type { FileConfig } from './schema.ts'
 
 export interface Warning {
@@ -154,6 +154,20 @@ function* settingWarnings(config: Config): Iterable<Warning> {
     yield {
       path: ['sessions', 'unknownRelease'],
       message: 'A message that no policy of this process judged may be released to subscribers.',
+    }
+  }
+  if (config.store?.onFailure === 'continue') {
+    yield {
+      path: ['store', 'onFailure'],
+      message:
+        'While the store is down, whoever another replica cuts stays connected here, and a grant can be used once on each.',
+    }
+  }
+  const { url } = config.store ?? {}
+  if (url?.startsWith('redis:') && !isLoopbackHost(new URL(url).hostname)) {
+    yield {
+      path: ['store', 'url'],
+      message: 'Who is cut, and the password, cross the network in clear text: write `rediss://`.',
     }
   }
   if (config.audit.onFailure === 'continue') {

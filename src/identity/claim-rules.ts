@@ -15,10 +15,27 @@ export interface RegisteredClaims {
   expiresAtMs: number
 }
 
+export type ClaimFailure = Extract<
+  AuthFailure,
+  | 'missing_claim'
+  | 'bad_claim'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'issued_in_future'
+  | 'lifetime_too_long'
+  | 'wrong_audience'
+>
+
 export interface ClaimFault {
   ok: false
-  reason: AuthFailure
+  reason: ClaimFailure
 }
+
+/** What a token must be, of the settings of its issuer. */
+export type ClaimExpectations = Pick<
+  IssuerConfig,
+  'issuer' | 'audience' | 'requireClientId' | 'maxLifetime' | 'leeway'
+>
 
 /** 9999-12-31T23:59:59Z, in seconds: later dates are nonsense and overflow date formatting. */
 const LATEST_DATE_S = 253_402_300_799
@@ -30,7 +47,7 @@ const LATEST_DATE_S = 253_402_300_799
  */
 export function checkRegisteredClaims(
   claims: ReadonlyMap<string, unknown>,
-  issuer: IssuerConfig,
+  issuer: ClaimExpectations,
   nowMs: number,
 ): RegisteredClaims | ClaimFault {
   const required = ['exp', 'iat', 'sub', 'jti', ...(issuer.requireClientId ? ['client_id'] : [])]
@@ -59,12 +76,13 @@ export function checkRegisteredClaims(
 }
 
 /** NumericDate to milliseconds; undefined for anything but a positive number of a year before 10000. RFC 7519 §2. */
-function dateMs(value: unknown): number | undefined {
+export function dateMs(value: unknown): number | undefined {
   if (typeof value !== 'number' || !(value > 0) || value > LATEST_DATE_S) return undefined
   return Math.floor(value * 1000)
 }
 
-function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
+/** Whether `aud` names one of these; a list with anything but texts names nobody. */
+export function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
   const listed = Array.isArray(audience) ? audience : [audience]
   return (
     listed.every((name) => typeof name === 'string') &&
@@ -72,6 +90,6 @@ function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
   )
 }
 
-function fault(reason: AuthFailure): ClaimFault {
+function fault(reason: ClaimFailure): ClaimFault {
   return { ok: false, reason }
 }

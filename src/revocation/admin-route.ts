@@ -7,6 +7,10 @@ import { readOrder } from './order.ts'
 import type { Revocations } from './revocations.ts'
 import type { SubjectOptions } from './subject.ts'
 
+/** Nothing is lost: it is on disk here, and goes to the store first when that is back. */
+const NOT_SHARED =
+  'Done on this replica. The store cannot be reached: the other replicas do it when it is back.\n'
+
 const STATUS = { malformed: 400, unsupported: 400, unknown: 404 } as const
 
 export function adminRoute(
@@ -32,7 +36,13 @@ export function adminRoute(
       }
       const read = readOrder(request.body, options)
       if (!read.ok) return refuse(STATUS[read.why], read.why, read.message)
-      await revocations.carryOut({ ...read.order, source: 'admin' })
+      try {
+        await revocations.carryOut({ ...read.order, source: 'admin' })
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 'ERR_STORE') throw error
+        count('done')
+        return { status: 503, body: NOT_SHARED, headers: { 'retry-after': '5' } }
+      }
       count('done')
       return { status: 204 }
     },

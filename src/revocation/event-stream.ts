@@ -1,12 +1,14 @@
-// One stream of security events: verifies, acts, and remembers what was done, so that an event which comes twice is done
-// once. What it answers is true: an event counts as taken only when its cut is on disk and audited.
+// One stream of security events: verifies, acts, and has it remembered, so that an event which comes twice is done once.
+// What it answers is true: an event counts as taken only when its cut is on disk and audited.
 
 import type { Clock } from '../clock.ts'
 import type { EventStreamConfig } from '../config/config.ts'
 import { readSet, type SecurityEvent, type SetError } from '../identity/event-token.ts'
 import type { KeySource } from '../identity/key-source.ts'
 import { demandOf, happenedAtMs, nameOf } from './event-mapping.ts'
-import { type Revocations, wordOf } from './revocations.ts'
+import type { Revocations } from './revocations.ts'
+import { wordOf } from './roster.ts'
+import { eventKey } from './seen-events.ts'
 import { readSubject } from './subject.ts'
 
 export type Taken =
@@ -18,11 +20,15 @@ export interface StreamPorts {
   revocations: Revocations
   keys: KeySource
   issuers: ReadonlySet<string>
+  /** `silentAfterMs` has changed. */
+  onContact(): void
+  /** What was acted on before, also by another process. */
+  seen: { has(event: string): Promise<boolean>; add(event: string): Promise<void> }
   /** One event: `done` acted on, `ignored`, `refused`. */
   count(source: 'push' | 'poll', event: string, result: 'done' | 'ignored' | 'refused'): void
 }
 
-/** Events remembered as done. */
+/** Subjects of which the last word is remembered. */
 const REMEMBERED = 10_000
 
 export class EventStream {
@@ -31,8 +37,8 @@ export class EventStream {
   #lastContactMs: number
   #lastVerificationMs = Number.NaN
   readonly #ports: StreamPorts
-  /** `jti` -> when it is done. In order of arrival. */
-  readonly #seen = new Map<string, Promise<void>>()
+  /** `jti` -> when it is done, of those that are being acted on. */
+  readonly #underWay = new Map<string, Promise<void>>()
   /** Newest word on each disabled subject: an old one that comes late does not undo it. */
   readonly #lastWordMs = new Map<string, number>()
 
@@ -44,7 +50,12 @@ export class EventStream {
 
   /** Whether the transmitter has been silent for longer than it may be. */
   get isSilent(): boolean {
-    return this.#ports.clock.now() - this.#lastContactMs > this.config.silence
+    return this.#ports.clock.now() > this.silentAfterMs
+  }
+
+  /** Milliseconds since the epoch. */
+  get silentAfterMs(): number {
+    return this.#lastContactMs + this.config.silence
   }
 
   /** Seconds since the last sign of life. */
@@ -59,6 +70,7 @@ export class EventStream {
 
   contact(): void {
     this.#lastContactMs = this.#ports.clock.now()
+    this.#ports.onContact()
   }
 
   /**
@@ -76,17 +88,23 @@ export class EventStream {
       return { ...read, description: read.err.replaceAll('_', ' '), retry: read.retry === true }
     }
     const { jti } = read.event
-    const done = this.#seen.get(jti) ?? this.#act(read.event, source)
-    this.#seen.set(jti, done)
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value!)
+    const done = this.#underWay.get(jti) ?? this.#once(read.event, source)
+    this.#underWay.set(jti, done)
     try {
       await done
-    } catch (error) {
-      this.#seen.delete(jti)
-      throw error
+    } finally {
+      this.#underWay.delete(jti)
     }
     this.contact()
     return { ok: true }
+  }
+
+  async #once(event: SecurityEvent, source: 'push' | 'poll'): Promise<void> {
+    const { seen } = this.#ports
+    const key = eventKey(this.config.name, event.jti)
+    if (await seen.has(key)) return
+    await this.#act(event, source)
+    await seen.add(key)
   }
 
   async #act(event: SecurityEvent, source: 'push' | 'poll'): Promise<void> {

@@ -5,15 +5,25 @@ import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type FileLock, lockFile } from '../audit/file-lock.ts'
 import { PosternError } from '../errors.ts'
-import type { Marks } from './marks.ts'
+import type { Mark, Marks } from './marks.ts'
+import type { SeenEvents } from './seen-events.ts'
 import type { Selector } from './selector.ts'
 
-/** One line: what was done to a selector. */
+/** One line: what was done to a selector. Times are milliseconds since the epoch. */
 export interface Entry {
   do: 'revoke' | 'disable' | 'enable'
   selector: Selector
-  /** With `revoke`: tokens issued at or before this instant, milliseconds since the epoch. */
+  /** With `revoke`: tokens issued at or before this instant. */
   before?: number
+  /** When the order was given. */
+  at?: number
+}
+
+/** One line: a security event that was acted on. */
+export interface Seen {
+  do: 'seen'
+  event: string
+  at: number
 }
 
 const VERSION = 1
@@ -24,6 +34,7 @@ const SPARE_LINES = 10_000
 export class Journal {
   readonly #path: string
   readonly #marks: Marks
+  readonly #seen: SeenEvents
   readonly #lock: FileLock
   #file!: FileHandle
   /** Bytes and lines that are on disk. */
@@ -32,23 +43,27 @@ export class Journal {
   #pending: string[] = []
   #writing: Promise<void> = Promise.resolve()
 
-  private constructor(path: string, marks: Marks, lock: FileLock) {
+  private constructor(path: string, marks: Marks, seen: SeenEvents, lock: FileLock) {
     this.#path = path
     this.#marks = marks
+    this.#seen = seen
     this.#lock = lock
   }
 
   /**
-   * Reads the file into `marks`, writes it anew and keeps it open. A last line without its end is the trace of a crash
+   * Reads the file into `marks` and `seen`, writes it anew and keeps it open. A last line without its end is the trace of a crash
    * before anybody was told, and is dropped.
    *
    * @throws PosternError `ERR_REVOCATIONS` when it cannot be read or written, or is damaged
    */
-  static async open(path: string, marks: Marks): Promise<Journal> {
+  static async open(path: string, marks: Marks, seen: SeenEvents): Promise<Journal> {
     const lock = lockFile(path)
-    const journal = new Journal(path, marks, lock)
+    const journal = new Journal(path, marks, seen, lock)
     try {
-      for (const entry of await read(path)) apply(marks, entry)
+      for (const entry of await read(path)) {
+        if (entry.do === 'seen') seen.add(entry.event, entry.at)
+        else apply(marks, entry)
+      }
       await journal.#rewrite()
       return journal
     } catch (error) {
@@ -59,7 +74,7 @@ export class Journal {
   }
 
   /** Resolves when the line is on disk; lines that come together share one sync. */
-  append(entry: Entry): Promise<void> {
+  append(entry: Entry | Seen): Promise<void> {
     this.#pending.push(lineOf(entry))
     // A write under way may have begun before this line: only the one after it is sure to hold it.
     this.#writing = this.#writing.catch(() => {}).then(() => this.#write())
@@ -82,7 +97,7 @@ export class Journal {
       await this.#file.datasync()
       this.#length += bytes.length
       this.#lines += lines.length
-      if (this.#lines > 2 * this.#marks.size + SPARE_LINES) await this.#rewrite()
+      if (this.#lines > 2 * (this.#marks.size + this.#seen.size) + SPARE_LINES) await this.#rewrite()
     } catch (cause) {
       this.#pending.unshift(...lines)
       throw new PosternError('ERR_REVOCATIONS', 'internal', 'a revocation cannot be written to disk', {
@@ -92,7 +107,8 @@ export class Journal {
   }
 
   async #rewrite(): Promise<void> {
-    const lines = this.#marks.entries().flatMap(entriesOf).map(lineOf)
+    const seen = this.#seen.entries().map(([event, at]): Seen => ({ do: 'seen', event, at }))
+    const lines = [...this.#marks.entries().flatMap(entriesOf), ...seen].map(lineOf)
     const bytes = Buffer.from(lines.join(''))
     const draft = `${this.#path}.new`
     const file = await open(draft, 'w', 0o600)
@@ -107,24 +123,26 @@ export class Journal {
   }
 }
 
-export function apply(marks: Marks, entry: Entry): void {
-  if (entry.do === 'revoke') marks.revoke(entry.selector, entry.before!)
-  else marks[entry.do](entry.selector)
+export function apply(marks: Marks, { do: what, selector, before, at }: Entry): void {
+  if (what === 'revoke') marks.revoke(selector, before!, at)
+  else marks[what](selector, at)
 }
 
-function entriesOf(mark: ReturnType<Marks['entries']>[number]): Entry[] {
-  const { selector, beforeMs, disabled } = mark
-  return [
-    ...(beforeMs === undefined ? [] : [{ do: 'revoke', selector, before: beforeMs } as const]),
-    ...(disabled ? [{ do: 'disable', selector } as const] : []),
-  ]
+/** What makes this mark of nothing. */
+export function entriesOf({ selector, beforeMs, atMs, disabled, wordMs }: Mark): Entry[] {
+  const entries: Entry[] = []
+  if (beforeMs !== undefined) entries.push({ do: 'revoke', selector, before: beforeMs, at: atMs })
+  // Whoever is enabled has been disabled before: only so is it a mark at all.
+  if (wordMs > 0) entries.push({ do: 'disable', selector, at: disabled ? wordMs : wordMs - 1 })
+  if (wordMs > 0 && !disabled) entries.push({ do: 'enable', selector, at: wordMs })
+  return entries
 }
 
-function lineOf(entry: Entry): string {
+function lineOf(entry: Entry | Seen): string {
   return `${JSON.stringify({ v: VERSION, ...entry })}\n`
 }
 
-async function read(path: string): Promise<Entry[]> {
+async function read(path: string): Promise<(Entry | Seen)[]> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return ''
     throw error
@@ -133,11 +151,15 @@ async function read(path: string): Promise<Entry[]> {
   return lines.map((line, i) => entryIn(line) ?? fail(path, i + 1))
 }
 
-function entryIn(line: string): Entry | undefined {
+function entryIn(line: string): Entry | Seen | undefined {
   try {
-    const entry = JSON.parse(line) as Entry & { v: unknown }
-    const known = entry.v === VERSION && typeof entry.selector === 'object' && entry.selector !== null
-    if (!known || Object.keys(entry.selector).length === 0) return undefined
+    const entry = JSON.parse(line) as (Entry | Seen) & { v: unknown }
+    if (entry.v !== VERSION) return undefined
+    if (entry.do === 'seen')
+      return typeof entry.event === 'string' && Number.isFinite(entry.at) ? entry : undefined
+    if (entry.at !== undefined && !Number.isFinite(entry.at)) return undefined
+    if (typeof entry.selector !== 'object' || entry.selector === null) return undefined
+    if (Object.keys(entry.selector).length === 0) return undefined
     if (entry.do === 'revoke') return Number.isFinite(entry.before) ? entry : undefined
     return entry.do === 'disable' || entry.do === 'enable' ? entry : undefined
   } catch {

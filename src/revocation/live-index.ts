@@ -7,9 +7,14 @@ export interface Revocable {
   revoke(): void
 }
 
-interface Entry {
-  facets: readonly string[]
+/** When the token of a connection was issued, and when it was shown here; milliseconds since the epoch. */
+export interface Shown {
   issuedAtMs: number
+  shownAtMs: number
+}
+
+interface Entry extends Shown {
+  facets: readonly string[]
 }
 
 export class LiveIndex {
@@ -17,9 +22,9 @@ export class LiveIndex {
   readonly #byFacet = new Map<string, Set<Revocable>>()
 
   /** Adds a connection, or gives one that is there other facets. */
-  put(who: Revocable, facets: readonly string[], issuedAtMs: number): void {
+  put(who: Revocable, facets: readonly string[], { issuedAtMs, shownAtMs }: Shown): void {
     this.remove(who)
-    this.#entries.set(who, { facets, issuedAtMs })
+    this.#entries.set(who, { facets, issuedAtMs, shownAtMs })
     for (const facet of facets) {
       const set = this.#byFacet.get(facet)
       if (set === undefined) this.#byFacet.set(facet, new Set([who]))
@@ -38,12 +43,12 @@ export class LiveIndex {
     }
   }
 
-  /** Those of which all facets are true, with the instant at which their token was issued. */
-  find(facets: readonly string[]): [Revocable, number][] {
+  /** Those of which all facets are true. */
+  find(facets: readonly string[]): [Revocable, Shown][] {
     const sets = facets.map((facet) => this.#byFacet.get(facet))
     const smallest = sets.reduce((a, b) => ((b?.size ?? 0) < (a?.size ?? 0) ? b : a))
     return [...(smallest ?? [])]
       .filter((who) => sets.every((set) => set?.has(who)))
-      .map((who) => [who, this.#entries.get(who)!.issuedAtMs])
+      .map((who) => [who, this.#entries.get(who)!])
   }
 }

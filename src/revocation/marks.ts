@@ -11,8 +11,12 @@ export interface Mark {
   selector: Selector
   /** Tokens issued at or before this are refused, milliseconds since the epoch; undefined: none. */
   beforeMs: number | undefined
+  /** When the order for `beforeMs` was given. */
+  atMs: number
   /** Refused whenever issued, until enabled. */
   disabled: boolean
+  /** When it was disabled or enabled; 0: never. */
+  wordMs: number
 }
 
 const SWEEP_EVERY_MS = 60_000
@@ -20,50 +24,93 @@ const SWEEP_EVERY_MS = 60_000
 export class Marks {
   readonly #clock: Clock
   readonly #longestLifeMs: number
+  readonly #keepEnabledMs: number
   /** Selector as text -> mark. */
   readonly #marks = new Map<string, Mark & { facets: readonly string[] }>()
   /** First facet -> selectors as text. */
   readonly #byFacet = new Map<string, Set<string>>()
   #nextSweepMs = 0
+  /** Grows with every change. */
+  version = 0
 
-  /** @param longestLifeMs `exp` - `iat` of the longest token that is accepted, with leeway */
-  constructor(clock: Clock, longestLifeMs: number) {
+  /**
+   * @param longestLifeMs `exp` - `iat` of the longest token that is accepted, with leeway
+   * @param keepEnabledMs how long it is kept in mind that an identity was enabled, for replicas that have missed it
+   */
+  constructor(clock: Clock, longestLifeMs: number, keepEnabledMs = 0) {
     this.#clock = clock
     this.#longestLifeMs = longestLifeMs
+    this.#keepEnabledMs = keepEnabledMs
   }
 
+  /** Marks that keep somebody out. */
   get size(): number {
-    return this.#marks.size
+    let size = 0
+    for (const mark of this.#marks.values()) if (mark.disabled || mark.beforeMs !== undefined) size += 1
+    return size
   }
 
   /** What is still of use. */
   entries(): Mark[] {
     this.#sweep()
-    return [...this.#marks.values()].map(({ selector, beforeMs, disabled }) => ({
-      selector,
-      beforeMs,
-      disabled,
-    }))
+    return [...this.#marks.values()].map(plain)
+  }
+
+  /** undefined: there is none. */
+  of(selector: Selector): Mark | undefined {
+    const mark = this.#marks.get(facetsOf(selector).join('\n'))
+    return mark && plain(mark)
   }
 
   /** Refuses tokens issued at or before this instant; an earlier mark stays if it reaches further. */
-  revoke(selector: Selector, beforeMs: number): void {
+  revoke(selector: Selector, beforeMs: number, atMs = beforeMs): void {
     if (this.#clock.now() >= this.#nextSweepMs) this.#sweep()
     const mark = this.#at(selector)
-    mark.beforeMs = Math.max(mark.beforeMs ?? Number.NEGATIVE_INFINITY, beforeMs)
+    if (mark.beforeMs !== undefined && mark.beforeMs >= beforeMs) return
+    mark.beforeMs = beforeMs
+    mark.atMs = atMs
+    this.version++
   }
 
-  disable(selector: Selector): void {
-    this.#at(selector).disabled = true
+  disable(selector: Selector, atMs = this.#clock.now()): void {
+    const mark = this.#at(selector)
+    mark.disabled = true
+    this.version++
+    mark.wordMs = nextWord(mark, atMs)
   }
 
   /** Ends the disabled state; what was revoked stays revoked. */
-  enable(selector: Selector): void {
-    const facets = facetsOf(selector)
-    const mark = this.#marks.get(facets.join('\n'))
-    if (mark === undefined) return
+  enable(selector: Selector, atMs = this.#clock.now()): void {
+    // Of one who is not known here, another replica may know.
+    const mark = this.#at(selector)
     mark.disabled = false
-    if (mark.beforeMs === undefined) this.#remove(facets)
+    this.version++
+    mark.wordMs = nextWord(mark, atMs)
+    if (!this.#isOfUse(mark, this.#clock.now())) this.#remove(mark.facets)
+  }
+
+  /**
+   * Joins what another replica knows: the later `before` and the last word count, and of two words at one instant
+   * `disabled`. In whatever order marks are joined, the result is the same.
+   *
+   * @returns whether this changed anything
+   */
+  join(other: Mark): boolean {
+    if (!this.#isOfUse(other, this.#clock.now())) return false
+    const mark = this.#at(other.selector)
+    const isLater = (other.beforeMs ?? 0) > (mark.beforeMs ?? 0)
+    const isLastWord =
+      other.wordMs > mark.wordMs || (other.wordMs === mark.wordMs && other.disabled && !mark.disabled)
+    if (isLater) {
+      mark.beforeMs = other.beforeMs
+      mark.atMs = other.atMs
+    }
+    if (isLastWord) {
+      mark.disabled = other.disabled
+      mark.wordMs = other.wordMs
+    }
+    if (isLater || isLastWord) this.version++
+    return isLater || isLastWord
   }
 
   /**
@@ -84,12 +131,12 @@ export class Marks {
     return bar
   }
 
-  #at(selector: Selector): Mark {
+  #at(selector: Selector): Mark & { facets: readonly string[] } {
     const facets = facetsOf(selector)
     const key = facets.join('\n')
     let mark = this.#marks.get(key)
     if (mark === undefined) {
-      mark = { facets, selector, beforeMs: undefined, disabled: false }
+      mark = { facets, selector, beforeMs: undefined, atMs: 0, disabled: false, wordMs: 0 }
       this.#marks.set(key, mark)
       const near = this.#byFacet.get(facets[0]!) ?? new Set()
       this.#byFacet.set(facets[0]!, near.add(key))
@@ -110,7 +157,21 @@ export class Marks {
     this.#nextSweepMs = now + SWEEP_EVERY_MS
     for (const mark of this.#marks.values()) {
       if (mark.beforeMs !== undefined && mark.beforeMs + this.#longestLifeMs < now) mark.beforeMs = undefined
-      if (mark.beforeMs === undefined && !mark.disabled) this.#remove(mark.facets)
+      if (!this.#isOfUse(mark, now)) this.#remove(mark.facets)
     }
   }
+
+  #isOfUse({ beforeMs, disabled, wordMs }: Mark, nowMs: number): boolean {
+    if (disabled || (beforeMs !== undefined && beforeMs + this.#longestLifeMs >= nowMs)) return true
+    return this.#keepEnabledMs > 0 && wordMs > 0 && wordMs + this.#keepEnabledMs > nowMs
+  }
+}
+
+/** A word comes after the one before it, whatever the clocks of two replicas say. */
+function nextWord({ wordMs }: Mark, atMs: number): number {
+  return Math.max(Math.ceil(atMs), wordMs + 1)
+}
+
+function plain({ selector, beforeMs, atMs, disabled, wordMs }: Mark): Mark {
+  return { selector, beforeMs, atMs, disabled, wordMs }
 }

@@ -2,7 +2,7 @@
 
 import type { Route, RouteAnswer } from '../telemetry/admin.ts'
 import { hasSecret, mediaType } from './admin-route.ts'
-import type { EventStream } from './event-stream.ts'
+import type { EventStream, Taken } from './event-stream.ts'
 import type { Revocations } from './revocations.ts'
 
 export function pushRoute(stream: EventStream, secret: () => string, revocations: Revocations): Route {
@@ -20,7 +20,13 @@ export function pushRoute(stream: EventStream, secret: () => string, revocations
         revocations.refused('push', 'malformed', 'http 400')
         return failure(400, 'invalid_request', 'Send application/secevent+jwt.')
       }
-      const taken = await stream.take(body.toString('latin1'), 'push')
+      let taken: Taken
+      try {
+        taken = await stream.take(body.toString('latin1'), 'push')
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 'ERR_STORE') throw error
+        return { status: 503, body: 'The other replicas cannot be told at the moment.\n' }
+      }
       if (taken.ok) return { status: 202 }
       return taken.retry
         ? { status: 503, body: 'The keys of the transmitter cannot be had at the moment.\n' }

@@ -1,22 +1,17 @@
 // What an agent sends, in slices, between which the audit log may ask for a break: a disk that is slower than the
-// agents slows them down, and neither memory nor the number of records depends on how slow it is (AUD-09).
+// agents slows them down, and neither memory nor the number of records depends on how slow it is (AUD-09). A packet that
+// cannot be decided yet makes a break too; everything behind it waits here, in order.
 
 import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
 
-/**
- * Bytes judged at a time: this part of `audit.maxPending`. A packet of six bytes may make a record of a thousand, so that
- * the records of a slice take a fifth; the half that is free holds them, for the next slice of whomever is asked first.
- */
-const SLICE_PART = 1024
-
 /** What the input tells its session. */
 export interface InputEvents {
-  /** A slice that is lent until the call returns. false: no more is to be taken. */
-  judge(slice: Buffer): boolean
+  /** Bytes that are lent until the call returns. false: no more is to be taken. */
+  judge(bytes: Buffer): boolean
   /** The agent sends no more, and all it sent has been judged. */
   onFin(): void
-  /** The audit log has room again. */
+  /** What was waited for is over. */
   onRoom(): void
   onPanic(error: unknown): void
 }
@@ -24,14 +19,14 @@ export interface InputEvents {
 export class AgentInput {
   readonly #audit: AuditSink
   readonly #session: InputEvents
-  readonly #sliceBytes: number
   #held: Buffer | undefined
   #finished = false
   #waits = false
+  /** A packet waits to be decided: where it begins in the bytes being judged, behind what came of it before. */
+  #undecided: { head: Buffer | undefined; from: number; until: 'proceed' | 'room' } | undefined
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
-    this.#sliceBytes = Math.ceil(context.config.audit.maxPending / SLICE_PART)
     this.#session = session
   }
 
@@ -40,25 +35,39 @@ export class AgentInput {
     const audit = this.#audit
     if (audit.congested && !this.#waits) {
       this.#waits = true
-      audit.whenRoom(() => this.#resume())
+      audit.whenRoom(() => {
+        this.#waits = false
+        this.#resume()
+      })
     }
-    return audit.congested || this.#held !== undefined
+    return audit.congested || (this.#held !== undefined && this.#undecided === undefined)
+  }
+
+  /** The agent is not to be read: a packet of it waits to be decided. */
+  get isHeld(): boolean {
+    return this.#held !== undefined
   }
 
   take(chunk: Buffer): void {
-    if (this.#held !== undefined) {
-      this.#held = Buffer.concat([this.#held, chunk])
-      return
-    }
-    const size = this.#sliceBytes
-    for (let at = 0; at < chunk.length; at += size) {
-      if (this.#audit.congested) {
-        this.#held = Buffer.from(chunk.subarray(at))
-        return
-      }
-      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#session.judge(slice)) return
-    }
+    if (this.#held !== undefined) this.#held = Buffer.concat([this.#held, chunk])
+    else this.#judge(chunk, false)
+  }
+
+  /**
+   * Called within `judge`: what begins here cannot be decided before `proceed`, or before the audit log has room; then
+   * it is judged again.
+   *
+   * @param head kept; bytes of it that came before the chunk, and maybe more
+   * @param from where in the chunk what comes after `head` begins
+   */
+  hold(head: Buffer | undefined, from: number, until: 'proceed' | 'room'): void {
+    this.#undecided = { head, from, until }
+  }
+
+  /** The packet that waits can be decided. Not to be called within `judge`. */
+  proceed(): void {
+    this.#undecided = undefined
+    this.#resume()
   }
 
   finish(): void {
@@ -66,13 +75,34 @@ export class AgentInput {
     else this.#finished = true
   }
 
+  /** @param isOwn the chunk is not lent */
+  #judge(chunk: Buffer, isOwn: boolean): void {
+    let rest = chunk
+    let own = isOwn
+    for (;;) {
+      if (this.#audit.congested) break
+      if (!this.#session.judge(rest) || this.#undecided === undefined) return
+      const { head, from, until } = this.#undecided
+      rest = rest.subarray(from)
+      if (head !== undefined) {
+        rest = Buffer.concat([head, rest])
+        own = true
+      }
+      if (until === 'proceed') break
+      // Writing ahead may have made room meanwhile, and nobody would say so again.
+      this.#undecided = undefined
+    }
+    this.#held = own ? rest : Buffer.from(rest)
+  }
+
   #resume(): void {
-    this.#waits = false
     const held = this.#held
-    this.#held = undefined
     try {
-      if (held !== undefined) this.take(held)
-      if (this.#finished && this.#held === undefined) this.#session.onFin()
+      if (this.#undecided === undefined) {
+        this.#held = undefined
+        if (held !== undefined) this.#judge(held, true)
+        if (this.#finished && this.#held === undefined) this.#session.onFin()
+      }
       this.#session.onRoom()
     } catch (error) {
       // The audit log called, and must not suffer from it.

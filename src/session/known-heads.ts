@@ -69,7 +69,7 @@ export class KnownHeads {
     return this.#count === 0
   }
 
-  /** The known head of the frame that lies whole in `source[start, end)`, or undefined. */
+  /** The known head of the frame whose head lies whole in `source[start, end)`, or undefined. Its body may be cut short. */
   find(source: Buffer, start: number, end: number): KnownHead | undefined {
     const first = source[start]!
     const qos = (first >> 1) & 3
@@ -87,13 +87,13 @@ export class KnownHeads {
       if (byte === 0 || byte >= 0x80) return undefined
     }
     const frameEnd = at + remaining
-    if (frameEnd > end) return undefined
+    if (at + 2 > end) return undefined
     const topicLength = (source[at]! << 8) | source[at + 1]!
     const topicEnd = at + 2 + topicLength
     const propertiesAt = qos === 0 ? topicEnd : topicEnd + 2
-    if (propertiesAt >= frameEnd) return undefined
+    if (propertiesAt >= frameEnd || propertiesAt >= end) return undefined
     const payloadStart = propertiesAt + 1 + source[propertiesAt]!
-    if (payloadStart > frameEnd) return undefined
+    if (payloadStart > frameEnd || payloadStart > end) return undefined
 
     let known = this.#last
     if (known === undefined || !isSame(known, source, first, at, topicEnd, propertiesAt, payloadStart)) {
@@ -109,16 +109,25 @@ export class KnownHeads {
     return known
   }
 
-  /** Whether the head that `reader` has just read can be known by its bytes, and should be. */
+  /** Whether the head that `reader` has just read can be known by its bytes, and should be, and is not. */
   admits(reader: PacketReader): boolean {
-    const { publish, headEnd, frameStart } = reader
-    if (this.#count * 2 >= MOST_SLOTS && ++this.#turnedAway % NEWCOMERS !== 0) return false
-    return (
-      publish.qos < 2 &&
-      publish.topicAlias === 0 &&
-      publish.propertiesEnd - publish.propertiesStart < 0x80 &&
-      headEnd - frameStart < MOST_BYTES
-    )
+    const { publish, source, headEnd, frameStart } = reader
+    if (
+      publish.qos === 2 ||
+      publish.topicAlias > 0 ||
+      publish.propertiesEnd - publish.propertiesStart >= 0x80 ||
+      headEnd - frameStart >= MOST_BYTES
+    ) {
+      return false
+    }
+    const { topicStart, topicEnd, propertiesStart } = publish
+    const first = source[frameStart]!
+    const known = this.#search(source, first, topicStart - 2, topicEnd, propertiesStart - 1, headEnd)
+    // Another length may have had another answer.
+    if (known !== undefined && (known.payloadLength < 0 || known.payloadLength === publish.payloadLength)) {
+      return false
+    }
+    return this.#count * 2 < MOST_SLOTS || ++this.#turnedAway % NEWCOMERS === 0
   }
 
   /**

@@ -26,27 +26,32 @@ export class KnownPublishes {
   }
 
   /**
-   * Passes the known frames at the reader's place in the chunk.
+   * Passes the known frames at the reader's place in the chunk; the body of the last one may go on behind it.
    *
-   * @returns where they end; 0: there are none
+   * @returns where they end, or the chunk; 0: there are none
    */
   pass(reader: PacketReader, chunk: Buffer): number {
     const session = this.#session
     const heads = this.#heads
     let at = reader.nextStart
-    if (at < 0 || heads.isEmpty || !session.relaying) return 0
-    heads.use(session.rights)
     const { recorder, packetIds } = session
+    let isFull = recorder.congested || !recorder.accepting
+    if (at < 0 || isFull || heads.isEmpty || !session.relaying) return 0
+    heads.use(session.rights)
     const mostBytes = Math.min(session.serverMaximumPacketSize, reader.limits.packetBytes)
     let passed = 0
     if (this.haveRecords) recorder.tick()
-    while (at < chunk.length && recorder.accepting) {
+    while (at < chunk.length && !isFull) {
       const known = heads.find(chunk, at, chunk.length)
       if (known === undefined) break
       const { frameEnd, payloadStart, packetId } = heads
+      const { record } = known
+      // The digest of a payload that is not all there yet is made on the long way.
+      if (frameEnd > chunk.length && record !== undefined) break
       if (frameEnd - at > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
-      if (known.record !== undefined) {
-        recorder.forwarded(known.record, chunk.subarray(payloadStart, frameEnd), packetId)
+      if (record !== undefined && !recorder.counts(record, frameEnd - payloadStart)) {
+        recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
+        isFull = recorder.congested || !recorder.accepting
       }
       at = frameEnd
       passed++
@@ -56,7 +61,7 @@ export class KnownPublishes {
     recorder.countPacket(0, PacketType.PUBLISH, passed)
     recorder.countPublish(Outcome.ALLOW, passed)
     reader.skipTo(at)
-    return at
+    return reader.pos
   }
 
   /** The head that was just allowed, and is forwarded as it is, takes the short way while the rights are these. */
@@ -64,9 +69,10 @@ export class KnownPublishes {
     const session = this.#session
     // What shadow mode let through is a record and a count of its own each time.
     if (session.acl.shadowed !== Outcome.ALLOW) return
-    if (!this.#heads.admits(reader) || (reader.publish.retain && this.#changesRetained)) return
-    const record = this.haveRecords ? session.recorder.prepareForwarded(session.acl, facts) : undefined
+    if (reader.publish.retain && this.#changesRetained) return
     this.#heads.use(session.rights)
+    if (!this.#heads.admits(reader)) return
+    const record = this.haveRecords ? session.recorder.prepareForwarded(session.acl, facts) : undefined
     this.#heads.add(reader, !session.acl.limitsPayload, record)
   }
 }

@@ -23,6 +23,8 @@ export const Outcome = {
   TOO_MANY_UNRELEASED: FIRST + 5,
   /** A Will on the topic that takes tokens. */
   RESERVED_TOPIC: FIRST + 6,
+  /** The token that the message carries is not accepted; the record says why. */
+  TOKEN_REFUSED: FIRST + 7,
 } as const
 export type Outcome = number
 
@@ -35,6 +37,7 @@ export const OUTCOME_NAMES: readonly string[] = [
   'too_large_for_receiver',
   'too_many_unreleased',
   'reserved_topic',
+  'token_refused',
 ]
 
 const REASON_CODES: readonly number[] = [
@@ -46,6 +49,7 @@ const REASON_CODES: readonly number[] = [
   ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
   ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.QUOTA_EXCEEDED,
+  ReasonCode.NOT_AUTHORIZED,
   ReasonCode.NOT_AUTHORIZED,
 ]
 
@@ -140,6 +144,8 @@ export const CONNECT_REFUSALS = {
   disabled: ReasonCode.NOT_AUTHORIZED,
   /** Security events may be missed at the moment (REV-16). */
   events_silent: ReasonCode.SERVER_UNAVAILABLE,
+  /** What other replicas have revoked may not be known at the moment (REV-17). */
+  store_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   upstream_unavailable: ReasonCode.SERVER_UNAVAILABLE,
   too_many_connections: ReasonCode.SERVER_BUSY,
   audit_unavailable: ReasonCode.SERVER_UNAVAILABLE,
@@ -159,7 +165,23 @@ export const RENEWAL_REFUSALS = [
   'revoked',
   'disabled',
   'events_silent',
+  'store_unavailable',
 ] as const
+
+/** Reasons for a refused grant that are not in the token. */
+export const GRANT_REFUSALS = [
+  'grant_spent',
+  'grants_unavailable',
+  'too_many_grants',
+  'token_refused',
+  'audit_unavailable',
+  'revoked',
+  'disabled',
+  'events_silent',
+  'store_unavailable',
+] as const
+/** Reasons for which a token that a message carries is refused, and that are not failures of authentication. */
+export const CARRIED_REFUSALS = ['revoked', 'disabled', 'events_silent', 'store_unavailable'] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
 export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {

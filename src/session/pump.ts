@@ -19,22 +19,18 @@ export class Pump {
   constructor(session: Session) {
     this.#session = session
     const { limits } = session.context.config
-    this.clientToServer = new ClientToServer(session, clientReader(limits))
-    this.serverToClient = new ServerToClient(session, serverReader(limits))
     this.#input = new AgentInput(session.context, {
-      judge: (slice) => this.#judge(slice),
+      judge: (bytes) => this.#judge(bytes),
       onFin: () => session.leave('client_closed'),
       onRoom: () => this.applyBackpressure(),
       onPanic: (error) => session.onPanic(error),
     })
+    this.clientToServer = new ClientToServer(session, clientReader(limits), this.#input)
+    this.serverToClient = new ServerToClient(session, serverReader(limits))
   }
 
   fromAgent(chunk: Buffer): void {
-    const { peer } = this.#session.towardsServer
-    // One write for all slices.
-    peer.cork()
     this.#input.take(chunk)
-    peer.uncork()
     this.applyBackpressure()
   }
 
@@ -59,18 +55,21 @@ export class Pump {
 
   applyBackpressure(): void {
     const { relaying, towardsClient, towardsServer } = this.#session
-    if (relaying) this.#backpressure.apply(towardsClient, towardsServer, this.#input.mustWait)
+    if (!relaying) return
+    const { mustWait, isHeld } = this.#input
+    this.#backpressure.apply(towardsClient, towardsServer, mustWait, isHeld)
   }
 
   /** false: the agent is not to be heard any more. */
-  #judge(slice: Buffer): boolean {
+  #judge(bytes: Buffer): boolean {
     const session = this.#session
     if (!session.receiving) return false
     const now = this.#now()
     if (now < 0) return false
+    this.clientToServer.nowMs = now
     const server = session.towardsServer
     const before = server.forwardedBytes
-    this.#run(this.clientToServer, slice)
+    this.#run(this.clientToServer, bytes)
     if (!session.receiving) return false
     if (server.forwardedBytes > before) session.keepAlive.forwarded(now)
     else session.keepAlive.dropped(now, server)
@@ -86,6 +85,7 @@ export class Pump {
       return -1
     }
     if (!session.standing.isCurrent) session.refreshRights()
+    if (now >= session.grants.endsAtMs) session.grants.expire(now)
     return session.relaying ? now : -1
   }
 

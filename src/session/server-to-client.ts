@@ -39,6 +39,9 @@ export class ServerToClient extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      grant: undefined,
+      identity: undefined,
+      detail: undefined,
     }
   }
 
@@ -55,6 +58,7 @@ export class ServerToClient extends Relay {
     heads.use(session.rights)
     let count = 0
     while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+      if (heads.frameEnd - at > reader.limits.packetBytes) break
       at = heads.frameEnd
       count++
     }
@@ -63,7 +67,7 @@ export class ServerToClient extends Relay {
     session.recorder.countDelivery(Outcome.ALLOW, count)
     this.addDecided(count)
     reader.skipTo(at)
-    return at
+    return reader.pos
   }
 
   protected decide(): Disposition {
@@ -120,6 +124,10 @@ export class ServerToClient extends Relay {
     // Payloads of deliveries are neither kept nor digested: allowed deliveries have no record of their own.
   }
 
+  protected onWait(): void {
+    // Deliveries are decided at once.
+  }
+
   protected afterStop(): void {
     const stop = this.#stop
     this.#stop = undefined
@@ -166,10 +174,8 @@ export class ServerToClient extends Relay {
       if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
-        if (!shadowed && this.#known.admits(reader)) {
-          this.#known.use(session.rights)
-          this.#known.add(reader, true, undefined)
-        }
+        this.#known.use(session.rights)
+        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined)
         return Disposition.FORWARD
       }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })

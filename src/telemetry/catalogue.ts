@@ -21,6 +21,10 @@ export interface CatalogueSets {
   authFailures: readonly string[]
   /** Why a fresh token for a connection is refused. */
   renewalFailures: readonly string[]
+  /** Why a just-in-time grant is refused. */
+  grantFailures: readonly string[]
+  /** Why the token that a message carries is refused. */
+  carriedFailures: readonly string[]
   /** Faults of the wire reader. */
   faults: readonly string[]
   /** Why a session ended. */
@@ -31,6 +35,8 @@ export interface CatalogueSets {
   securityEvents: readonly string[]
   /** Configured streams of security events. */
   eventStreams: readonly string[]
+  /** Replicas share one. */
+  hasStore: boolean
   /** Configured issuers. */
   issuers: readonly string[]
 }
@@ -68,7 +74,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['decision', '`allow` or `deny`'],
   [
     'reason',
-    'for an allow `allow` (`ok` for a CONNECT and a fresh token), else the name of the reason to deny; the same names as in the audit log',
+    'for an allow `allow` (`ok` for a CONNECT and a token), else the name of the reason to deny; the same names as in the audit log',
   ],
   ['action', '`publish`, `subscribe`, `deliver` or `will`'],
   ['cause', 'why a session ended; the same names as in the audit log'],
@@ -86,7 +92,10 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
     'last part of the type of a security event; `unknown` for others, and for what could not be read',
   ],
   ['stream', 'a configured stream of security events'],
-  ['source', '`admin` endpoint, operator’s `list`, security events by `push` or `poll`'],
+  [
+    'source',
+    '`admin` endpoint, operator’s `list`, security events by `push` or `poll`, another replica by the `store`',
+  ],
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
@@ -118,6 +127,10 @@ export interface Catalogue {
   connects: Family
   /** Row 0: accepted; row 1 + i: refused for `renewalFailures[i]`. */
   renewals: Family
+  /** Row 0: accepted; row 1 + i: refused for `grantFailures[i]`. */
+  grants: Family
+  /** Row 0: accepted; row 1 + i: refused for `carriedFailures[i]`. */
+  carriedTokens: Family
   /** Row i: `verdicts[i]`; so for the three below. */
   publishes: Family
   /** One count for each Topic Filter. */
@@ -147,6 +160,8 @@ export interface Catalogue {
   revocations: Family
   /** By event, then done, ignored, refused. */
   securityEvents: Family
+  /** Rows: ok, failed. */
+  storeRequests: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -160,6 +175,8 @@ export interface Catalogue {
   eventContactAge: GaugeSpec
   /** Row i: `eventStreams[i]`; NaN before the first. */
   eventVerificationAge: GaugeSpec
+  /** No row without a store. */
+  storeUp: GaugeSpec
   shadowMode: GaugeSpec
   ready: GaugeSpec
 }
@@ -181,6 +198,16 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['allow', 'ok'],
       ...sets.renewalFailures.map((name) => ['deny', name]),
     ]),
+    grants: counter('postern_grants_total', 'Just-in-time grants decided.', decided, [
+      ['allow', 'ok'],
+      ...sets.grantFailures.map((name) => ['deny', name]),
+    ]),
+    carriedTokens: counter(
+      'postern_carried_tokens_total',
+      'Tokens carried by PUBLISH packets verified; one that is still in mind is not verified again.',
+      decided,
+      [['allow', 'ok'], ...sets.carriedFailures.map((name) => ['deny', name])],
+    ),
     publishes: counter('postern_publishes_total', 'PUBLISH packets from agents decided.', decided, verdicts),
     subscribes: counter(
       'postern_subscribes_total',
@@ -262,6 +289,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['event', 'result'],
       pairs(sets.securityEvents, EVENT_RESULTS),
     ),
+    storeRequests: counter(
+      'postern_store_requests_total',
+      'Requests to the store that replicas share.',
+      ['result'],
+      RESULTS.map((result) => [result]),
+    ),
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',
@@ -301,6 +334,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       help: 'Time since the last verification event of a stream; NaN before the first.',
       labelNames: ['stream'],
       rows: sets.eventStreams.map((stream) => [stream]),
+    },
+    storeUp: {
+      name: 'postern_store_up',
+      help: '1 while what other replicas do is known here, else 0; absent without a store.',
+      labelNames: [],
+      rows: sets.hasStore ? [[]] : [],
     },
     shadowMode: gauge(
       'postern_shadow_mode',

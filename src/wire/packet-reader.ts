@@ -111,10 +111,13 @@ export class PacketReader {
     return start < this.#chunk.length ? start : -1
   }
 
-  /** Goes on at `pos`, which the caller knows to be where a frame of the chunk ends, without reading what is before it. */
-  skipTo(pos: number): void {
-    this.tail = 0
-    this.pos = pos
+  /**
+   * Goes on at `frameEnd`, without reading what is before it: whole frames, as the caller knows, except that the body of
+   * the last one may go on behind the chunk.
+   */
+  skipTo(frameEnd: number): void {
+    this.pos = Math.min(frameEnd, this.#chunk.length)
+    this.tail = frameEnd - this.pos
   }
 
   /**
@@ -147,6 +150,18 @@ export class PacketReader {
     }
     this.pos = start + needs
     return this.#finish(chunk, start, needs)
+  }
+
+  /**
+   * Takes back the head just found: the reader stands before its frame again, and is to be given all of it again.
+   *
+   * @returns where in the chunk that frame begins; if `fromSeam`, where what comes after its head does
+   */
+  unread(): number {
+    const at = this.fromSeam ? this.pos : this.frameStart
+    this.tail = 0
+    this.#chunk = NOTHING
+    return at
   }
 
   /**

@@ -52,6 +52,29 @@ describe('AUD-01 counted records', () => {
     })
   })
 
+  it('prepared ones are counted with the others of their kind, also after they were forgotten', () => {
+    const { clock, counter, audit, events } = setUp()
+    const record = counter.prepare({ ...on('t'), payload: undefined })
+    const repeat = (times: number) => {
+      counter.tick()
+      for (let i = 0; i < times; i++)
+        if (!counter.count(record, 10)) counter.appendPrepared(record, 10, undefined, 0)
+    }
+    repeat(2)
+    counter.append(on('t'))
+    counter.append(on('t'))
+    repeat(3)
+    expect(events).toHaveLength(3)
+    clock.advance(20_000)
+    expect(events[3]).toMatchObject({ repeated: { count: 4, bytes: 40 } })
+    repeat(5)
+    counter.append({ ...on('t'), action: 'disconnect' })
+    expect(total(audit.events.filter(({ action }) => action === 'publish'))).toBe(12)
+    repeat(4)
+    counter.flush()
+    expect(total(audit.events.filter(({ action }) => action === 'publish'))).toBe(16)
+  })
+
   it('a new second starts anew', () => {
     const { clock, repeat, events } = setUp()
     repeat(3)

@@ -63,6 +63,7 @@ describe('defaults', () => {
             cooldown: 30_000,
             cacheAge: 600_000,
             staleAge: 3_600_000,
+            use: 'sig',
           },
           algorithms: ['ES256', 'Ed25519'],
           mapping: 'act',
@@ -80,6 +81,14 @@ describe('defaults', () => {
         },
       ],
       token: { maxBytes: 8192, fromUsername: false, methods: ['OAUTH2-JWT'], topic: '$postern/token' },
+      delegation: {
+        property: undefined,
+        tokens: 1000,
+        stamp: false,
+        agentProperty: 'postern-agent',
+        humanProperty: 'postern-human',
+        tenantProperty: 'postern-tenant',
+      },
       clientId: { binding: 'exact', separator: '-' },
       policy: { file: '/etc/postern/policy.yaml', userLayer: 'required' },
       denial: {
@@ -97,10 +106,17 @@ describe('defaults', () => {
         maxPending: 16_777_216,
         durability: 'async',
         publishes: 'all',
+        records: 'auto',
         payloadDigest: 'sha256',
         subjects: 'plain',
         digestKeyFile: undefined,
-        segments: { maxBytes: 64 * 1024 * 1024, maxAge: 86_400_000, keep: 0, keepFor: 0 },
+        segments: {
+          maxBytes: 64 * 1024 * 1024,
+          maxAge: 86_400_000,
+          compression: 'zstd',
+          keep: 0,
+          keepFor: 0,
+        },
         repeats: { rate: 0, interval: 10_000 },
         checkpoints: {
           ...{ keyFile: undefined, records: 10_000, interval: 60_000 },
@@ -115,6 +131,7 @@ describe('defaults', () => {
         window: 30_000,
         algorithms: ['ES256', 'Ed25519'],
       },
+      grants: undefined,
       revocation: undefined,
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },
       limits: {
@@ -133,6 +150,7 @@ describe('defaults', () => {
         failedTriesWindow: 60_000,
         failedTriesFrom: 'remote',
       },
+      store: undefined,
       log: { level: 'info' },
     } satisfies Config)
   })

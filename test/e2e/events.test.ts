@@ -1,11 +1,13 @@
 // Security events from an identity provider end live connections: SSF 1.0 by push (RFC 8935) and poll (RFC 8936). Ids:
 // identity-standards.md 13.7 (REV).
-import { writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CAEP, EVENT_AUDIENCE, RISC, type SetOptions, SSF, signSet, Transmitter } from '../support/events.ts'
 import type { TestPostern } from '../support/postern.ts'
 import type { RawClient } from '../support/raw-client.ts'
+import { Redis } from '../support/redis.ts'
 import { openStage, type Stage, type StageOptions } from '../support/stage.ts'
 import { TEST_ISSUER, TestIssuer } from '../support/tokens.ts'
 
@@ -99,6 +101,41 @@ describe('REV-08 push', () => {
       effect: '1 cut',
       cause: { source: 'push', event: { jti, txn: 't-7', initiator: 'admin' } },
     })
+  })
+
+  test('a SET that was done is known after a restart, and to the other replica of a store', async () => {
+    const redis = await Redis.start()
+    const directory = await mkdtemp(join(tmpdir(), 'postern-events-'))
+    const replica = (name: string): Promise<TestPostern> => {
+      const options = streaming({}, same())
+      const revocation = { ...(options.config!['revocation'] as object), file: join(directory, name) }
+      const config = { ...options.config, revocation, store: { url: redis.url } }
+      return stage.anotherPostern({ ...options, config })
+    }
+    const orders = async (postern: TestPostern): Promise<number> =>
+      (await postern.records()).filter(({ action, cause }) => action === 'revoke' && cause?.source === 'push')
+        .length
+    try {
+      const [a, b] = [await replica('a.jsonl'), await replica('b.jsonl')]
+      const event = await set(`${RISC}account-disabled`, issSub('p4'))
+      expect((await push(event, {}, a)).status).toBe(202)
+      expect((await push(event, {}, b)).status).toBe(202)
+      expect([await orders(a), await orders(b)]).toEqual([1, 0])
+      await a.app.stop({ withinMs: 0 })
+      await redis.stop()
+      const again = await replica('a.jsonl')
+      expect((await push(event, {}, again)).status).toBe(202)
+      expect(await orders(again)).toBe(0)
+      // A new one cannot be told to the other: it is to come again.
+      const next = await set(`${RISC}account-disabled`, issSub('p5'))
+      expect(await push(next, {}, again)).toEqual({
+        status: 503,
+        body: 'The other replicas cannot be told at the moment.\n',
+      })
+    } finally {
+      await redis.remove()
+      await rm(directory, { recursive: true, force: true })
+    }
   })
 
   test('the same SET again is 202 and done once', async () => {

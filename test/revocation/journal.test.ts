@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { apply, type Entry, Journal } from '../../src/revocation/journal.ts'
 import { Marks } from '../../src/revocation/marks.ts'
+import { eventKey, SEEN_FOR_MS, SeenEvents } from '../../src/revocation/seen-events.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const LIFE_MS = 900_000
@@ -29,13 +30,13 @@ const revoke = (sub: string, before = clock.now()): Entry => ({
 /** Marks after a start with the file as it is. */
 async function restarted(): Promise<Marks> {
   const marks = new Marks(clock, LIFE_MS)
-  const journal = await Journal.open(path, marks)
+  const journal = await Journal.open(path, marks, new SeenEvents(clock))
   await journal.close()
   return marks
 }
 
 test('REV-05 everything that was told to be done is there after a restart', async () => {
-  const journal = await Journal.open(path, new Marks(clock, LIFE_MS))
+  const journal = await Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))
   const tenant = { tenant: 'org' }
   await Promise.all([
     journal.append(revoke('a')),
@@ -44,7 +45,7 @@ test('REV-05 everything that was told to be done is there after a restart', asyn
     journal.append({ do: 'enable', selector: { tenant: 'gone' } }),
   ])
   await journal.close()
-  expect((await restarted()).entries()).toEqual([
+  expect((await restarted()).entries()).toMatchObject([
     { selector: { human: { iss: 'i', sub: 'a' } }, beforeMs: clock.now(), disabled: false },
     { selector: tenant, beforeMs: undefined, disabled: true },
   ])
@@ -52,7 +53,7 @@ test('REV-05 everything that was told to be done is there after a restart', asyn
 })
 
 test('REV-05 what no token can be older than is not carried over', async () => {
-  const journal = await Journal.open(path, new Marks(clock, LIFE_MS))
+  const journal = await Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))
   await journal.append(revoke('a'))
   await journal.close()
   clock.advance(LIFE_MS + 1)
@@ -61,7 +62,7 @@ test('REV-05 what no token can be older than is not carried over', async () => {
 })
 
 test('REV-05 a line that a crash has cut off is dropped; the lines before it hold', async () => {
-  const journal = await Journal.open(path, new Marks(clock, LIFE_MS))
+  const journal = await Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))
   await journal.append(revoke('a'))
   await journal.close()
   await appendFile(path, '{"v":1,"do":"revo')
@@ -80,15 +81,28 @@ test.each([
   expect(await readFile(path, 'utf8')).toBe(text)
 })
 
+test('REV-08 events that were seen are known after a restart, for a week', async () => {
+  const journal = await Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))
+  await journal.append({ do: 'seen', event: eventKey('idp', 'j1'), at: clock.now() })
+  await journal.close()
+  const seen = new SeenEvents(clock)
+  await (await Journal.open(path, new Marks(clock, LIFE_MS), seen)).close()
+  expect([seen.has(eventKey('idp', 'j1')), seen.has(eventKey('idp', 'j2'))]).toEqual([true, false])
+  clock.advance(SEEN_FOR_MS)
+  expect(seen.has(eventKey('idp', 'j1'))).toBe(false)
+  await restarted()
+  expect(await readFile(path, 'utf8')).toBe('')
+})
+
 test('one process per file', async () => {
-  const journal = await Journal.open(path, new Marks(clock, LIFE_MS))
-  await expect(Journal.open(path, new Marks(clock, LIFE_MS))).rejects.toThrow()
+  const journal = await Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))
+  await expect(Journal.open(path, new Marks(clock, LIFE_MS), new SeenEvents(clock))).rejects.toThrow()
   await journal.close()
 })
 
 test('the file is written anew when most of it is of no more use', async () => {
   const marks = new Marks(clock, LIFE_MS)
-  const journal = await Journal.open(path, marks)
+  const journal = await Journal.open(path, marks, new SeenEvents(clock))
   for (let i = 0; i < 11; i++) {
     const entries = Array.from({ length: 1_000 }, () => revoke('a', clock.now() + i))
     for (const entry of entries) apply(marks, entry)

@@ -2,12 +2,13 @@
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
 import { LiveIndex } from '../../src/revocation/live-index.ts'
-import { Marks } from '../../src/revocation/marks.ts'
+import { type Mark, Marks } from '../../src/revocation/marks.ts'
 import { facetsOf, facetsOfPrincipal, type Selector } from '../../src/revocation/selector.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { principalOf } from '../support/principal.ts'
 
 const LIFE_MS = 900_000
+const SHOWN = { issuedAtMs: 0, shownAtMs: 0 }
 const IDP = 'https://idp.test'
 const alice: Selector = { human: { iss: IDP, sub: 'alice' } }
 
@@ -96,6 +97,55 @@ it('REV-04 whoever is enabled again is still refused with tokens from before a r
   expect(bar(marks, { issuedAtMs: clock.now() + 1_000 })).toBeUndefined()
 })
 
+describe('REV-17 marks of several replicas', () => {
+  const KEEP_MS = 86_400_000
+  const joined = (marks: readonly Mark[], clock: FakeClock): Mark[] => {
+    const all = new Marks(clock, LIFE_MS, KEEP_MS)
+    for (const mark of marks) all.join(mark)
+    return all.entries()
+  }
+
+  it('come to the same in whatever order, and however often, they are joined', () => {
+    const clock = new FakeClock()
+    const instant = fc.integer({ min: 1, max: 4 }).map((i) => clock.now() - i)
+    const mark = fc.record({
+      selector: fc.constant(alice),
+      beforeMs: fc.option(instant, { nil: undefined }),
+      atMs: fc.constant(clock.now()),
+      disabled: fc.boolean(),
+      wordMs: instant,
+    })
+    const some = fc.array(mark, { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(some, fc.array(fc.nat(5)), (marks, twice) => {
+        const other = [...marks, ...twice.flatMap((i) => marks[i] ?? [])].reverse()
+        expect(joined(other, clock)).toEqual(joined(marks, clock))
+      }),
+    )
+  })
+
+  it('a word after one that is known comes after it, though the clock is behind', () => {
+    const clock = new FakeClock()
+    const here = new Marks(clock, LIFE_MS, KEEP_MS)
+    here.join({ selector: alice, beforeMs: undefined, atMs: 0, disabled: true, wordMs: clock.now() + 5_000 })
+    here.enable(alice)
+    const there = new Marks(clock, LIFE_MS, KEEP_MS)
+    there.disable(alice, clock.now() + 5_000)
+    expect(there.join(here.of(alice)!)).toBe(true)
+    expect([bar(there), there.size]).toEqual([undefined, 0])
+  })
+
+  it('that somebody was enabled is forgotten when no replica can have missed it', () => {
+    const clock = new FakeClock()
+    const marks = new Marks(clock, LIFE_MS, KEEP_MS)
+    marks.disable(alice)
+    marks.enable(alice)
+    expect(marks.entries()).toHaveLength(1)
+    clock.advance(KEEP_MS + 1)
+    expect(marks.entries()).toEqual([])
+  })
+})
+
 test('REV-03 the index finds what a search through all would find', () => {
   const name = fc.constantFrom('a', 'b', 'c')
   const person = fc.record({ human: name, agent: name, tenant: fc.option(name, { nil: undefined }) })
@@ -106,9 +156,9 @@ test('REV-03 the index finds what a search through all would find', () => {
     fc.property(fc.array(person, { maxLength: 30 }), fc.array(fc.nat(29)), asked, (people, gone, who) => {
       const index = new LiveIndex()
       const connections = people.map((p) => ({ ...p, revoke: () => {} }))
-      for (const c of connections) index.put(c, facetsOfPrincipal(principalOf({ ...c })), 0)
+      for (const c of connections) index.put(c, facetsOfPrincipal(principalOf({ ...c })), SHOWN)
       // A renewal replaces; an end removes.
-      for (const c of connections.slice(0, 3)) index.put(c, facetsOfPrincipal(principalOf({ ...c })), 1)
+      for (const c of connections.slice(0, 3)) index.put(c, facetsOfPrincipal(principalOf({ ...c })), SHOWN)
       const left = connections.filter((_, i) => !gone.includes(i))
       for (const c of connections) if (!left.includes(c)) index.remove(c)
       const selector: Selector = {

@@ -1,5 +1,6 @@
-// Vitest runs this once, before any worker: the suite needs a real Mosquitto, and only this process installs it. Of the
-// tools of the deployment tests, those that cannot be installed here are named; their tests are skipped.
+// Vitest runs this once, before any worker: the suite needs a real Mosquitto and a real Redis, and only this process
+// installs them. Of the tools of the deployment tests, those that cannot be installed here are named; their tests are
+// skipped.
 import { findOrInstall } from '../../src/dev/debian-package.ts'
 import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
 import { kubernetesTools } from './kubernetes-tools.ts'
@@ -14,6 +15,7 @@ const TOOLS = [
 export async function setup(): Promise<void> {
   const log = (line: string): void => console.log(line)
   await findOrInstallMosquitto({ log })
+  await findOrInstall('redis-server', 'redis-server', { log })
   await kubernetesTools().catch((error: Error) => log(`helm and kubectl cannot be fetched: ${error.message}`))
   for (const [program, debianPackage] of TOOLS) {
     await findOrInstall(program, debianPackage, { log }).catch((error: Error) =>

@@ -6,13 +6,16 @@ import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
+import { GRANT_FAULTS } from '../../src/identity/grant-token.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
 import type { Renewed, SessionContext } from '../../src/session/context.ts'
 import {
+  CARRIED_REFUSALS,
   CONNECT_REFUSALS,
   END_CAUSES,
+  GRANT_REFUSALS,
   OUTCOME_NAMES,
   RENEWAL_REFUSALS,
   SESSION_FAULTS,
@@ -36,6 +39,14 @@ version: 1
 agents: [{ id: agent-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 `
+
+const NO_REVOCATIONS: SessionContext['revocations'] = {
+  enter: () => undefined,
+  enterGrant: () => undefined,
+  leave: () => {},
+  barOf: () => undefined,
+  version: 0,
+}
 
 const policies = new Map<string, Policy>()
 const configs = new Map<string, Config>()
@@ -67,8 +78,11 @@ export interface RigOptions {
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
   revocations?: SessionContext['revocations']
+  grants?: SessionContext['grants']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
+  /** What becomes of a token that a message carries; default: it is refused. */
+  verifyCarried?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -176,13 +190,21 @@ export class SessionRig {
       }),
       renew: async (token) =>
         options.renew?.(token.toString(), this) ?? { ok: false, reason: 'expired', detail: undefined },
+      verifyCarried: async (token) =>
+        options.verifyCarried?.(token.toString(), this) ?? {
+          ok: false,
+          reason: 'expired',
+          detail: undefined,
+        },
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+      grants: options.grants,
+      grantTopic: options.grants === undefined ? undefined : Buffer.from('$postern/grant'),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },
-      revocations: options.revocations ?? { enter: () => undefined, leave: () => {} },
+      revocations: options.revocations ?? NO_REVOCATIONS,
       memory: options.memory ?? new SessionMemory(this.clock, 100),
       bindOptionsOf: () => ({
         userLayer: config.policy.userLayer,
@@ -224,11 +246,14 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     shadowed: SHADOWED_ROWS,
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    grantFailures: [...GRANT_FAULTS, ...GRANT_REFUSALS],
+    carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     revocationSources: [],
     securityEvents: [],
     eventStreams: [],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
+    hasStore: false,
     issuers: [],
   })
   return slotsFrom(c)
