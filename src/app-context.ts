@@ -15,7 +15,7 @@ import type { DecisionTimes } from './telemetry/decision-times.ts'
 import type { Logger } from './telemetry/logger.ts'
 import type { Tally } from './telemetry/tally.ts'
 
-export interface ContextParts extends Pick<SessionContext, 'revocations' | 'memory' | 'counted'> {
+export interface ContextParts extends Pick<SessionContext, 'revocations' | 'memory' | 'grants' | 'counted'> {
   clock: Clock
   logger: Logger
   tally: Tally
@@ -41,6 +41,7 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
     verifyCarried: (token, current, peer) => authenticator.verifyCarried(token, current, peer.host, peer.tls),
     tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+    grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),
     dial: (events, client) => {
       const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
       const proxyFor = proxyProtocol === 'v2' ? client : undefined

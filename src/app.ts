@@ -11,6 +11,7 @@ import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListenerConfig } from './config/config.ts'
+import { Grants } from './grants/grants.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -19,6 +20,7 @@ import { UpstreamProbe } from './net/upstream-probe.ts'
 import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
 import { readPolicy } from './policy-file.ts'
+import { reloadable } from './reloadable.ts'
 import { type Reloadable, Reloads } from './reloads.ts'
 import { RevocationService } from './revocation/service.ts'
 import type { Crew, Station } from './roles.ts'
@@ -66,6 +68,7 @@ export class App {
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
+  #grants: Grants | undefined
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
@@ -169,16 +172,18 @@ export class App {
       },
     })
     if (this.#station === undefined) await this.#openRevocation(onKeysLoaded)
+    if (config.grants !== undefined) {
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
+      const shared = { read: this.#readFile, used: this.#station?.usedGrants }
+      this.#grants = await Grants.open(config.grants, { ...ports, ...shared })
+    }
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     this.#metrics = this.#makeMetrics(times)
     await this.#openAdmin()
-    const { roster, sight } = this.#revocation ?? {}
-    if (roster !== undefined && sight !== undefined) {
-      await this.#crew?.start(roster, sight, () => this.tally.add(this.#catalogue.workerExits.first))
-    }
+    await this.#startCrew()
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
@@ -199,6 +204,15 @@ export class App {
       onContact: () => this.#see(),
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
+    })
+  }
+
+  async #startCrew(): Promise<void> {
+    const { roster, sight } = this.#revocation ?? {}
+    if (roster === undefined || sight === undefined) return
+    await this.#crew?.start({
+      ...{ roster, sight, usedGrants: this.#grants?.used },
+      onExit: () => this.tally.add(this.#catalogue.workerExits.first),
     })
   }
 
@@ -232,7 +246,7 @@ export class App {
 
   /** Reads the files of one part again; `part` is its place among the reloadable. */
   async load(part: number): Promise<void> {
-    await [...this.#reloadable()][part]!.load()
+    await this.#reloadable()[part]!.load()
   }
 
   get unauthenticated(): number {
@@ -284,6 +298,7 @@ export class App {
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await this.#store?.close()
     await this.#revocation?.close()
+    await this.#grants?.close()
     await this.#audit?.close()
   }
 
@@ -295,6 +310,7 @@ export class App {
     return contextOf(config, {
       ...{ clock: this.#clock, logger: this.logger, tally: this.tally, catalogue: this.#catalogue },
       ...{ times, policy, tls: this.#tls, audit: this.#audit, authenticator: this.#authenticator },
+      grants: this.#grants,
       revocations: station?.roster ?? this.#revocation!.roster,
       memory: station?.memory ?? new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       ...(station === undefined ? {} : { counted: station.counted }),
@@ -335,7 +351,7 @@ export class App {
 
   /** What the workers are to have too is handed to them when it is good. */
   *#watched(): Iterable<Reloadable> {
-    for (const [i, part] of [...this.#reloadable()].entries()) {
+    for (const [i, part] of this.#reloadable().entries()) {
       const load = async (): Promise<void> => {
         await part.load()
         if (part.what !== 'revocation') await this.#crew?.reloaded(i, part.files)
@@ -345,26 +361,15 @@ export class App {
   }
 
   /** What is read again while Postern runs, in the order of `reload`. */
-  *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, revocation, listeners } = this.config
-    yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
-    for (const [i, { jwks }] of issuers.entries()) {
-      // How a fetch from a URL went is told as for every fetch.
-      const files = jwks.file === undefined ? [] : [jwks.file]
-      yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
-    }
-    if (revocation !== undefined) {
-      const secrets = revocation.events.map((stream) => stream.secretFile)
-      const files = [revocation.listFile, revocation.secretFile, ...secrets]
-      yield { what: 'revocation', files: present(files), load: () => this.#revocation!.load() }
-    }
-    for (const [i, { tls }] of listeners.entries()) {
-      if (tls === undefined) continue
-      const files = present([tls.certFile, tls.keyFile, tls.clientCaFile])
-      yield { what: 'tls', files, load: () => this.listeners[i]!.reloadTls() }
-    }
-    const upstream = this.#tls
-    if (upstream !== undefined) yield { what: 'tls', files: upstream.files, load: () => upstream.load() }
+  #reloadable(): Reloadable[] {
+    return reloadable(this.config, {
+      policy: () => this.#loadPolicy(),
+      keys: (i) => this.#issuers[i]!.keys.load(),
+      grantKeys: (i) => this.#grants!.loadKeys(i),
+      listener: (i) => this.listeners[i]!.reloadTls(),
+      revocation: () => this.#revocation!.load(),
+      upstream: () => this.#tls!.load(),
+    })
   }
 
   async #loadPolicy(): Promise<void> {
@@ -383,8 +388,4 @@ export class App {
     const { rules } = this.#context.policyInForce.policy
     return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
-}
-
-function present(files: readonly (string | undefined)[]): string[] {
-  return files.filter((file) => file !== undefined)
 }

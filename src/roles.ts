@@ -2,6 +2,7 @@
 // what the first process provides. A single process has neither.
 
 import type { Socket } from 'node:net'
+import type { UsedGrants } from './grants/used-grants.ts'
 import type { OtherRosters } from './revocation/revocations.ts'
 import type { Roster } from './revocation/roster.ts'
 import type { Sight } from './revocation/service.ts'
@@ -18,12 +19,11 @@ export interface Crew {
   /** Reads a file, and remembers it for `start` and `reloaded`. */
   readFile(path: string): Promise<Buffer>
   /**
-   * Starts all workers with the files that were read and what is revoked.
+   * Starts all workers with the files that were read.
    *
-   * @param onExit a worker has ended unasked, and is started again
    * @throws PosternError of the first that cannot start
    */
-  start(roster: Roster, sight: Sight, onExit: () => void): Promise<void>
+  start(shared: Shared): Promise<void>
   /** Hands a connection to the worker that has fewest. @param listener its place in the configuration */
   take(listener: number, socket: Socket): void
   /** Makes the files of this part, as they were read last, those in force. @param part its place among the reloadable */
@@ -41,12 +41,23 @@ export interface Crew {
   close(): Promise<void>
 }
 
+/** What the workers share, and the first process has. */
+export interface Shared {
+  roster: Roster
+  sight: Sight
+  /** undefined: no grants are taken. */
+  usedGrants: UsedGrants | undefined
+  /** A worker has ended unasked, and is started again. */
+  onExit(): void
+}
+
 /** What a worker is given. */
 export interface Station {
   /** Its name in audit records and log lines, such as `w1`. */
   readonly name: string
   readonly roster: Roster
   readonly memory: Memory
+  readonly usedGrants: UsedGrants
   /** Secret of TLS session tickets. */
   readonly ticketKeys: Buffer
   /** The files in force. */

@@ -1,5 +1,6 @@
 // What the first process and its workers say to one another. Plain data only.
 
+import type { Take } from '../grants/used-grants.ts'
 import type { Mark } from '../revocation/marks.ts'
 import type { Cut, CutResult, ListResult, RosterContent, Taken } from '../revocation/roster.ts'
 import type { Selector } from '../revocation/selector.ts'
@@ -64,6 +65,8 @@ export type ToFirst = {
   opened: { ask: { clientId: string; owner: string }; answer: undefined }
   /** undefined: the session ended with its connection. */
   closed: { ask: { clientId: string; remembered: Remembered | undefined }; answer: undefined }
+  /** As UsedGrants. */
+  takeUse: { ask: { key: string; maxUses: number; expiresAtMs: number }; answer: Take }
   /** For standard output. */
   output: { ask: Buffer; answer: undefined }
 }

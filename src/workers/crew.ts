@@ -7,9 +7,8 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { OtherRosters } from '../revocation/revocations.ts'
-import type { Roster } from '../revocation/roster.ts'
 import type { Sight } from '../revocation/service.ts'
-import type { Crew } from '../roles.ts'
+import type { Crew, Shared } from '../roles.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Metrics, type Snapshot } from '../telemetry/metrics.ts'
 import type { Counts, FileContent, ToFirst } from './calls.ts'
@@ -52,9 +51,8 @@ export class Workers implements Crew {
   readonly #inForce = new Map<string, Buffer>()
   readonly #ticketKeys = randomBytes(TICKET_KEY_BYTES)
   readonly #waiting: { listener: number; socket: Socket }[] = []
-  #roster!: Roster
+  #shared!: Shared
   #sight!: Sight
-  #onExit = (): void => {}
   /** Counts of workers that have ended. */
   #ended: Snapshot = []
   #isClosing = false
@@ -92,10 +90,9 @@ export class Workers implements Crew {
     return bytes
   }
 
-  async start(roster: Roster, sight: Sight, onExit: () => void): Promise<void> {
-    this.#roster = roster
-    this.#sight = sight
-    this.#onExit = onExit
+  async start(shared: Shared): Promise<void> {
+    this.#shared = shared
+    this.#sight = shared.sight
     for (const [path, bytes] of this.#read) this.#inForce.set(path, bytes)
     const places = Array.from({ length: this.#config.workers }, (_, place) => place)
     await Promise.all(places.map((place) => this.#open(place)))
@@ -192,7 +189,7 @@ export class Workers implements Crew {
       config: writeConfig(workerConfig(this.#config, name)),
       ...{ version, name, sight: this.#sight, ticketKeys: this.#ticketKeys },
       files: [...this.#inForce],
-      roster: this.#roster.content,
+      roster: this.#shared.roster.content,
     })
     this.#handOver()
   }
@@ -207,7 +204,7 @@ export class Workers implements Crew {
       const worker = member.name
       const how = await member.gone
       if (this.#isClosing) return
-      this.#onExit()
+      this.#shared.onExit()
       logger.error({ worker, how }, 'a worker has ended, and its connections with it; it is started again')
       failures = clock.monotonic() - startedMs < STEADY_MS ? failures + 1 : 0
       if (failures > 1) await this.#pause(Math.min(FIRST_RETRY_MS * 2 ** (failures - 2), LONGEST_RETRY_MS))
@@ -238,6 +235,8 @@ export class Workers implements Crew {
       recall: (clientId) => directory.recall(member, clientId),
       opened: ({ clientId, owner }) => void directory.opened(member, clientId, owner),
       closed: ({ clientId, remembered }) => void directory.closed(member, clientId, remembered),
+      takeUse: ({ key, maxUses, expiresAtMs }) =>
+        this.#shared.usedGrants?.take(key, maxUses, expiresAtMs) ?? 'unavailable',
       output: async (bytes) => {
         await this.#options.write(bytes)
         return undefined

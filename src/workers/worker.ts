@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import { App } from '../app.ts'
 import { systemClock } from '../clock.ts'
+import type { UsedGrants } from '../grants/used-grants.ts'
 import { Roster } from '../revocation/roster.ts'
 import { blindnessAt, marksFor, type Sight } from '../revocation/service.ts'
 import type { Station } from '../roles.ts'
@@ -110,6 +111,7 @@ export class Worker {
     this.#memory = new WorkerMemory(new SessionMemory(clock, OWN_SESSIONS), this.#link)
     const station: Station = {
       ...{ name, roster: this.#roster, memory: this.#memory, ticketKeys: Buffer.from(ticketKeys) },
+      usedGrants: this.#usedGrants(),
       readFile: (path) => this.#readFile(path),
       onFailedTry: (key) => this.#link.tell('failedTry', key),
       counted: () => this.#counted(),
@@ -133,6 +135,15 @@ export class Worker {
 
   #take(files: readonly FileContent[]): void {
     for (const [path, bytes] of files) this.#files.set(path, Buffer.from(bytes))
+  }
+
+  /** Of the first process, so that a grant is good for as many uses as it says, wherever it is handed in. */
+  #usedGrants(): UsedGrants {
+    return {
+      take: (key, maxUses, expiresAtMs) =>
+        this.#link.ask('takeUse', { key, maxUses, expiresAtMs }).catch(() => 'unavailable'),
+      close: async () => {},
+    }
   }
 
   async #readFile(path: string): Promise<Buffer> {
