@@ -12,6 +12,8 @@ import { openStage, type Stage } from '../support/stage.ts'
 import { TEST_ISSUER } from '../support/tokens.ts'
 
 const run = promisify(execFile)
+/** There with a store, or with workers, only. */
+const OPTIONAL = /^postern_(store_up|worker)/
 const SECRET = 'a-secret-of-the-operator'
 const RULES = 'deploy/prometheus/postern.rules.yaml'
 const [prometheus, promtool] = await Promise.all([findExecutable('prometheus'), findExecutable('promtool')])
@@ -133,14 +135,13 @@ describe.skipIf(prometheus === undefined)('a Prometheus that scrapes a Postern',
 
   test('gets every metric of the documentation', async () => {
     await server.until('up{job="postern"} == 1')
-    // Without a store there is no `postern_store_up`.
     const documented = [...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(postern_\w+)`/gm)].map(
       ([, name]) => name!,
     )
     expect(documented.length).toBeGreaterThan(20)
     const names = (await server.api('label/__name__/values')) as string[]
     const isThere = (name: string): boolean => names.includes(name) || names.includes(`${name}_bucket`)
-    expect(documented.filter((name) => name !== 'postern_store_up' && !isThere(name))).toEqual([])
+    expect(documented.filter((name) => !OPTIONAL.test(name) && !isThere(name))).toEqual([])
   })
 
   test('evaluates every rule, and the recorded ones hold values', async () => {
