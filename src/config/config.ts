@@ -52,7 +52,26 @@ export interface UpstreamTlsConfig {
   serverName: string | undefined
 }
 
-export type MappingMode = 'act' | 'client' | 'claims' | 'self'
+export type MappingMode = 'act' | 'client' | 'claims' | 'self' | 'kubernetes' | 'spiffe'
+
+export interface KubernetesConfig {
+  /** A service account that is not listed is refused. */
+  agents: readonly {
+    namespace: string
+    serviceAccount: string
+    agent: string
+    uid?: string | undefined
+    /** Name of the pod that the token is bound to, with `*` for a part of it. */
+    pod?: string | undefined
+  }[]
+  tenant: 'none' | 'namespace'
+}
+
+export interface SpiffeConfig {
+  trustDomain: string
+  /** Such as `/ns/{org_id}/sa/{agent_id}`; the first that fits counts. */
+  paths: readonly string[]
+}
 
 export interface IssuerConfig {
   issuer: string
@@ -61,6 +80,8 @@ export interface IssuerConfig {
   jwks: {
     url: string | undefined
     file: string | undefined
+    /** `jwt-svid`: only keys of this use, as a SPIFFE bundle has them; default `sig`, or none. */
+    use?: 'sig' | 'jwt-svid'
     /** Fetch limits for `url`. */
     timeout: number
     maxBytes: number
@@ -82,7 +103,9 @@ export interface IssuerConfig {
     /** Further claims usable as placeholders and in conditions: attribute name -> claim name. */
     attributes: Readonly<Record<string, string>>
   }
-  /** Mode `self`: agent id -> responsible human. */
+  kubernetes?: KubernetesConfig | undefined
+  spiffe?: SpiffeConfig | undefined
+  /** Modes `self`, `kubernetes`, `spiffe`: agent id -> responsible human. */
   owners: Readonly<Record<string, string>>
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean

@@ -56,7 +56,8 @@ export function buildPrincipal(
   const parties = mapParties(claims, registered, issuer)
   if (!parties.ok) return parties
 
-  const tenant = readTenant(claims, issuer)
+  const tenant: Tenant =
+    parties.tenant === undefined ? readTenant(claims, issuer) : { ok: true, id: parties.tenant }
   if (!tenant.ok) return tenant
   const attributes = readAttributes(claims, issuer.claims.attributes)
   if (attributes === undefined) return { ok: false, reason: 'bad_claim' }

@@ -63,6 +63,7 @@ describe('defaults', () => {
             cooldown: 30_000,
             cacheAge: 600_000,
             staleAge: 3_600_000,
+            use: 'sig',
           },
           algorithms: ['ES256', 'Ed25519'],
           mapping: 'act',
