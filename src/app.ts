@@ -225,8 +225,8 @@ export class App {
       config,
       clock: this.#clock,
       audit: this.#audit,
-      digest: this.#audit.digest,
-      pseudonym: this.#audit.pseudonym,
+      digest: this.#audit.keys.digest,
+      pseudonym: this.#audit.keys.pseudonym,
       tally: this.tally,
       slots: slotsIn(this.#catalogue),
       logger: this.logger,
@@ -277,12 +277,16 @@ export class App {
 
   /** What is read again while Postern runs, in the order of `reload`. */
   *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, revocation, listeners } = this.config
+    const { policy, issuers, revocation, listeners, audit } = this.config
     yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
     for (const [i, { jwks }] of issuers.entries()) {
       // How a fetch from a URL went is told as for every fetch.
       const files = jwks.file === undefined ? [] : [jwks.file]
       yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
+    }
+    const auditKeys = present([audit.checkpoints.keyFile, audit.digestKeyFile])
+    if (auditKeys.length > 0) {
+      yield { what: 'keys', files: auditKeys, load: () => this.#audit.reloadKeys() }
     }
     if (revocation !== undefined) {
       const secrets = revocation.events.map((stream) => stream.secretFile)

@@ -2,12 +2,13 @@
 // and the digests. Owns the order in which they end.
 
 import type { Writable } from 'node:stream'
-import { AuditLog, type AuditLogOptions } from './audit/audit-log.ts'
-import { checkpointFile, lastCheckpoint, readDigestKey, readSigner } from './audit/checkpoint-file.ts'
+import { AuditKeys } from './audit/audit-keys.ts'
+import { AuditLog } from './audit/audit-log.ts'
+import { checkpointFile, lastCheckpoint } from './audit/checkpoint-file.ts'
 import { checkpointHook } from './audit/checkpoint-hook.ts'
 import { Checkpointer, type CheckpointPlace } from './audit/checkpointer.ts'
-import { payloadDigest, pseudonym } from './audit/digest.ts'
-import type { AuditEvent, AuditSink, DigestPort, PayloadDigest, PreparedRecord } from './audit/event.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './audit/event.ts'
+import type { AuditLogOptions } from './audit/log-options.ts'
 import { otlpCopy } from './audit/otlp.ts'
 import { type CopyPlace, RecordCopy } from './audit/record-copies.ts'
 import { RepeatCounter } from './audit/repeat-counter.ts'
@@ -38,9 +39,7 @@ export interface AuditTrailParts {
 }
 
 export class AuditTrail implements AuditSink {
-  readonly digest: DigestPort | undefined
-  /** Names a human in records; undefined: as in the token. */
-  readonly pseudonym: ((issuer: string, name: string) => string) | undefined
+  readonly keys: AuditKeys
   readonly #config: Config
   readonly #parts: AuditTrailParts
   readonly #publisher: BrokerPublisher
@@ -58,15 +57,12 @@ export class AuditTrail implements AuditSink {
   }
 
   private constructor(config: Config, parts: AuditTrailParts) {
-    const { digestKeyFile, payloadDigest: kind, subjects } = config.audit
     this.#config = config
     this.#parts = parts
     const clientId = `postern-audit-${config.instance}`
     const { clock, tls } = parts
     this.#publisher = new BrokerPublisher({ upstream: config.upstream, tls, clientId, clock })
-    const key = digestKeyFile === undefined ? undefined : readDigestKey(digestKeyFile)
-    this.digest = kind === 'none' ? undefined : payloadDigest(kind === 'hmac' ? key : undefined)
-    if (subjects === 'hmac') this.pseudonym = (issuer, name) => pseudonym(key!, issuer, name)
+    this.keys = new AuditKeys(config.audit)
   }
 
   get accepting(): boolean {
@@ -120,6 +116,23 @@ export class AuditTrail implements AuditSink {
     return this.#sink.commit()
   }
 
+  /**
+   * Reads the keys again and says so in the chain where they changed. What was signed and digested before stays as it
+   * is: connections keep the name that they gave their human.
+   *
+   * @throws PosternError `ERR_AUDIT_KEY`; the former keys stay in force
+   */
+  async reloadKeys(): Promise<void> {
+    const changed = this.keys.reload()
+    if (changed.digest) this.#sink.append(this.keys.digestKeyEvent('key_changed')!)
+    if (!changed.signer) return
+    const signer = this.keys.signer!
+    // The former key vouches for everything before.
+    await this.#checkpointer!.make()
+    this.#log.useSigner(signer.text)
+    this.#checkpointer!.useSigner(signer)
+  }
+
   /** Resolves when every record so far is on disk. */
   flush(): Promise<void> {
     this.#repeats?.flush()
@@ -141,8 +154,7 @@ export class AuditTrail implements AuditSink {
   async #open(policy: string): Promise<void> {
     const { audit } = this.#config
     const { clock } = this.#parts
-    const { keyFile } = audit.checkpoints
-    const signer = keyFile === undefined ? undefined : readSigner(keyFile)
+    const { signer } = this.keys
     const last = signer && lastCheckpoint(audit.file, signer)
     this.#log = await this.#openLog(policy, signer, last)
     this.#sink = this.#log
@@ -153,6 +165,8 @@ export class AuditTrail implements AuditSink {
     }
     this.#copies = this.#copyPlaces().map((place) => this.#copyTo(place))
     if (signer !== undefined) this.#checkpointer = this.#makeCheckpoints(signer, last?.size ?? 0)
+    const keyed = this.keys.digestKeyEvent('ok')
+    if (keyed !== undefined) this.#log.append(keyed)
   }
 
   async #openLog(

@@ -40,6 +40,7 @@ export class Checkpointer {
   /** Place to the note it has not taken yet. */
   readonly #unsent = new Map<CheckpointPlace, string>()
   readonly #sending = new Map<CheckpointPlace, Promise<void>>()
+  #signer: NoteSigner
   #size: number
   #making: Promise<void> | undefined
   #timer: Timer | undefined
@@ -50,12 +51,18 @@ export class Checkpointer {
     this.#log = log
     this.#size = size
     this.#options = options
+    this.#signer = options.signer
     this.#arm()
   }
 
   /** Records reached the disk. */
   written(): void {
     if (this.#log.head.seq - this.#size >= this.#options.records) void this.make()
+  }
+
+  /** Signs the following ones; the log must have said so. */
+  useSigner(signer: NoteSigner): void {
+    this.#signer = signer
   }
 
   /** Makes one now, if there are records since the last, and begins to send it. Never rejects. */
@@ -82,7 +89,9 @@ export class Checkpointer {
     const tree = this.#log.tree!
     if (tree.size > this.#size) {
       const { size } = tree
-      const text = checkpointText({ origin: this.#options.signer.name, size, root: tree.root() })
+      // Of the key that is in force now, whatever comes while the disk is waited for.
+      const signer = this.#signer
+      const text = checkpointText({ origin: signer.name, size, root: tree.root() })
       try {
         // Only what is on disk: a log must never sign what a crash takes back.
         await this.#log.flush()
@@ -90,7 +99,7 @@ export class Checkpointer {
         return // the log reports its failure itself
       }
       this.#size = size
-      const note = signNote(text, this.#options.signer)
+      const note = signNote(text, signer)
       for (const place of this.#options.places) this.#unsent.set(place, note)
     }
     void this.#sendAll()
