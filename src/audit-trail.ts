@@ -19,9 +19,11 @@ import {
   STANDARD_OUTPUT,
   standardOutputLog,
 } from './audit/standard-output.ts'
+import { syslogMessages } from './audit/syslog-message.ts'
 import type { Clock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { BrokerPublisher } from './net/broker-publisher.ts'
+import { syslogSender } from './net/syslog-sender.ts'
 import type { UpstreamTls } from './net/upstream-tls.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import type { Logger } from './telemetry/logger.ts'
@@ -214,10 +216,15 @@ export class AuditTrail implements AuditSink {
 
   #copyPlaces(): CopyPlace[] {
     const { audit, instance } = this.#config
-    const { stdout, otlp, topic } = audit.copies
+    const { stdout, otlp, syslog, topic } = audit.copies
     const places: CopyPlace[] = []
     if (stdout) places.push(recordsToOutput(this.#parts.output))
     if (otlp !== undefined) places.push(otlpCopy(otlp, instance))
+    if (syslog !== undefined) {
+      const sender = syslogSender(syslog)
+      const send = (lines: Buffer) => sender.send(syslogMessages(lines, instance))
+      places.push({ name: 'syslog', send, close: async () => sender.close() })
+    }
     if (topic !== undefined) {
       places.push({ name: 'topic', send: (lines) => this.#publishLines(topic, lines) })
     }
@@ -269,5 +276,6 @@ export class AuditTrail implements AuditSink {
 /** Other programs want records that can be read one by one. */
 function areShort({ records, file, copies }: Config['audit']): boolean {
   if (records !== 'auto') return records === 'short'
-  return file !== STANDARD_OUTPUT && !copies.stdout && copies.otlp === undefined && copies.topic === undefined
+  const { stdout, otlp, syslog, topic } = copies
+  return file !== STANDARD_OUTPUT && !stdout && [otlp, syslog, topic].every((place) => place === undefined)
 }

@@ -274,7 +274,12 @@ export interface Config {
       url: string | undefined
       topic: string | undefined
     }
-    copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
+    copies: {
+      stdout: boolean
+      otlp: string | undefined
+      syslog: string | undefined
+      topic: string | undefined
+    }
   }
   /** undefined: nobody can be revoked. */
   revocation:
