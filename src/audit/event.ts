@@ -12,7 +12,19 @@ export const AUDIT_ACTIONS = [
     'release',
     'disconnect',
   ] as const),
-  ...(['renew', 'revoke', 'payload', 'policy', 'keys', 'revocation', 'tls', 'start', 'stop', 'gap'] as const),
+  ...([
+    'renew',
+    'grant',
+    'revoke',
+    'payload',
+    'policy',
+    'keys',
+    'revocation',
+    'tls',
+    'start',
+    'stop',
+    'gap',
+  ] as const),
   /** A token that was issued, or not, by `postern sts`. */
   'token',
   /** First record of a file that continues another one. */
@@ -66,6 +78,21 @@ export interface AuditEvent {
   /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed`, SHADOWED … */
   effect: string
   packet_id?: number | undefined
+  /**
+   * The just-in-time grant that an action used, or that was handed in (action `grant`): what it allows and who has
+   * approved; of one that was refused, as far as its signature held.
+   */
+  grant?:
+    | {
+        iss: string
+        jti: string
+        sha256?: string
+        action?: string
+        topic?: string
+        exp?: string
+        approver?: { iss: string; sub: string }
+      }
+    | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
   /**

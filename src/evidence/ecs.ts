@@ -23,6 +23,7 @@ const KINDS: Readonly<Record<AuditAction, readonly [category: string, type: stri
   deliver: ACCESS,
   release: ACCESS,
   payload: ACCESS,
+  grant: ['iam', 'info'],
   revoke: ['iam', 'change'],
   policy: CHANGE,
   keys: CHANGE,
@@ -93,7 +94,7 @@ function clientOf({ peer }: NonNullable<AuditRecord['connection']>): object {
 
 const OWN = [
   ...(['effect', 'connection', 'resource', 'payload', 'packet_id', 'rules', 'policy', 'repeated'] as const),
-  ...(['cause', 'detail', 'gap', 'segment', 'signer', 'prev', 'mono'] as const),
+  ...(['cause', 'grant', 'detail', 'gap', 'segment', 'signer', 'prev', 'mono'] as const),
 ] satisfies readonly (keyof AuditRecord)[]
 
 function own(record: AuditRecord): object {

@@ -23,6 +23,7 @@ import { Pump } from './pump.ts'
 import { Recorder } from './recorder.ts'
 import { Renewal } from './renewal.ts'
 import { Rights } from './rights.ts'
+import { SessionGrants } from './session-grants.ts'
 import { SessionState } from './session-memory.ts'
 import { State } from './state.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -38,6 +39,7 @@ export class Session implements PeerEvents {
   readonly subscriptions = new Subscriptions(this)
   readonly keepAlive = new KeepAlive()
   readonly renewal = new Renewal(this)
+  readonly grants = new SessionGrants(this)
   readonly standing: Rights
   memory = new SessionState()
   /** Seconds; in force when the connection ends. */
@@ -56,6 +58,9 @@ export class Session implements PeerEvents {
   /** Set when the agent sends no more, to the cause of the end that is to come. */
   #leaving: 'client_disconnected' | 'client_closed' | undefined
   #leaveTimer: Timer | undefined
+  #linger: Timer | undefined
+  /** Sides whose connection is gone, or never was. */
+  readonly #gone = { client: false, server: true }
 
   /** @param onEnd called once, when the session is closed */
   constructor(
@@ -65,14 +70,23 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
-    this.standing = new Rights(context, connection.listener, () => this.end('expired'))
+    this.standing = new Rights(context, connection.listener, this.grants.openFilters, () =>
+      this.end('expired'),
+    )
     this.#onEnd = onEnd
     // Not at once: whoever answers is in the middle of a chunk.
     this.towardsClient = new Outbox(client, () => queueMicrotask(() => this.end('answer_too_large')))
-    this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
-      ...connection,
-      peer: client.name,
-    })
+    this.recorder = new Recorder(
+      context.audit,
+      context.tally,
+      context.slots,
+      context.digest,
+      context.pseudonym,
+      {
+        ...connection,
+        peer: client.name,
+      },
+    )
     this.#pump = new Pump(this)
     this.#handshake = new Handshake(this)
   }
@@ -131,6 +145,7 @@ export class Session implements PeerEvents {
 
   dialed(server: Peer): void {
     this.#server = new Outbox(server)
+    this.#gone.server = false
     this.#state = State.AWAIT_CONNACK
   }
 
@@ -233,8 +248,10 @@ export class Session implements PeerEvents {
   }
 
   onClose(): void {
+    this.#gone.client = true
     if (this.#state === State.RELAYING) this.end('client_closed')
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
+    else this.#onGone()
   }
 
   onPanic(error: unknown): void {
@@ -242,9 +259,17 @@ export class Session implements PeerEvents {
     this.end('internal_error')
   }
 
+  /** The broker sends no more. */
   onServerClose(): void {
     if (this.#state === State.RELAYING) this.end('server_closed')
     else if (this.#state === State.AWAIT_CONNACK) this.#handshake.serverClosed()
+  }
+
+  /** The connection to the broker is gone. */
+  onServerGone(): void {
+    this.#gone.server = true
+    if (this.#state === State.CLOSED) this.#onGone()
+    else this.onServerClose()
   }
 
   /** Applies the policy in force to this connection, if it is newer than the one last applied. */
@@ -320,16 +345,23 @@ export class Session implements PeerEvents {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
     this.standing.disarm()
+    this.grants.close()
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
     this.context.revocations.leave(this)
     this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]
-    this.context.clock.after(LINGER_MS, () => {
+    this.#linger = this.context.clock.after(LINGER_MS, () => {
       for (const peer of sides) peer.destroy()
     })
+    this.#onGone()
     this.#onEnd(this)
+  }
+
+  /** In a storm of connections nothing is kept for one that both sides have closed. */
+  #onGone(): void {
+    if (this.#gone.client && this.#gone.server) this.#linger?.cancel()
   }
 
   /** Ends or takes away what the rights in force, which have just changed, no longer allow. */
