@@ -22,6 +22,8 @@ export interface CheckpointedLog {
 export interface CheckpointerOptions {
   clock: Clock
   signer: NoteSigner
+  /** Names the log; default: the name of the key. */
+  originOf?: (signer: NoteSigner) => string
   /** A checkpoint after so many records, */
   records: number
   /** and after so many milliseconds, when there are new ones. */
@@ -91,7 +93,8 @@ export class Checkpointer {
       const { size } = tree
       // Of the key that is in force now, whatever comes while the disk is waited for.
       const signer = this.#signer
-      const text = checkpointText({ origin: signer.name, size, root: tree.root() })
+      const origin = this.#options.originOf?.(signer) ?? signer.name
+      const text = checkpointText({ origin, size, root: tree.root() })
       try {
         // Only what is on disk: a log must never sign what a crash takes back.
         await this.#log.flush()
