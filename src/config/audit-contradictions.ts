@@ -3,7 +3,7 @@ import type { Contradiction, PartialConfig } from './contradictions.ts'
 import type { Path } from './document.ts'
 import { isLoopbackHost } from './fields.ts'
 
-export function* auditContradictions({ audit }: PartialConfig): Iterable<Contradiction> {
+export function* auditContradictions({ audit, workers }: PartialConfig): Iterable<Contradiction> {
   if (audit === undefined) return
   const at = (...path: Path): Path => ['audit', ...path]
   const { checkpoints, copies } = audit
@@ -29,7 +29,17 @@ export function* auditContradictions({ audit }: PartialConfig): Iterable<Contrad
       message: `Missing. Without a key there is no checkpoint for \`${exported}\`: \`postern audit keygen\` makes one.`,
     }
   }
-  if (audit.file === '-') yield* standardOutputContradictions(audit, at)
+  if (audit.file === '-') {
+    yield* standardOutputContradictions(audit, at)
+    if (workers !== undefined && workers > 1) {
+      yield {
+        path: at('file'),
+        others: [['workers']],
+        message:
+          'Each worker has a chain of its own, and standard output holds one: write a file (with `copies.stdout`, if records are to go there too), or `workers: 1`.',
+      }
+    }
+  }
   for (const [path, url] of [
     [at('checkpoints', 'url'), checkpoints.url],
     [at('copies', 'otlp'), copies.otlp],
@@ -37,6 +47,8 @@ export function* auditContradictions({ audit }: PartialConfig): Iterable<Contrad
     const message = url === undefined ? undefined : urlProblem(url)
     if (message !== undefined) yield { path, message }
   }
+  const syslog = copies.syslog === undefined ? undefined : syslogProblem(copies.syslog)
+  if (syslog !== undefined) yield { path: at('copies', 'syslog'), message: syslog }
   for (const [path, topic] of [
     [at('checkpoints', 'topic'), checkpoints.topic],
     [at('copies', 'topic'), copies.topic],
@@ -65,6 +77,15 @@ function* standardOutputContradictions(
       message: 'The log itself goes to standard output already: remove this key.',
     }
   }
+}
+
+function syslogProblem(text: string): string | undefined {
+  const url = URL.parse(text)
+  const scheme = /^(udp|tcp|tls):$/.test(url?.protocol ?? '')
+  const isWhole = scheme && url!.hostname !== '' && `${url!.protocol}//${url!.host}` === text
+  return isWhole
+    ? undefined
+    : 'Write `udp://`, `tcp://` or `tls://`, a host and a port, such as `tls://logs.example:6514`.'
 }
 
 function urlProblem(text: string): string | undefined {

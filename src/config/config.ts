@@ -191,6 +191,8 @@ export interface StoreConfig {
 export interface Config {
   /** Names this process in audit records. */
   instance: string
+  /** Processes that serve agents; 1: this one. */
+  workers: number
   listeners: readonly ListenerConfig[]
   upstream: UpstreamConfig
   issuers: readonly IssuerConfig[]
@@ -297,7 +299,12 @@ export interface Config {
       url: string | undefined
       topic: string | undefined
     }
-    copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
+    copies: {
+      stdout: boolean
+      otlp: string | undefined
+      syslog: string | undefined
+      topic: string | undefined
+    }
   }
   /** undefined: what requires a grant is denied. */
   grants: GrantsConfig | undefined

@@ -156,6 +156,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
+    workers: file.workers,
     listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
@@ -284,6 +285,6 @@ function auditSettings(audit: FileConfig['audit'], inDirectory: (path: string) =
     file: file === '-' ? file : inDirectory(file),
     digestKeyFile: optional(digestKeyFile),
     checkpoints: { ...checkpoints, keyFile: optional(keyFile), url, topic },
-    copies: { stdout: copies.stdout, otlp: copies.otlp, topic: copies.topic },
+    copies: { stdout: copies.stdout, otlp: copies.otlp, syslog: copies.syslog, topic: copies.topic },
   }
 }

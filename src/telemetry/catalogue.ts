@@ -66,7 +66,7 @@ export const RESULTS = ['ok', 'failed'] as const
 export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
 /** Where copies of audit records go, and checkpoints. */
-export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
+export const COPY_PLACES = ['stdout', 'otlp', 'syslog', 'topic'] as const
 export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
 
 /** What each label may hold, for docs/metrics.md. */
@@ -179,6 +179,8 @@ export interface Catalogue {
   storeUp: GaugeSpec
   shadowMode: GaugeSpec
   ready: GaugeSpec
+  workers: GaugeSpec
+  workerExits: Family
 }
 
 /** Declares all families in `tally`. Call once, at start. */
@@ -344,6 +346,16 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     shadowMode: gauge(
       'postern_shadow_mode',
       '1 while a listener or a rule set of the policy in force is in shadow mode, else 0.',
+    ),
+    workers: gauge(
+      'postern_workers',
+      'Processes that take connections; below `workers` while one is started again.',
+    ),
+    workerExits: counter(
+      'postern_worker_exits_total',
+      'Workers that ended unasked and were started again.',
+      [],
+      [[]],
     ),
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }

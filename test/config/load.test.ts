@@ -35,6 +35,7 @@ describe('defaults', () => {
   it('asks only for listeners, broker, issuers, policy and audit file', () => {
     expect(load(MINIMAL)).toEqual({
       instance: 'postern',
+      workers: 1,
       listeners: [
         {
           name: '127.0.0.1:1883',
@@ -122,7 +123,7 @@ describe('defaults', () => {
           ...{ keyFile: undefined, records: 10_000, interval: 60_000 },
           ...{ stdout: false, url: undefined, topic: undefined },
         },
-        copies: { stdout: false, otlp: undefined, topic: undefined },
+        copies: { stdout: false, otlp: undefined, syslog: undefined, topic: undefined },
       },
       proof: {
         dpop: undefined,
