@@ -3,8 +3,8 @@
 
 /** A connection, as revocation sees it. */
 export interface Revocable {
-  /** Ends it at once in both directions. */
-  revoke(): void
+  /** Ends it at once in both directions; returns what is left to do, soon. */
+  revoke(): () => void
 }
 
 /** When the token of a connection was issued, and when it was shown here; milliseconds since the epoch. */

@@ -27,6 +27,14 @@ export interface Order {
 
 /** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
 const CLOCK_SKEW_MS = 60_000
+/** Connections settled between two turns of the event loop. */
+const SETTLED_AT_A_TIME = 200
+
+interface Cut {
+  entry: Entry
+  cut: number
+  settled: Promise<void>
+}
 
 export interface RevocationPorts {
   clock: Clock
@@ -92,11 +100,12 @@ export class Revocations {
   async carryOut(order: Order): Promise<number> {
     const { clock, audit, journal, marginMs } = this.#ports
     const now = clock.now()
-    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs, now)
+    const { entry, cut, settled } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs, now)
     audit.append(recordOf(order, cut))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
     const mark = this.#marks.of(order.selector)
     const [kept, told] = await Promise.allSettled([journal?.append(entry), mark && this.#ports.share?.(mark)])
+    await settled
     await audit.flush()
     for (const result of [kept, told]) if (result.status === 'rejected') throw result.reason
     return cut
@@ -126,7 +135,8 @@ export class Revocations {
       // When this fails, the store is asked for everything anyway.
       share?.(this.#marks.of(selector)!).catch(() => {})
     }
-    const cut = this.#end(met)
+    const cut = met.length
+    void this.#end(met)
     // What cannot be written here is in the store.
     for (const entry of entriesOf(this.#marks.of(selector)!)) journal?.append(entry).catch(() => {})
     if (!isNews && cut === 0) return
@@ -147,7 +157,9 @@ export class Revocations {
     for (const selector of fresh) {
       const started = clock.now()
       const order: Order = { do: 'disable', selector, source: 'list' }
-      const cut = this.#end(this.#live.find(facetsOf(selector)))
+      const met = this.#live.find(facetsOf(selector))
+      const cut = met.length
+      void this.#end(met)
       audit.append(recordOf(order, cut))
       this.#ports.observe('list', (clock.now() - started) / 1000)
       total += cut
@@ -174,13 +186,13 @@ export class Revocations {
     })
   }
 
-  #cut(order: Order, atMs: number, nowMs: number): { entry: Entry; cut: number } {
+  #cut(order: Order, atMs: number, nowMs: number): Cut {
     const { selector } = order
     if (order.do !== 'revoke') {
       const entry: Entry = { do: order.do, selector, at: nowMs }
       apply(this.#marks, entry)
-      const cut = order.do === 'disable' ? this.#end(this.#live.find(facetsOf(selector))) : 0
-      return { entry, cut }
+      const met = order.do === 'disable' ? this.#live.find(facetsOf(selector)) : []
+      return { entry, cut: met.length, settled: this.#end(met) }
     }
     // Of an event that comes late, those who have got a new token since are spared.
     const met = this.#live
@@ -190,17 +202,28 @@ export class Revocations {
     const before = met.reduce((latest, [, { issuedAtMs }]) => Math.max(latest, issuedAtMs), atMs)
     const entry: Entry = { do: 'revoke', selector, before, at: Math.floor(nowMs) }
     apply(this.#marks, entry)
-    return { entry, cut: this.#end(met) }
+    return { entry, cut: met.length, settled: this.#end(met) }
   }
 
-  #end(met: readonly [Revocable, Shown][]): number {
-    for (const [who] of met) who.revoke()
-    return met.length
+  /**
+   * Cuts all before it returns. What is left of each, its record and the broker's side, follows in the next turns of the
+   * event loop, so that the last agent does not wait for it.
+   */
+  async #end(met: readonly [Revocable, Shown][]): Promise<void> {
+    const rest = met.map(([who]) => who.revoke())
+    for (const [i, settle] of rest.entries()) {
+      if (rest.length > SETTLED_AT_A_TIME && i % SETTLED_AT_A_TIME === 0) await nextTurn()
+      settle()
+    }
   }
 
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
     return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** The token was in use before the order, though the clock of its issuer is ahead. */

@@ -76,8 +76,8 @@ export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailab
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
-  enter(who: { revoke(): void }, principal: Principal): Barred | undefined
-  leave(who: { revoke(): void }): void
+  enter(who: { revoke(): () => void }, principal: Principal): Barred | undefined
+  leave(who: { revoke(): () => void }): void
 }
 
 export interface SessionContext {

@@ -14,11 +14,26 @@ export function farewellOf(cause: EndCause, { revocation }: Config): Farewell {
   return cause === 'revoked' && revocation?.will === 'publish' ? 'close' : END_CAUSES[cause].server
 }
 
+const NO_SESSION = { sessionExpiryInterval: 0 }
+const TO_SERVER: Readonly<Record<Exclude<Farewell, 'close'>, Buffer>> = {
+  clean: disconnect(ReasonCode.SUCCESS),
+  discard: disconnect(ReasonCode.SUCCESS, NO_SESSION),
+  forget: disconnect(ReasonCode.DISCONNECT_WITH_WILL, NO_SESSION),
+}
+
+const plain = new Map<number, Buffer>()
+
+/** DISCONNECT without properties, encoded once: thousands may be cut at a time. */
+export function disconnectOf(code: number): Buffer {
+  const packet = plain.get(code) ?? disconnect(code)
+  plain.set(code, packet)
+  return packet
+}
+
 /** DISCONNECT as far as one can be said, then the close. */
 export function endServer(server: Outbox, farewell: Farewell): void {
   if (farewell !== 'close' && server.atBoundary) {
-    const code = farewell === 'forget' ? ReasonCode.DISCONNECT_WITH_WILL : ReasonCode.SUCCESS
-    server.send(disconnect(code, farewell === 'clean' ? {} : { sessionExpiryInterval: 0 }))
+    server.send(TO_SERVER[farewell])
   }
   server.peer.end()
 }
