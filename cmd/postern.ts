@@ -11,6 +11,7 @@ import { healthCommand } from './health.ts'
 import { revokeCommand } from './revoke.ts'
 import { runCommand } from './run.ts'
 import { shadowCommand } from './shadow.ts'
+import { stsCommand } from './sts.ts'
 import { tokenCommand } from './token.ts'
 import { version } from './version.ts'
 
@@ -28,6 +29,7 @@ const program = new Command('postern')
   .addCommand(auditCommand())
   .addCommand(healthCommand())
   .addCommand(shadowCommand())
+  .addCommand(stsCommand())
   .addCommand(tokenCommand())
   .addHelpText(
     'after',

@@ -228,6 +228,8 @@ export class App {
       logger: this.logger,
       admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      verifyCarried: (token, current, peer) =>
+        authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations,
       dial: (events, client) => {

@@ -12,6 +12,8 @@ export type AuditAction =
   | 'disconnect'
   | 'renew'
   | 'revoke'
+  /** A token that was issued, or not, by `postern sts`. */
+  | 'token'
   | 'payload'
   | 'policy'
   | 'keys'
@@ -68,7 +70,7 @@ export interface AuditEvent {
   packet_id?: number | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
-  /** Only with action `revoke`: who is meant, by which way in, and the security event it came as. */
+  /** With action `revoke`: who is meant, by which way in, and the security event it came as. With `token`: for what it was asked. */
   cause?: { source: string; [member: string]: unknown } | undefined
   /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
   gap?:
@@ -104,6 +106,8 @@ export interface PreparedRecord {
   readonly identity: Uint8Array
   readonly reason: Uint8Array
   readonly end: Uint8Array
+  /** The last whole record of this form, if the file has one: `as` begins the short records that refer to it. */
+  readonly model: { epoch: number; number: number; as: Uint8Array }
 }
 
 /** Of a payload: its digest (hex), and the member of the record that holds it. */

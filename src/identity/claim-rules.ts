@@ -15,10 +15,27 @@ export interface RegisteredClaims {
   expiresAtMs: number
 }
 
+export type ClaimFailure = Extract<
+  AuthFailure,
+  | 'missing_claim'
+  | 'bad_claim'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'issued_in_future'
+  | 'lifetime_too_long'
+  | 'wrong_audience'
+>
+
 export interface ClaimFault {
   ok: false
-  reason: AuthFailure
+  reason: ClaimFailure
 }
+
+/** What a token must be, of the settings of its issuer. */
+export type ClaimExpectations = Pick<
+  IssuerConfig,
+  'issuer' | 'audience' | 'requireClientId' | 'maxLifetime' | 'leeway'
+>
 
 /** 9999-12-31T23:59:59Z, in seconds: later dates are nonsense and overflow date formatting. */
 const LATEST_DATE_S = 253_402_300_799
@@ -30,7 +47,7 @@ const LATEST_DATE_S = 253_402_300_799
  */
 export function checkRegisteredClaims(
   claims: ReadonlyMap<string, unknown>,
-  issuer: IssuerConfig,
+  issuer: ClaimExpectations,
   nowMs: number,
 ): RegisteredClaims | ClaimFault {
   const required = ['exp', 'iat', 'sub', 'jti', ...(issuer.requireClientId ? ['client_id'] : [])]
@@ -72,6 +89,6 @@ function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
   )
 }
 
-function fault(reason: AuthFailure): ClaimFault {
+function fault(reason: ClaimFailure): ClaimFault {
   return { ok: false, reason }
 }

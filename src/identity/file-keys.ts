@@ -11,14 +11,24 @@ export class FileKeys implements KeySource {
   readonly path: string
   readonly #algorithms: readonly string[]
   readonly #maxBytes: number
+  readonly #use: 'sig' | 'jwt-svid' | undefined
   readonly #clock: Clock
   #set: KeySet | undefined
   #loadedAt = 0
 
-  constructor(options: { path: string; algorithms: readonly string[]; maxBytes: number }, clock: Clock) {
+  constructor(
+    options: {
+      path: string
+      algorithms: readonly string[]
+      maxBytes: number
+      use?: 'sig' | 'jwt-svid' | undefined
+    },
+    clock: Clock,
+  ) {
     this.path = options.path
     this.#algorithms = options.algorithms
     this.#maxBytes = options.maxBytes
+    this.#use = options.use
     this.#clock = clock
   }
 
@@ -53,7 +63,7 @@ export class FileKeys implements KeySource {
       if (bytes.length > this.#maxBytes) {
         throw new PosternError('ERR_KEY_SET', 'internal', `the file is larger than ${this.#maxBytes} bytes`)
       }
-      set = await parseKeySet(bytes.toString('utf8'), this.#algorithms)
+      set = await parseKeySet(bytes.toString('utf8'), this.#algorithms, this.#use)
     } catch (error) {
       const why = error instanceof PosternError ? error.message : 'the file cannot be read'
       throw new PosternError('ERR_KEY_FILE', 'internal', `JWKS file ${this.path}: ${why}`, { cause: error })

@@ -45,7 +45,7 @@ export function openKeys(
     return new RemoteKeys({ ...limits, url, algorithms }, clock, (result) => onLoaded(config.issuer, result))
   }
   if (file !== undefined && url === undefined) {
-    return new FileKeys({ path: file, algorithms, maxBytes: limits.maxBytes }, clock)
+    return new FileKeys({ path: file, algorithms, maxBytes: limits.maxBytes, use: limits.use }, clock)
   }
   throw new PosternError(
     'ERR_JWKS_SOURCE',

@@ -86,6 +86,16 @@ export class Revocations {
     return bar
   }
 
+  /** Grows with every order: what `barOf` said under another number may be out of date. */
+  get version(): number {
+    return this.#marks.version + this.#listed.version
+  }
+
+  /** Why a principal is kept out at this moment; undefined: it is not. */
+  barOf(principal: Principal): Bar | undefined {
+    return this.#barOf(facetsOfPrincipal(principal), principal.issuedAtMs)
+  }
+
   leave(who: Revocable): void {
     this.#live.remove(who)
   }

@@ -9,7 +9,7 @@ import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { ConnectHead } from '../wire/heads.ts'
-import type { Dial } from './ports.ts'
+import type { Dial, Peer } from './ports.ts'
 import type { SessionSlots } from './recorder.ts'
 import type { SessionMemory } from './session-memory.ts'
 
@@ -71,6 +71,9 @@ export type Renewed =
 /** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
 export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
 
+/** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
+export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>
+
 export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailable'
 
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
@@ -78,6 +81,10 @@ export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
   enter(who: { revoke(): () => void }, principal: Principal): Barred | undefined
   leave(who: { revoke(): () => void }): void
+  /** Grows with every order. */
+  readonly version: number
+  /** Why a principal that was let in is barred now. */
+  barOf(principal: Principal): Barred | undefined
 }
 
 export interface SessionContext {
@@ -93,6 +100,7 @@ export interface SessionContext {
   readonly logger: Logger
   readonly admit: Admit
   readonly renew: Renew
+  readonly verifyCarried: VerifyCarried
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined

@@ -152,7 +152,7 @@ export class Handshake {
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
     if (this.#connect!.hasWill) {
-      this.#will = readWill(this.#source, this.#connect!)
+      this.#will = readWill(this.#source, this.#connect!, context.config.delegation)
       const outcome = this.judgeWill()
       if (outcome !== Outcome.ALLOW) {
         this.#recordWill(outcome)
@@ -214,6 +214,7 @@ export class Handshake {
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
         ...willIntervals(session, connect),
+        ...this.#will?.stamps.changesFor(principal),
         // What the broker holds for another human or tenant of the same agent is not for this one.
         ...(memory.isForeign(session.clientId, owner) ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
@@ -285,7 +286,8 @@ export class Handshake {
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
     if (this.#will === undefined) return Outcome.ALLOW
-    const { request } = this.#will
+    const { request, stamps } = this.#will
+    if (stamps.carriesToken) return Outcome.TOKEN_REFUSED
     const { acl, context } = this.#session
     // The broker would publish it: the one way by which a token could come to the broker.
     if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC

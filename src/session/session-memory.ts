@@ -4,6 +4,7 @@
 
 import type { Clock } from '../clock.ts'
 import type { PublishRequest } from '../policy/request.ts'
+import type { MessageRights } from './message-rights.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -12,19 +13,26 @@ export interface Release {
   retain: boolean
   payloadLength: number
   /** `Rights.serial` under which it was allowed. */
-  rights: number
+  serial: number
+  /** By which it was allowed; undefined: those of the connection. */
+  rights: MessageRights | undefined
   /** Its PUBREL was forwarded: until PUBCOMP nothing else may go under its Packet Identifier. */
   releasing: boolean
 }
 
 /** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
-export function releaseOf(request: PublishRequest, rights: number): Release {
+export function releaseOf(
+  request: PublishRequest,
+  serial: number,
+  rights: MessageRights | undefined,
+): Release {
   const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
   return {
     topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
     response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
     retain,
     payloadLength,
+    serial,
     rights,
     releasing: false,
   }
@@ -66,8 +74,10 @@ export class SessionState {
   /**
    * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
    * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   *
+   * @param rights of the message, if it has its own: those of another token are another message
    */
-  isFreeFor(packetId: number, message: PublishRequest): boolean {
+  isFreeFor(packetId: number, message: PublishRequest, rights: MessageRights | undefined): boolean {
     const held = this.#releases.get(packetId)
     if (held === undefined) return true
     if (held.releasing) return false
@@ -77,6 +87,7 @@ export class SessionState {
       (held.response === undefined
         ? responseStart < 0
         : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.rights?.principal.tokenDigest === rights?.principal.tokenDigest &&
       held.retain === message.retain &&
       held.payloadLength === message.payloadLength
     )

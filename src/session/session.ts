@@ -339,6 +339,7 @@ export class Session implements PeerEvents {
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
     this.context.revocations.leave(this)
+    this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]
     this.context.clock.after(LINGER_MS, () => {

@@ -11,6 +11,8 @@ const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/postern-c
 const PATIENCE_MS = 15_000
 
 export interface ChildOptions {
+  /** The command of a RunningPostern; default `run`. */
+  command?: readonly string[]
   /** Variables beside those of the test, of which none is Postern's. */
   env?: Record<string, string>
   cwd?: string
@@ -46,7 +48,7 @@ export async function postern(args: readonly string[], options: ChildOptions = {
 
 export type LogLine = Record<string, unknown> & { level: string; msg: string }
 
-/** `postern run` until a signal, with its log as it comes. */
+/** `postern run` (or another command that serves) until a signal, with its log as it comes. */
 export class RunningPostern {
   readonly exited: Promise<number | null>
   /** Messages of all lines so far. */
@@ -56,7 +58,7 @@ export class RunningPostern {
   #wake = (): void => {}
 
   constructor(args: readonly string[], options: ChildOptions = {}) {
-    this.#child = start(['run', ...args], options)
+    this.#child = start([...(options.command ?? ['run']), ...args], options)
     // A test that failed may not have come to its signal.
     process.once('exit', () => this.#child.kill('SIGKILL'))
     this.exited = ended(this.#child).then(([status]) => status)

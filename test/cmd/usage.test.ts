@@ -5,10 +5,18 @@ import { auditCommand } from '../../cmd/audit.ts'
 import { checkCommand } from '../../cmd/check.ts'
 import { explainCommand } from '../../cmd/explain.ts'
 import { runCommand } from '../../cmd/run.ts'
+import { stsCommand } from '../../cmd/sts.ts'
 import { tokenCommand } from '../../cmd/token.ts'
 import { postern } from './child.ts'
 
-const COMMANDS = [runCommand(), checkCommand(), explainCommand(), auditCommand(), tokenCommand()]
+const COMMANDS = [
+  runCommand(),
+  checkCommand(),
+  explainCommand(),
+  auditCommand(),
+  stsCommand(),
+  tokenCommand(),
+]
 const ALL = COMMANDS.flatMap((command) => [command, ...command.commands])
 
 function nameOf(command: Command): string {

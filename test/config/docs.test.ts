@@ -1,9 +1,11 @@
 // docs/config.schema.json and docs/configuration.md are made from the schema: `npx vitest run test/config -u` writes them.
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
-import { configJsonSchema, type SchemaNode } from '../../src/config/schema.ts'
+import { configJsonSchema } from '../../src/config/schema.ts'
+import { loadStsConfig } from '../../src/config/sts-load.ts'
+import { stsJsonSchema } from '../../src/config/sts-schema.ts'
+import { formatted, silentKeys, tables } from '../support/schema-page.ts'
 
 const INTRODUCTION = `# Configuration
 
@@ -25,45 +27,6 @@ editors: \`# yaml-language-server: $schema=…/config.schema.json\`.
   that name (\`POSTERN_SERVICE_HOST\`, \`POSTERN_PORT_1883_TCP\` …).
 `
 
-function formatted(json: unknown): string {
-  // Formatted as the linter wants every JSON file of this repository.
-  return execFileSync('node_modules/.bin/biome', ['format', '--stdin-file-path=config.schema.json'], {
-    input: JSON.stringify(json),
-    encoding: 'utf8',
-  })
-}
-
-function typeOf(node: SchemaNode): string {
-  if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ')
-  if (node.items?.enum !== undefined) return `list of ${typeOf(node.items)}`
-  if (node.type === 'boolean') return '`true`, `false`'
-  if (node.pattern?.includes('ms|s')) return 'duration'
-  if (node.pattern?.includes('KiB')) return 'size'
-  return [node.type ?? []].flat().join(' or ').replace('array', 'list').replace('object', 'map')
-}
-
-function tables(node: SchemaNode, path: string): string[] {
-  const rows: string[] = []
-  const below: string[] = []
-  for (const [key, child] of Object.entries(node.properties ?? {})) {
-    const form = child.anyOf?.find((one) => one.properties !== undefined) ?? child
-    const section = form.items?.properties === undefined ? form : form.items
-    const here = `${path === '' ? '' : `${path}.`}${key}${section === form ? '' : '[]'}`
-    if (section.properties !== undefined) {
-      below.push(`\n## ${here}\n\n${child.description}\n`, ...tables(section, here))
-      continue
-    }
-    const required = node.required?.includes(key) === true
-    const preset =
-      child.default === undefined ? '' : `\`${JSON.stringify(child.default).replaceAll('"', '')}\``
-    rows.push(
-      `| \`${key}\` | ${typeOf(child)} | ${required ? '**required**' : preset} | ${child.description} |`,
-    )
-  }
-  const head = rows.length === 0 ? [] : ['| key | values | default | meaning |', '| --- | --- | --- | --- |']
-  return [...head, ...rows, ...below]
-}
-
 it('docs/config.schema.json is in step with the schema', async () => {
   await expect(formatted(configJsonSchema)).toMatchFileSnapshot('../../docs/config.schema.json')
 })
@@ -73,16 +36,31 @@ it('docs/configuration.md is in step with the schema', async () => {
   await expect(text).toMatchFileSnapshot('../../docs/configuration.md')
 })
 
-it('every key says what it is for', () => {
-  const silent = (node: SchemaNode, path: string): string[] =>
-    Object.entries(node.properties ?? {}).flatMap(([key, child]) => {
-      const form = child.anyOf?.find((one) => one.properties !== undefined) ?? child
-      return [
-        ...(child.description ? [] : [`${path}.${key}`]),
-        ...silent(form.items ?? form, `${path}.${key}`),
-      ]
-    })
-  expect(silent(configJsonSchema, '')).toEqual([])
+it.each([
+  ['postern', configJsonSchema],
+  ['sts', stsJsonSchema],
+])('every key of %s.yaml says what it is for', (_, schema) => {
+  expect(silentKeys(schema)).toEqual([])
+})
+
+const STS_INTRODUCTION = `# Configuration of postern sts
+
+<!-- Made from src/config/sts-schema.ts by \`npx vitest run test/config -u\`; do not edit. -->
+
+One YAML or JSON file, given with \`--config\`; [sts.schema.json](sts.schema.json) is the same as JSON Schema. What the
+token endpoint is for, and a file to begin with: [identity.md](identity.md#the-token-endpoint). Durations, sizes, addresses
+and paths are written as in [configuration.md](configuration.md); no environment variable is read.
+`
+
+it('docs/sts.schema.json and docs/sts-configuration.md are in step with the schema', async () => {
+  await expect(formatted(stsJsonSchema)).toMatchFileSnapshot('../../docs/sts.schema.json')
+  const text = `${STS_INTRODUCTION}\n## Top level\n\n${tables(stsJsonSchema, '').join('\n')}\n`
+  await expect(text).toMatchFileSnapshot('../../docs/sts-configuration.md')
+})
+
+it('deploy/examples/sts.yaml is a valid configuration without warnings', () => {
+  const file = 'deploy/examples/sts.yaml'
+  expect(loadStsConfig(readFileSync(file, 'utf8'), file)).toMatchObject({ config: {}, warnings: [] })
 })
 
 it('deploy/examples/postern.yaml is a valid configuration without warnings', () => {
