@@ -73,8 +73,16 @@ export class Authenticator {
   readonly #limiter: AttemptLimiter
   readonly #clock: Clock
   readonly #places: CredentialOptions
+  readonly #onFailedTry: (key: string) => void
 
-  constructor(verifier: TokenVerifier, config: AuthenticatorConfig, clock: Clock) {
+  /** @param onFailedTry a failed try was counted here: `countFailedTry` in other processes makes them count it too */
+  constructor(
+    verifier: TokenVerifier,
+    config: AuthenticatorConfig,
+    clock: Clock,
+    onFailedTry: (key: string) => void = () => {},
+  ) {
+    this.#onFailedTry = onFailedTry
     this.#verifier = verifier
     this.#config = config
     this.#clock = clock
@@ -227,8 +235,17 @@ export class Authenticator {
 
   #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
     const counts = countsAgainst(reason)
-    if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
-    if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
+    const keys = [counts === 'nobody' ? undefined : peer, counts === 'bearer' ? bearer : undefined]
+    for (const key of keys) {
+      if (key === undefined) continue
+      this.#limiter.countFailure(key)
+      this.#onFailedTry(key)
+    }
+  }
+
+  /** A failed try at another process. */
+  countFailedTry(key: string): void {
+    this.#limiter.countFailure(key)
   }
 }
 

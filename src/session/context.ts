@@ -11,7 +11,7 @@ import type { Tally } from '../telemetry/tally.ts'
 import type { ConnectHead } from '../wire/heads.ts'
 import type { Dial, Peer } from './ports.ts'
 import type { SessionSlots } from './recorder.ts'
-import type { SessionMemory } from './session-memory.ts'
+import type { Memory } from './session-memory.ts'
 
 /** The policy in force. `epoch` grows with every change, so that a decision can be told to be of yesterday. */
 export interface PolicyInForce {
@@ -105,11 +105,13 @@ export interface SessionContext {
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined
   readonly dial: Dial
-  readonly memory: SessionMemory
+  readonly memory: Memory
   /** By issuer of the token and name of the listener. */
   bindOptionsOf(issuer: string, listener: string): BindOptions
   policyInForce: PolicyInForce
   /** true while the process drains: new CONNECTs are refused. */
   draining: boolean
+  /** How many connections there are, or how many of them have not finished CONNECT, has changed. */
+  counted?(): void
   observeDecisions(seconds: number, count: number): void
 }

@@ -151,6 +151,7 @@ export class Session implements PeerEvents {
     const { tally, slots } = this.context
     tally.add(slots.connections, -1)
     tally.add(slots.connections + 1)
+    this.context.counted?.()
     const now = this.context.clock.now()
     this.towardsClient.maximumPacketSize = settings.clientMaximumPacketSize
     this.keepAlive.start(settings.keepAliveS, now)
