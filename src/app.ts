@@ -18,6 +18,8 @@ import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
 import { PolicyError, readPolicy } from './policy-file.ts'
 import { type Reloadable, type ReloadOutcome, Reloads } from './reloads.ts'
+import type { CheckedTokens } from './revocation/checked-tokens.ts'
+import type { Revocations } from './revocation/revocations.ts'
 import { RevocationService } from './revocation/service.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
@@ -30,6 +32,7 @@ import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
+import { openTokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -58,6 +61,7 @@ export class App {
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
+  #tokenChecks: CheckedTokens[] = []
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
@@ -162,6 +166,7 @@ export class App {
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
+    this.#openTokenChecks(this.#revocation.revocations)
     if (config.grants !== undefined) {
       const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
       this.#grants = await Grants.open(config.grants, ports)
@@ -185,6 +190,7 @@ export class App {
     }
     this.#upstream.start()
     this.#revocation.start()
+    for (const checks of this.#tokenChecks) checks.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
@@ -218,10 +224,23 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
     await this.#revocation?.close()
     await this.#grants?.close()
     await this.#audit?.close()
+  }
+
+  #openTokenChecks(revocations: Revocations): void {
+    const { tokenChecks, revocations: counted } = this.#catalogue
+    this.#tokenChecks = openTokenChecks(this.#issuers, this.#clock, {
+      roster: revocations.roster,
+      count: (source, result) => this.tally.add(slotOf(tokenChecks, source, result)),
+      onCut: ({ issuer, tokenId }, source, failure, cut) => {
+        revocations.lapsed({ iss: issuer, jti: tokenId }, source, failure, cut)
+        this.tally.add(slotOf(counted, source, 'done'))
+      },
+    })
   }
 
   #makeContext(policy: Policy, times: DecisionTimes): SessionContext {

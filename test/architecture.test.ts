@@ -60,7 +60,9 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
   'src/reloads.ts': ['src/clock.ts', 'src/file-watch.ts'],
   'src/app-metrics.ts': ['src/telemetry/'],
+  'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/'],
   'src/app.ts': [
+    'src/token-checks.ts',
     'src/app-metrics.ts',
     'src/reloads.ts',
     'src/policy-file.ts',
@@ -203,8 +205,8 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:stream/promises': ['src/audit/segments.ts'],
   'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
-  'node:util': ['src/audit/', 'src/dev/', 'cmd/'],
-  'node:zlib': ['src/audit/segments.ts'],
+  'node:util': ['src/identity/status-list.ts', 'src/audit/', 'src/dev/', 'cmd/'],
+  'node:zlib': ['src/identity/status-list.ts', 'src/audit/segments.ts'],
 }
 
 /** Name -> where in src, cmd and bench it may stand, and why nowhere else. */

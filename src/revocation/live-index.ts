@@ -43,6 +43,11 @@ export class LiveIndex {
     }
   }
 
+  /** Whether this is true of anybody. */
+  has(facet: string): boolean {
+    return this.#byFacet.has(facet)
+  }
+
   /** Those of which all facets are true. */
   find(facets: readonly string[]): [Revocable, Shown][] {
     const sets = facets.map((facet) => this.#byFacet.get(facet))

@@ -10,7 +10,7 @@ import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wor
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store', 'status_list', 'introspection'] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {
@@ -160,6 +160,12 @@ export class Revocations {
       total += all
     }
     return total
+  }
+
+  /** Whoever bore a token of this process that holds no more has been cut. */
+  lapsed(token: NonNullable<Selector['token']>, source: Source, reason: string, cut: number): void {
+    const cause = { source, selector: { token } }
+    this.#ports.audit.append({ action: 'revoke', decision: 'allow', reason, effect: `${cut} cut`, cause })
   }
 
   /** An event that asks for nothing here; resolves when that is audited. */

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry } from './journal.ts'
 import { LiveIndex, type Revocable, type Shown } from './live-index.ts'
-import type { Bar, Mark, Marks } from './marks.ts'
+import { type Bar, type Mark, Marks } from './marks.ts'
 import { facetsOf, facetsOfGrant, facetsOfPrincipal, type HeldGrant, type Selector } from './selector.ts'
 
 /** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
@@ -51,6 +51,8 @@ export interface RosterContent {
 export class Roster {
   readonly #marks: Marks
   readonly #listed: Marks
+  /** Tokens that were found not to hold; whoever finds it asks again. */
+  readonly #suspended: Marks
   readonly #live = new LiveIndex()
   readonly #clock: Clock
   readonly #blindness: () => Blindness | undefined
@@ -64,6 +66,7 @@ export class Roster {
   constructor(marks: Marks, listed: Marks, clock: Clock, blindness: () => Blindness | undefined) {
     this.#marks = marks
     this.#listed = listed
+    this.#suspended = new Marks(clock, 0)
     this.#clock = clock
     this.#blindness = blindness
   }
@@ -120,12 +123,30 @@ export class Roster {
 
   /** Grows with every order: what `barOf` said under another number may be out of date. */
   get version(): number {
-    return this.#marks.version + this.#listed.version
+    return this.#marks.version + this.#listed.version + this.#suspended.version
   }
 
   /** Why a principal is kept out at this moment; undefined: it is not. */
   barOf(principal: Principal): Bar | undefined {
     return this.#barOf(facetsOfPrincipal(principal), principal.issuedAtMs)
+  }
+
+  /** Whether anybody here bears this token. */
+  isInUse(iss: string, jti: string): boolean {
+    return this.#live.has(facetsOf({ token: { iss, jti } })[0]!)
+  }
+
+  /** Ends whoever bears this token, and lets nobody in with it until `resume`. @returns how many were ended */
+  suspend(iss: string, jti: string): number {
+    const selector = { token: { iss, jti } }
+    this.#suspended.disable(selector)
+    return this.#end(this.#met(selector, () => true))
+  }
+
+  resume(iss: string, jti: string): void {
+    if (this.#suspended.size === 0) return
+    const selector = { token: { iss, jti } }
+    if (this.#suspended.of(selector) !== undefined) this.#suspended.enable(selector)
   }
 
   /** Resolves when the records of all that were cut so far are made, and the broker told. */
@@ -181,7 +202,8 @@ export class Roster {
   }
 
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
-    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+    const bar = this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+    return bar ?? (this.#suspended.barOf(facets, issuedAtMs) && 'revoked')
   }
 
   /**
