@@ -162,12 +162,6 @@ export class Revocations {
     return total
   }
 
-  /** Whoever bore a token of this process that holds no more has been cut. */
-  lapsed(token: NonNullable<Selector['token']>, source: Source, reason: string, cut: number): void {
-    const cause = { source, selector: { token } }
-    this.#ports.audit.append({ action: 'revoke', decision: 'allow', reason, effect: `${cut} cut`, cause })
-  }
-
   /** An event that asks for nothing here; resolves when that is audited. */
   async ignored(source: Source, reason: string, event: NonNullable<Order['event']>): Promise<void> {
     const { audit } = this.#ports
