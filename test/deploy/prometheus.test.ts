@@ -46,7 +46,7 @@ describe('the rules', () => {
       readFileSync(`deploy/prometheus/postern.rules.${name}.yaml`, 'utf8'),
     )
     const alerts = rules.flatMap(({ alert }) => alert ?? [])
-    expect(alerts).toHaveLength(9)
+    expect(alerts).toHaveLength(10)
     expect(alerts.filter((alert) => !new RegExp(`^### ${alert}$`, 'm').test(manual))).toEqual([])
     expect(alerts.filter((alert) => !tests.join().includes(`alertname: ${alert}\n`))).toEqual([])
     for (const { alert, annotations } of rules) {
@@ -90,15 +90,15 @@ describe.skipIf(prometheus === undefined)('a Prometheus that scrapes a Postern',
 
   test('gets every metric of the documentation', async () => {
     await server.until('up{job="postern"} == 1')
-    // Without a configured stream of security events these have no row.
-    const ofStreams = /^postern_event_/
+    // Without a configured stream of security events, or a store, these have no row.
+    const ofOthers = /^postern_(event_|store_up$)/
     const documented = [...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(postern_\w+)`/gm)].map(
       ([, name]) => name!,
     )
     expect(documented.length).toBeGreaterThan(20)
     const names = (await server.api('label/__name__/values')) as string[]
     const isThere = (name: string): boolean => names.includes(name) || names.includes(`${name}_bucket`)
-    expect(documented.filter((name) => !ofStreams.test(name) && !isThere(name))).toEqual([])
+    expect(documented.filter((name) => !ofOthers.test(name) && !isThere(name))).toEqual([])
   })
 
   test('evaluates every rule, and the recorded ones hold values', async () => {
