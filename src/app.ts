@@ -22,7 +22,6 @@ import type { Policy } from './policy/policy.ts'
 import { readPolicy } from './policy-file.ts'
 import { reloadable } from './reloadable.ts'
 import { type Reloadable, Reloads } from './reloads.ts'
-import type { CheckedTokens } from './revocation/checked-tokens.ts'
 import { RevocationService } from './revocation/service.ts'
 import type { Crew, Station } from './roles.ts'
 import type { SessionContext } from './session/context.ts'
@@ -35,7 +34,7 @@ import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
-import { openTokenChecks } from './token-checks.ts'
+import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -72,7 +71,7 @@ export class App {
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
   readonly #store: Store | undefined
-  #tokenChecks: readonly CheckedTokens[] = []
+  #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -375,6 +374,7 @@ export class App {
       policy: () => this.#loadPolicy(),
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
+      auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),
       upstream: () => this.#tls!.load(),

@@ -19,11 +19,13 @@ export interface TokenCheckPorts {
   catalogue: Catalogue
 }
 
+export type TokenChecks = readonly CheckedTokens[]
+
 /** Gives each issuer its checks. They are still to be started. */
 export function openTokenChecks(
   issuers: readonly IssuerRuntime[],
   { clock, roster, audit, tally, catalogue }: TokenCheckPorts,
-): CheckedTokens[] {
+): TokenChecks {
   const ports: Omit<CheckedTokensOptions, 'source' | 'intervalMs'> = {
     clock,
     roster,

@@ -104,6 +104,6 @@ export class CheckedTokens implements TokenCheck {
     const { source, roster, onCut } = this.#options
     const failure = await this.#ask(token)
     if (failure === undefined || isUnavailable(failure) || this.#closed) return
-    onCut(token, source, failure, roster.suspend(token.issuer, token.tokenId))
+    onCut(token, source, failure, roster.suspend(token.issuer, token.tokenId, { source }))
   }
 }

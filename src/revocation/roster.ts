@@ -1,6 +1,7 @@
 // Who is connected to this process, and who is kept out of it. Marks and cuts in one synchronous step, so that no
 // packet passes in between. With several processes each has one, and revocations.ts of the first tells all of them.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry } from './journal.ts'
@@ -24,6 +25,8 @@ export interface Cut {
   beforeMs: number
   /** When it was ordered. */
   nowMs: number
+  /** What goes into the records of those who are cut. */
+  because: AuditEvent['cause']
 }
 
 export interface CutResult {
@@ -137,10 +140,11 @@ export class Roster {
   }
 
   /** Ends whoever bears this token, and lets nobody in with it until `resume`. @returns how many were ended */
-  suspend(iss: string, jti: string): number {
+  suspend(iss: string, jti: string, because: AuditEvent['cause']): number {
     const selector = { token: { iss, jti } }
     this.#suspended.disable(selector)
-    return this.#end(this.#met(selector, () => true))
+    const met = this.#met(selector, () => true)
+    return this.#end(met, because)
   }
 
   resume(iss: string, jti: string): void {
@@ -158,18 +162,27 @@ export class Roster {
     this.#live.remove(who)
   }
 
-  cut({ do: action, selector, beforeMs, nowMs }: Cut): CutResult {
+  cut({ do: action, selector, beforeMs, nowMs, because }: Cut): CutResult {
     if (action !== 'revoke') {
       const entry: Entry = { do: action, selector, at: nowMs }
       apply(this.#marks, entry)
-      return { entry, cut: action === 'disable' ? this.#end(this.#met(selector, () => true)) : 0 }
+      return {
+        entry,
+        cut:
+          action === 'disable'
+            ? this.#end(
+                this.#met(selector, () => true),
+                because,
+              )
+            : 0,
+      }
     }
     // Of an event that comes late, those who have got a new token since are spared.
     const met = this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs + CLOCK_SKEW_MS)
     // No token that was in use may come back, also when its issuer's clock is ahead of ours.
     const entry: Entry = { do: 'revoke', selector, before: latest(met, beforeMs), at: Math.floor(nowMs) }
     apply(this.#marks, entry)
-    return { entry, cut: this.#end(met) }
+    return { entry, cut: this.#end(met, because) }
   }
 
   /** Takes in what another replica has ordered, as there (REV-17). undefined: it was known. */
@@ -182,13 +195,16 @@ export class Roster {
     const met = this.#met(selector, isMet)
     const latestMs = beforeMs === 0 ? 0 : latest(met, beforeMs)
     if (latestMs > beforeMs) this.#marks.revoke(selector, latestMs, atMs)
-    return { cut: this.#end(met), latestMs: latestMs > beforeMs ? latestMs : 0 }
+    return { cut: this.#end(met, { source: 'store' }), latestMs: latestMs > beforeMs ? latestMs : 0 }
   }
 
   /** Keeps tokens issued until `beforeMs` out, and ends who is here with one: another roster found them in use. */
   widen(selector: Selector, beforeMs: number, atMs: number): number {
     this.#marks.revoke(selector, beforeMs, atMs)
-    return this.#end(this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs))
+    return this.#end(
+      this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs),
+      undefined,
+    )
   }
 
   /** The list takes the place of the former one. Whoever it newly bars is cut. */
@@ -198,7 +214,13 @@ export class Roster {
     for (const selector of selectors) this.#listed.disable(selector)
     return selectors
       .filter((selector) => !before.has(wordOf(selector)))
-      .map((selector) => ({ selector, cut: this.#end(this.#met(selector, () => true)) }))
+      .map((selector) => ({
+        selector,
+        cut: this.#end(
+          this.#met(selector, () => true),
+          { source: 'list' },
+        ),
+      }))
   }
 
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
@@ -210,8 +232,8 @@ export class Roster {
    * Cuts all before it returns. What is left of each, its record and the broker's side, follows in the next turns of the
    * event loop, so that the last agent does not wait for it.
    */
-  #end(met: readonly [Revocable, Shown][]): number {
-    const rest = met.map(([who]) => who.revoke())
+  #end(met: readonly [Revocable, Shown][], because: AuditEvent['cause']): number {
+    const rest = met.map(([who]) => who.revoke(because))
     if (rest.length <= SETTLED_AT_A_TIME) for (const finish of rest) finish()
     else this.#settled = Promise.all([this.#settled, settle(rest)]).then(() => {})
     return met.length

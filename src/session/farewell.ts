@@ -1,5 +1,6 @@
 // How the broker learns that a session has ended, and what becomes of bytes that still wait.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Config } from '../config/config.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
@@ -8,6 +9,14 @@ import { END_CAUSES, type EndCause } from './outcome.ts'
 import type { Peer } from './ports.ts'
 
 type Farewell = (typeof END_CAUSES)[EndCause]['server']
+
+export interface EndOptions {
+  detail?: string
+  /** Replaces the DISCONNECT Reason Code of the cause. */
+  reasonCode?: number
+  /** What goes into the record of a cut. */
+  because?: AuditEvent['cause']
+}
 
 /** By cause; `revocation.will` decides for whom is cut (REV-07). */
 export function farewellOf(cause: EndCause, { revocation }: Config): Farewell {

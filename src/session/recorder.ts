@@ -290,9 +290,10 @@ export class Recorder {
     })
   }
 
-  ended(cause: EndCause, effect: string, detail?: string): void {
+  /** @param because what a revocation came from */
+  ended(cause: EndCause, effect: string, detail?: string, because?: AuditEvent['cause']): void {
     this.#tally.add(this.#slots.ended(cause))
-    this.#append('disconnect', true, cause, effect, { detail })
+    this.#append('disconnect', true, cause, effect, { detail, cause: because })
   }
 
   clientFault(fault: number): void {

@@ -1,6 +1,7 @@
 // One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
 // timers, and the one way to end.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
@@ -11,7 +12,7 @@ import { disconnect } from '../wire/reply.ts'
 import { identityOf } from './audit-identity.ts'
 import type { SessionContext } from './context.ts'
 import { hex } from './effect.ts'
-import { disconnectOf, endServer, farewellOf, stuckPeers } from './farewell.ts'
+import { disconnectOf, type EndOptions, endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -288,8 +289,8 @@ export class Session implements PeerEvents {
    *
    * @returns what is left, which may follow when all who are cut together have been told
    */
-  revoke(): () => void {
-    if (this.#state === State.RELAYING) return this.#cut('revoked')
+  revoke(because?: AuditEvent['cause']): () => void {
+    if (this.#state === State.RELAYING) return this.#cut('revoked', { because })
     if (this.#state !== State.CLOSED) this.#handshake.revoke()
     return NOTHING
   }
@@ -316,14 +317,14 @@ export class Session implements PeerEvents {
    *
    * @param options.reasonCode replaces the DISCONNECT Reason Code of the cause
    */
-  end(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): void {
+  end(cause: EndCause, options: EndOptions = {}): void {
     if (this.#state === State.CLOSED) return
     if (this.#state !== State.RELAYING) return this.#handshake.refuse('internal_error')
     this.#cut(cause, options)()
   }
 
   /** The agent's side of the end: nothing passes any more. Returns the rest: the broker's side, record and tidying. */
-  #cut(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): () => void {
+  #cut(cause: EndCause, options: EndOptions = {}): () => void {
     const why = this.#leaving ?? cause
     const row = END_CAUSES[why]
     const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
@@ -348,7 +349,7 @@ export class Session implements PeerEvents {
     return () => {
       endServer(server, farewell)
       if (farewell === 'discard' || farewell === 'forget') this.sessionExpiryInterval = 0
-      this.recorder.ended(why, effect, options.detail)
+      this.recorder.ended(why, effect, options.detail, options.because)
       this.#tidy()
     }
   }
