@@ -51,7 +51,7 @@ describe('the rules', () => {
       readFileSync(`deploy/prometheus/postern.rules.${name}.yaml`, 'utf8'),
     )
     const alerts = rules.flatMap(({ alert }) => alert ?? [])
-    expect(alerts).toHaveLength(14)
+    expect(alerts).toHaveLength(13)
     expect(alerts.filter((alert) => !new RegExp(`^### ${alert}$`, 'm').test(manual))).toEqual([])
     expect(alerts.filter((alert) => !tests.join().includes(`alertname: ${alert}\n`))).toEqual([])
     for (const { alert, annotations } of rules) {

@@ -237,7 +237,7 @@ describe('REV-17 the store is down', () => {
   test('a server that hangs is noticed, and one that has lost its data gets it back', async () => {
     const own = await Redis.start()
     try {
-      const a = await replica({ url: own.url, timeout: '200ms' })
+      const a = await replica({ url: own.url })
       expect((await order(a, 'u1', 'disable')).status).toBe(204)
       own.freeze()
       expect((await order(a, 'u2', 'disable')).status).toBe(503)
