@@ -323,7 +323,7 @@ export class Session implements PeerEvents {
     const client = this.towardsClient
     const server = this.#server
     const farewell = farewellOf(why, this.context.config)
-    const stuck = stuckPeers(why, [client, server])
+    const stuck = stuckPeers(cause, [client, server])
     let effect = 'closed'
     this.#pump.clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.
