@@ -30,7 +30,10 @@ export class AgentInput {
   #finished = false
   #waits = false
   /** A packet waits to be decided: where it begins in the slice being judged, behind what came of it before. */
-  #undecided: { head: Buffer | undefined; from: number } | undefined
+  #undecided: { head: Buffer | undefined; from: number; needs: number } | undefined
+
+  /** Bytes of the next slice at least: a packet that is to be judged with all of its payload. */
+  #together = 0
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
@@ -51,14 +54,21 @@ export class AgentInput {
     return audit.congested || (this.#held !== undefined && this.#undecided === undefined)
   }
 
-  /** The agent is not to be read: a packet of it waits to be decided. */
+  /** The agent is not to be read: a packet of it waits to be decided, and not for more of itself. */
   get isHeld(): boolean {
-    return this.#held !== undefined
+    return this.#held !== undefined && !this.#needsMore
+  }
+
+  /** More of the packet that waits must come. */
+  get #needsMore(): boolean {
+    return this.#undecided !== undefined && this.#held!.length < this.#undecided.needs
   }
 
   take(chunk: Buffer): void {
-    if (this.#held !== undefined) this.#held = Buffer.concat([this.#held, chunk])
-    else this.#judge(chunk, false)
+    if (this.#held === undefined) return this.#judge(chunk, false)
+    const needed = this.#needsMore
+    this.#held = Buffer.concat([this.#held, chunk])
+    if (needed && !this.#needsMore) this.proceed()
   }
 
   /**
@@ -66,9 +76,10 @@ export class AgentInput {
    *
    * @param head kept; bytes of it that came before the slice, and maybe more
    * @param from where in the slice what comes after `head` begins
+   * @param needs judged again as soon as so many of its bytes are there; 0: by `proceed`
    */
-  hold(head: Buffer | undefined, from: number): void {
-    this.#undecided = { head, from }
+  hold(head: Buffer | undefined, from: number, needs: number): void {
+    this.#undecided = { head, from, needs }
   }
 
   /** The packet that waits can be decided. Not to be called within `judge`. */
@@ -78,28 +89,41 @@ export class AgentInput {
   }
 
   finish(): void {
-    if (this.#held === undefined) this.#session.onFin()
+    // What a packet needs more of will not come.
+    if (this.#held === undefined || this.#needsMore) this.#session.onFin()
     else this.#finished = true
   }
 
   /** @param isOwn the chunk is not lent */
   #judge(chunk: Buffer, isOwn: boolean): void {
-    const size = this.#sliceBytes
     const keep = (bytes: Buffer): Buffer => (isOwn ? bytes : Buffer.from(bytes))
-    for (let at = 0; at < chunk.length; at += size) {
+    for (let at = 0; at < chunk.length; ) {
       if (this.#audit.congested) {
         this.#held = keep(chunk.subarray(at))
         return
       }
+      const size = Math.max(this.#sliceBytes, this.#together)
       const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
       if (!this.#session.judge(slice)) return
+      this.#together = 0
       if (this.#undecided !== undefined) {
         const { head, from } = this.#undecided
         const rest = chunk.subarray(at + from)
         this.#held = head === undefined ? keep(rest) : Buffer.concat([head, rest])
+        if (this.#undecided.needs > 0 && !this.#needsMore) this.#judgeHeld()
         return
       }
+      at += size
     }
+  }
+
+  /** All that the packet that waits needs is there. */
+  #judgeHeld(): void {
+    const held = this.#held!
+    this.#together = this.#undecided!.needs
+    this.#undecided = undefined
+    this.#held = undefined
+    this.#judge(held, true)
   }
 
   #resume(): void {

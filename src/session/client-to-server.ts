@@ -11,6 +11,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
 import type { AgentInput } from './agent-input.ts'
+import { Wait } from './carried-grant.ts'
 import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
@@ -56,6 +57,8 @@ export class ClientToServer extends Relay {
   readonly #known: KnownPublishes
   readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
+  /** Of a packet that waits: bytes that must be there before it is judged again. */
+  #needs = 0
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -72,6 +75,7 @@ export class ClientToServer extends Relay {
     this.#session = session
     this.#input = input
     this.#message = new MessageProperties(session, () => input.proceed())
+    session.grants.resumeWith(() => input.proceed())
     this.#known = new KnownPublishes(session)
     this.#control = new ControlTopics(session)
     this.#requests = new SubscriptionRequests(session, reader)
@@ -172,7 +176,8 @@ export class ClientToServer extends Relay {
   }
 
   protected onWait(head: Buffer | undefined, from: number): void {
-    this.#input.hold(head, from)
+    this.#input.hold(head, from, this.#needs)
+    this.#needs = 0
   }
 
   protected afterStop(): void {
@@ -230,10 +235,8 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome =
-      refusal === undefined
-        ? session.grants.judgePublish(acl, request, rights, this.chunk, reader.pos)
-        : Outcome.TOKEN_REFUSED
+    let outcome: Outcome = session.grants.judgePublish(acl, request, this.#message, reader, this.chunk)
+    if (outcome < 0) return this.#wait(outcome)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
@@ -251,10 +254,10 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     facts.identity = identity
-    facts.detail = refusal
+    facts.detail = refusal ?? session.grants.refusal
     const whole = reader.tail <= this.chunk.length - reader.pos
     const denied = outcome !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW
-    facts.grant = outcome === Outcome.ALLOW ? session.grants.use() : undefined
+    facts.grant = session.grants.use(outcome === Outcome.ALLOW)
     const recorded = denied || this.#known.haveRecords || facts.grant !== undefined
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
@@ -284,6 +287,13 @@ export class ClientToServer extends Relay {
       added,
     })
     return Disposition.REPLACE
+  }
+
+  /** It is judged again when what it waits for is there. */
+  #wait(what: number): Disposition {
+    this.#session.recorder.countPacket(0, PacketType.PUBLISH, -1)
+    if (what === Wait.FOR_PAYLOAD) this.#needs = this.reader.frameLength
+    return Disposition.WAIT
   }
 
   #denyPublish(outcome: Outcome, acl: Acl): Disposition {
