@@ -5,16 +5,10 @@
 import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
 
-/**
- * Bytes judged at a time: this part of `audit.maxPending`. A packet of six bytes may make a record of a thousand, so that
- * the records of a slice take a fifth; the half that is free holds them, for the next slice of whomever is asked first.
- */
-const SLICE_PART = 1024
-
 /** What the input tells its session. */
 export interface InputEvents {
-  /** A slice that is lent until the call returns. false: no more is to be taken. */
-  judge(slice: Buffer): boolean
+  /** Bytes that are lent until the call returns. false: no more is to be taken. */
+  judge(bytes: Buffer): boolean
   /** The agent sends no more, and all it sent has been judged. */
   onFin(): void
   /** What was waited for is over. */
@@ -22,22 +16,20 @@ export interface InputEvents {
   onPanic(error: unknown): void
 }
 
+/** What a packet waits for: `proceed`, room in the audit log, or so many bytes of itself. */
+export type Until = 'proceed' | 'room' | number
+
 export class AgentInput {
   readonly #audit: AuditSink
   readonly #session: InputEvents
-  readonly #sliceBytes: number
   #held: Buffer | undefined
   #finished = false
   #waits = false
-  /** A packet waits to be decided: where it begins in the slice being judged, behind what came of it before. */
-  #undecided: { head: Buffer | undefined; from: number; needs: number } | undefined
-
-  /** Bytes of the next slice at least: a packet that is to be judged with all of its payload. */
-  #together = 0
+  /** A packet waits to be decided: where it begins in the bytes being judged, behind what came of it before. */
+  #undecided: { head: Buffer | undefined; from: number; until: Until } | undefined
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
-    this.#sliceBytes = Math.ceil(context.config.audit.maxPending / SLICE_PART)
     this.#session = session
   }
 
@@ -59,9 +51,9 @@ export class AgentInput {
     return this.#held !== undefined && !this.#needsMore
   }
 
-  /** More of the packet that waits must come. */
   get #needsMore(): boolean {
-    return this.#undecided !== undefined && this.#held!.length < this.#undecided.needs
+    const until = this.#undecided?.until
+    return typeof until === 'number' && this.#held!.length < until
   }
 
   take(chunk: Buffer): void {
@@ -72,14 +64,13 @@ export class AgentInput {
   }
 
   /**
-   * Called within `judge`: what begins here cannot be decided before `proceed`, when it is judged again.
+   * Called within `judge`: what begins here cannot be decided before `until`; then it is judged again.
    *
-   * @param head kept; bytes of it that came before the slice, and maybe more
-   * @param from where in the slice what comes after `head` begins
-   * @param needs judged again as soon as so many of its bytes are there; 0: by `proceed`
+   * @param head kept; bytes of it that came before the chunk, and maybe more
+   * @param from where in the chunk what comes after `head` begins
    */
-  hold(head: Buffer | undefined, from: number, needs: number): void {
-    this.#undecided = { head, from, needs }
+  hold(head: Buffer | undefined, from: number, until: Until): void {
+    this.#undecided = { head, from, until }
   }
 
   /** The packet that waits can be decided. Not to be called within `judge`. */
@@ -96,34 +87,22 @@ export class AgentInput {
 
   /** @param isOwn the chunk is not lent */
   #judge(chunk: Buffer, isOwn: boolean): void {
-    const keep = (bytes: Buffer): Buffer => (isOwn ? bytes : Buffer.from(bytes))
-    for (let at = 0; at < chunk.length; ) {
-      if (this.#audit.congested) {
-        this.#held = keep(chunk.subarray(at))
-        return
+    let rest = chunk
+    let own = isOwn
+    for (;;) {
+      if (this.#audit.congested) break
+      if (!this.#session.judge(rest) || this.#undecided === undefined) return
+      const { head, from, until } = this.#undecided
+      rest = rest.subarray(from)
+      if (head !== undefined) {
+        rest = Buffer.concat([head, rest])
+        own = true
       }
-      const size = Math.max(this.#sliceBytes, this.#together)
-      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#session.judge(slice)) return
-      this.#together = 0
-      if (this.#undecided !== undefined) {
-        const { head, from } = this.#undecided
-        const rest = chunk.subarray(at + from)
-        this.#held = head === undefined ? keep(rest) : Buffer.concat([head, rest])
-        if (this.#undecided.needs > 0 && !this.#needsMore) this.#judgeHeld()
-        return
-      }
-      at += size
+      if (until !== 'room') break
+      // Writing ahead may have made room meanwhile, and nobody would say so again.
+      this.#undecided = undefined
     }
-  }
-
-  /** All that the packet that waits needs is there. */
-  #judgeHeld(): void {
-    const held = this.#held!
-    this.#together = this.#undecided!.needs
-    this.#undecided = undefined
-    this.#held = undefined
-    this.#judge(held, true)
+    this.#held = own ? rest : Buffer.from(rest)
   }
 
   #resume(): void {

@@ -10,7 +10,7 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
-import type { AgentInput } from './agent-input.ts'
+import type { AgentInput, Until } from './agent-input.ts'
 import { Wait } from './carried-grant.ts'
 import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
@@ -57,8 +57,8 @@ export class ClientToServer extends Relay {
   readonly #known: KnownPublishes
   readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
-  /** Of a packet that waits: bytes that must be there before it is judged again. */
-  #needs = 0
+  /** What `onWait` waits for. */
+  #waitsUntil: Until = 'proceed'
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -105,13 +105,13 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
-    const waits =
-      type === PacketType.PUBLISH && session.relaying && !this.#message.read(this.reader, this.nowMs)
-    if (waits) return Disposition.WAIT
-    session.recorder.countPacket(0, type)
-    if (!session.relaying) {
-      return this.#beforeConnack(type)
+    if (session.relaying) {
+      if (session.recorder.congested) return this.#wait('room')
+      const isKnown = type !== PacketType.PUBLISH || this.#message.read(this.reader, this.nowMs)
+      if (!isKnown) return this.#wait('proceed')
     }
+    session.recorder.countPacket(0, type)
+    if (!session.relaying) return this.#beforeConnack(type)
     switch (type) {
       case PacketType.PUBLISH:
         return this.#publish()
@@ -133,6 +133,11 @@ export class ClientToServer extends Relay {
       default:
         return this.#violation('second_connect')
     }
+  }
+
+  #wait(until: Until): Disposition {
+    this.#waitsUntil = until
+    return Disposition.WAIT
   }
 
   /** A CONNECT, and then, if it is challenged, an AUTH. MQTT 5.0 §4.12 */
@@ -176,8 +181,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onWait(head: Buffer | undefined, from: number): void {
-    this.#input.hold(head, from, this.#needs)
-    this.#needs = 0
+    this.#input.hold(head, from, this.#waitsUntil)
   }
 
   protected afterStop(): void {
@@ -236,7 +240,7 @@ export class ClientToServer extends Relay {
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
     let outcome: Outcome = session.grants.judgePublish(acl, request, this.#message, reader, this.chunk)
-    if (outcome < 0) return this.#wait(outcome)
+    if (outcome < 0) return this.#waitForGrant(outcome)
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
@@ -289,11 +293,10 @@ export class ClientToServer extends Relay {
     return Disposition.REPLACE
   }
 
-  /** It is judged again when what it waits for is there. */
-  #wait(what: number): Disposition {
+  /** A PUBLISH whose grant is to be verified or counted, or for which one is bound to all of its payload. */
+  #waitForGrant(what: number): Disposition {
     this.#session.recorder.countPacket(0, PacketType.PUBLISH, -1)
-    if (what === Wait.FOR_PAYLOAD) this.#needs = this.reader.frameLength
-    return Disposition.WAIT
+    return this.#wait(what === Wait.FOR_PAYLOAD ? this.reader.frameLength : 'proceed')
   }
 
   #denyPublish(outcome: Outcome, acl: Acl): Disposition {
