@@ -17,9 +17,10 @@ export class HeldGrant {
   }
 
   /** By revocation: at once, and for good. */
-  revoke(): void {
+  revoke(): () => void {
     this.isRevoked = true
     this.#onRevoked(this)
+    return () => {}
   }
 }
 
