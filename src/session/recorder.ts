@@ -328,7 +328,7 @@ export class Recorder {
       detail,
       resource: this.#resourceOf(facts),
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
-      rules: acl.decidedRules(),
+      rules: detail === undefined ? acl.decidedRules() : undefined,
       packet_id: head.qos > 0 ? head.packetId : undefined,
       grant: grantEvidence(facts.grant, this.#pseudonym),
       traceparent: traceparentOf(source, head),
