@@ -6,6 +6,7 @@ import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
+import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -58,6 +59,7 @@ export class App {
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
+  readonly #aceKeys: AceKeys | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
   #admin: AdminServer | undefined
@@ -74,6 +76,7 @@ export class App {
     this.#catalogue = catalogueFor(config, this.tally)
     const { tls } = config.upstream
     this.#tls = tls && new UpstreamTls(tls, config.upstream)
+    this.#aceKeys = config.proof.ace ? new AceKeys(config.proof.aceKeysFile) : undefined
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -132,6 +135,7 @@ export class App {
     // Before anything is read, so that no change is missed while key servers are waited for.
     for (const part of this.#reloadable()) await this.#reloads.watch(part)
     await this.#tls?.load()
+    await this.#aceKeys?.load()
     const policy = await readPolicy(config.policy.file)
     const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
@@ -216,7 +220,7 @@ export class App {
   #makeContext(policy: Policy, times: DecisionTimes): SessionContext {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
-    const authenticator = new Authenticator(verifier, config, this.#clock)
+    const authenticator = new Authenticator(verifier, config, this.#clock, this.#aceKeys)
     return {
       config,
       clock: this.#clock,
@@ -227,7 +231,10 @@ export class App {
       slots: slotsIn(this.#catalogue),
       logger: this.logger,
       admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
-      renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      renew: (data, current, peerHost, method) =>
+        method === undefined
+          ? authenticator.renew(data, current, peerHost)
+          : authenticator.renewBy(method, data, current, peerHost),
       verifyCarried: (token, current, peer) =>
         authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
@@ -280,6 +287,9 @@ export class App {
       const files = jwks.file === undefined ? [] : [jwks.file]
       yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
     }
+    const { aceKeysFile } = this.config.proof
+    if (aceKeysFile !== undefined)
+      yield { what: 'keys', files: [aceKeysFile], load: () => this.#aceKeys!.load() }
     if (revocation !== undefined) {
       const secrets = revocation.events.map((stream) => stream.secretFile)
       const files = [revocation.listFile, revocation.secretFile, ...secrets]

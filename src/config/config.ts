@@ -189,6 +189,10 @@ export interface Config {
     timeout: number
     /** How far `iat` of a proof may be from now. */
     window: number
+    /** Method `ace` of RFC 9431. */
+    ace: boolean
+    /** Keys that `cnf.jwe` is decrypted with; undefined: symmetric keys are not taken. */
+    aceKeysFile: string | undefined
     algorithms: readonly string[]
   }
   delegation: {

@@ -7,6 +7,7 @@ import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
+import { proofContradictions } from './proof-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
@@ -49,6 +50,7 @@ export function findContradictions(
     ...fileContradictions(config, file),
     ...auditContradictions(config),
     ...delegationContradictions(config),
+    ...proofContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),

@@ -5,6 +5,7 @@ import { auditSection } from './audit-schema.ts'
 import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
+import { proofSchema } from './proof-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
@@ -180,17 +181,7 @@ export const configSchema = section({
       .prefault('$postern/token')
       .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
-  proof: requiredSection({
-    dpop: choice(['off', 'draft-nandakumar-moq-generic-dpop-proof-00'])
-      .prefault('off')
-      .describe('Challenge for tokens with `cnf.jkt`: the draft that proofs follow, or `off`.'),
-    method: text('a method name')
-      .prefault('POSTERN-DPOP')
-      .describe('Authentication Method with which tokens with `cnf.jkt` are taken.'),
-    timeout: duration('5s', '10ms', '5m').describe('For the answer to the challenge.'),
-    window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
-    algorithms: algorithmsSchema(['ES256', 'Ed25519']),
-  }).describe('Proof that a client holds the key of its token.'),
+  proof: proofSchema,
   delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])

@@ -126,6 +126,8 @@ describe('defaults', () => {
       },
       proof: {
         dpop: undefined,
+        ace: false,
+        aceKeysFile: undefined,
         method: 'POSTERN-DPOP',
         timeout: 5_000,
         window: 30_000,

@@ -1,48 +1,25 @@
 // TLS at Postern's own listener, and what a token may be bound to there. Ids: identity-standards.md 13.5 (POP).
-import { execFileSync } from 'node:child_process'
-import { generateKeyPairSync, hash, X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { generateKeyPairSync, hash } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { calculateJwkThumbprint } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { prove } from '../../src/agent/proof.ts'
+import { type Certificate, selfSigned } from '../support/certificate.ts'
 import { auth, connect, prop } from '../support/frames.ts'
 import type { TestPostern } from '../support/postern.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { openStage, type Stage, type StageOptions } from '../support/stage.ts'
 import { TEST_AUDIENCE } from '../support/tokens.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'postern-tls-'))
 let stage: Stage
 let postern: TestPostern
 const clients: RawClient[] = []
 
-interface Identity {
-  cert: string
-  key: string
-  /** `x5t#S256` */
-  thumbprint: string
-}
-
-/** A self-signed certificate. */
-function certificate(name: string): Identity {
-  const [key, cert] = [join(directory, `${name}.key`), join(directory, `${name}.pem`)]
-  const subject = ['-subj', `/CN=${name}`, '-days', '2', '-keyout', key, '-out', cert]
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-  execFileSync('openssl', ['req', '-x509', ...curve, ...subject], { stdio: 'ignore' })
-  const { raw } = new X509Certificate(readFileSync(cert))
-  return {
-    cert: readFileSync(cert, 'utf8'),
-    key: readFileSync(key, 'utf8'),
-    thumbprint: hash('sha256', raw, 'base64url'),
-  }
-}
-
-const server = certificate('server')
-const agent = certificate('agent')
-const other = certificate('other')
+const server = selfSigned('server')
+const agent = selfSigned('agent')
+const other = selfSigned('other')
 
 function withTls(tls: Record<string, unknown> = {}, more: StageOptions = {}): StageOptions {
   const settings = { certFile: 'cert.pem', keyFile: 'key.pem', clientCertificates: 'request', ...tls }
@@ -64,7 +41,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const client of clients) client.destroy()
   await stage?.stop()
-  rmSync(directory, { recursive: true, force: true })
 })
 
 async function open(tls: ConnectionOptions = {}, at = postern): Promise<RawClient> {
@@ -81,7 +57,7 @@ async function codeFor(client: RawClient, password: string): Promise<number | un
   return (await client.next('connack')).reasonCode
 }
 
-const showing = ({ cert, key }: Identity): ConnectionOptions => ({ cert, key })
+const showing = ({ cert, key }: Certificate): ConnectionOptions => ({ cert, key })
 const toAgent = { 'x5t#S256': agent.thumbprint }
 
 describe('POP-02 a token with x5t#S256', () => {
