@@ -1,11 +1,13 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
+import { readFile } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { metricsOf } from './app-metrics.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
+import { Grants } from './grants/grants.ts'
 import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
@@ -56,6 +58,7 @@ export class App {
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
+  #grants: Grants | undefined
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
@@ -163,15 +166,22 @@ export class App {
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
+    if (config.grants !== undefined) {
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
+      this.#grants = await Grants.open(config.grants, ports)
+    }
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
-    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
-        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      const bound = new Listener(listener, this.#registry, {
+        clock: this.#clock,
+        headerTimeoutMs: config.limits.connectTimeout,
+        readFile,
+        onError: (error) =>
+          logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
       })
       await bound.listen()
       this.listeners.push(bound)
@@ -214,13 +224,14 @@ export class App {
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await this.#store?.close()
     await this.#revocation?.close()
+    await this.#grants?.close()
     await this.#audit?.close()
   }
 
   #makeContext(policy: Policy, times: DecisionTimes): SessionContext {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
-    const authenticator = new Authenticator(verifier, config, this.#clock, this.#aceKeys)
+    const authenticator = new Authenticator(verifier, config, this.#clock, undefined, this.#aceKeys)
     return {
       config,
       clock: this.#clock,
@@ -238,7 +249,9 @@ export class App {
       verifyCarried: (token, current, peer) =>
         authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
-      revocations: this.#revocation!.revocations,
+      revocations: this.#revocation!.revocations.roster,
+      grants: this.#grants,
+      grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined
@@ -280,7 +293,7 @@ export class App {
 
   /** What is read again while Postern runs, in the order of `reload`. */
   *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, revocation, listeners } = this.config
+    const { policy, issuers, grants, revocation, listeners } = this.config
     yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
     for (const [i, { jwks }] of issuers.entries()) {
       // How a fetch from a URL went is told as for every fetch.
@@ -290,6 +303,10 @@ export class App {
     const { aceKeysFile } = this.config.proof
     if (aceKeysFile !== undefined)
       yield { what: 'keys', files: [aceKeysFile], load: () => this.#aceKeys!.load() }
+    for (const [i, { jwks }] of (grants?.issuers ?? []).entries()) {
+      if (jwks.file === undefined) continue
+      yield { what: 'keys', files: [jwks.file], load: () => this.#grants!.loadKeys(i) }
+    }
     if (revocation !== undefined) {
       const secrets = revocation.events.map((stream) => stream.secretFile)
       const files = [revocation.listFile, revocation.secretFile, ...secrets]

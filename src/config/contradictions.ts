@@ -7,6 +7,7 @@ import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
+import { grantsContradictions } from './grants-contradictions.ts'
 import { proofContradictions } from './proof-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
@@ -54,6 +55,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...grantsContradictions(config, file),
     ...storeContradictions(config),
   ]
 }

@@ -90,9 +90,20 @@ export class Authenticator {
   readonly #clock: Clock
   readonly #places: CredentialOptions
   readonly #aceKeys: AceKeys | undefined
+  readonly #onFailedTry: (key: string) => void
 
-  /** @param aceKeys for the method `ace`; undefined: it is not spoken */
-  constructor(verifier: TokenVerifier, config: AuthenticatorConfig, clock: Clock, aceKeys?: AceKeys) {
+  /**
+   * @param onFailedTry a failed try was counted here: `countFailedTry` in other processes makes them count it too
+   * @param aceKeys for the method `ace`; undefined: it is not spoken
+   */
+  constructor(
+    verifier: TokenVerifier,
+    config: AuthenticatorConfig,
+    clock: Clock,
+    onFailedTry: (key: string) => void = () => {},
+    aceKeys?: AceKeys,
+  ) {
+    this.#onFailedTry = onFailedTry
     this.#verifier = verifier
     this.#aceKeys = aceKeys
     this.#config = config
@@ -309,8 +320,17 @@ export class Authenticator {
 
   #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
     const counts = countsAgainst(reason)
-    if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
-    if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
+    const keys = [counts === 'nobody' ? undefined : peer, counts === 'bearer' ? bearer : undefined]
+    for (const key of keys) {
+      if (key === undefined) continue
+      this.#limiter.countFailure(key)
+      this.#onFailedTry(key)
+    }
+  }
+
+  /** A failed try at another process. */
+  countFailedTry(key: string): void {
+    this.#limiter.countFailure(key)
   }
 }
 

@@ -13,9 +13,11 @@ export class FileKeys implements KeySource {
   readonly #maxBytes: number
   readonly #use: 'sig' | 'jwt-svid' | undefined
   readonly #clock: Clock
+  readonly #readFile: (path: string) => Promise<Buffer>
   #set: KeySet | undefined
   #loadedAt = 0
 
+  /** @param read in place of the file system */
   constructor(
     options: {
       path: string
@@ -24,7 +26,9 @@ export class FileKeys implements KeySource {
       use?: 'sig' | 'jwt-svid' | undefined
     },
     clock: Clock,
+    read: (path: string) => Promise<Buffer> = readFile,
   ) {
+    this.#readFile = read
     this.path = options.path
     this.#algorithms = options.algorithms
     this.#maxBytes = options.maxBytes
@@ -59,7 +63,7 @@ export class FileKeys implements KeySource {
   async #read(): Promise<KeySet> {
     let set: KeySet
     try {
-      const bytes = await readFile(this.path)
+      const bytes = await this.#readFile(this.path)
       if (bytes.length > this.#maxBytes) {
         throw new PosternError('ERR_KEY_SET', 'internal', `the file is larger than ${this.#maxBytes} bytes`)
       }

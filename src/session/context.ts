@@ -3,7 +3,9 @@
 import type { AuditSink, DigestPort } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { Take } from '../grants/used-grants.ts'
 import type { TlsEvidence } from '../identity/confirmation.ts'
+import type { Grant, GrantAnswer } from '../identity/grant-token.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -11,7 +13,7 @@ import type { Tally } from '../telemetry/tally.ts'
 import type { ConnectHead } from '../wire/heads.ts'
 import type { Dial, Peer } from './ports.ts'
 import type { SessionSlots } from './recorder.ts'
-import type { SessionMemory } from './session-memory.ts'
+import type { Memory } from './session-memory.ts'
 
 /** The policy in force. `epoch` grows with every change, so that a decision can be told to be of yesterday. */
 export interface PolicyInForce {
@@ -97,11 +99,20 @@ export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailab
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
   enter(who: { revoke(): void }, principal: Principal): Barred | undefined
+  /** As `enter`, for a just-in-time grant in the hands of a connection. */
+  enterGrant(who: { revoke(): void }, grant: Grant): Barred | undefined
   leave(who: { revoke(): void }): void
   /** Grows with every order. */
   readonly version: number
   /** Why a principal that was let in is barred now. */
   barOf(principal: Principal): Barred | undefined
+}
+
+/** Just-in-time grants: verified, and counted. Neither rejects. Satisfied by grants/grants.ts. */
+export interface GrantDesk {
+  /** Takes no use. */
+  check(token: Buffer, bearer: Principal): Promise<GrantAnswer>
+  take(grant: Grant): Promise<Take>
 }
 
 export interface SessionContext {
@@ -121,12 +132,18 @@ export interface SessionContext {
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined
+  /** undefined: no grants are taken. */
+  readonly grants: GrantDesk | undefined
+  /** Topic Name on which agents hand in grants; never forwarded. undefined: none. */
+  readonly grantTopic: Buffer | undefined
   readonly dial: Dial
-  readonly memory: SessionMemory
+  readonly memory: Memory
   /** By issuer of the token and name of the listener. */
   bindOptionsOf(issuer: string, listener: string): BindOptions
   policyInForce: PolicyInForce
   /** true while the process drains: new CONNECTs are refused. */
   draining: boolean
+  /** How many connections there are, or how many of them have not finished CONNECT, has changed. */
+  counted?(): void
   observeDecisions(seconds: number, count: number): void
 }

@@ -12,6 +12,8 @@ export interface Release {
   response: Buffer | undefined
   retain: boolean
   payloadLength: number
+  /** Allowed by a just-in-time grant, which is used up by that. */
+  granted: boolean
   /** `Rights.serial` under which it was allowed. */
   serial: number
   /** By which it was allowed; undefined: those of the connection. */
@@ -26,12 +28,23 @@ export function releaseOf(
   serial: number,
   rights: MessageRights | undefined,
 ): Release {
-  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  const {
+    topic,
+    topicStart,
+    topicEnd,
+    response,
+    responseStart,
+    responseEnd,
+    retain,
+    payloadLength,
+    granted,
+  } = request
   return {
     topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
     response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
     retain,
     payloadLength,
+    granted,
     serial,
     rights,
     releasing: false,
@@ -56,6 +69,11 @@ export class SessionState {
   /** Topic Filter and requested QoS. */
   get subscriptions(): ReadonlyMap<string, number> {
     return this.#subscriptions
+  }
+
+  /** Packet Identifier and message. */
+  get releases(): ReadonlyMap<number, Release> {
+    return this.#releases
   }
 
   subscribed(filter: string, qos: number): void {
@@ -142,6 +160,7 @@ export function fillRequest(request: PublishRequest, { topic, response, ...rest 
   request.qos = 2
   request.retain = rest.retain
   request.payloadLength = rest.payloadLength
+  request.granted = rest.granted
   request.response = response ?? topic
   request.responseStart = response === undefined ? -1 : 0
   request.responseEnd = response === undefined ? -1 : response.length
@@ -162,7 +181,36 @@ interface Entry {
   endsAtMs: number
 }
 
-export class SessionMemory {
+/**
+ * Whose the session of a name is: `foreign` when it is remembered as somebody else's; `busy` when somebody else is about
+ * to be given this name.
+ */
+export type Claim = 'own' | 'foreign' | 'busy'
+
+/** Where sessions are remembered: in this process, or in another one that is asked. */
+export interface Memory {
+  /**
+   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
+   * by the order in which the server happens to take them. `release` must follow unless it is busy.
+   */
+  claim(clientId: string, owner: string): Claim | Promise<Claim>
+  release(clientId: string, owner: string): void
+  /** To be waited for between the first byte of a CONNACK and `open`; undefined: all is here. */
+  recall?(clientId: string): Promise<void>
+  open(clientId: string, owner: string, resumed: boolean): SessionState
+  close(clientId: string, state: SessionState, expiryIntervalS: number): void
+}
+
+/** A remembered session as plain data, for another process. */
+export interface Remembered {
+  owner: string
+  subscriptions: [filter: string, qos: number][]
+  releases: [packetId: number, release: Release][]
+  /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
+  endsAtMs: number
+}
+
+export class SessionMemory implements Memory {
   readonly #clock: Clock
   readonly #maximum: number
   /** In order of last use, oldest first. */
@@ -176,17 +224,11 @@ export class SessionMemory {
     this.#maximum = maximum
   }
 
-  /**
-   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
-   * by the order in which the server happens to take them. `release` must follow.
-   *
-   * @returns false: somebody else is about to be given this name
-   */
-  reserve(clientId: string, owner: string): boolean {
+  claim(clientId: string, owner: string): Claim {
     const held = this.#reserved.get(clientId)
-    if (held !== undefined && held.owner !== owner) return false
+    if (held !== undefined && held.owner !== owner) return 'busy'
     this.#reserved.set(clientId, { owner, count: (held?.count ?? 0) + 1 })
-    return true
+    return this.isForeign(clientId, owner) ? 'foreign' : 'own'
   }
 
   release(clientId: string, owner: string): void {
@@ -234,5 +276,30 @@ export class SessionMemory {
     if (entry === undefined || entry.state !== state) return
     if (expiryIntervalS === 0) this.#entries.delete(clientId)
     else if (expiryIntervalS !== NEVER) entry.endsAtMs = this.#clock.now() + expiryIntervalS * 1000
+  }
+
+  /** Whether this is the state of the session's latest connection. */
+  isCurrent(clientId: string, state: SessionState): boolean {
+    return this.#entries.get(clientId)?.state === state
+  }
+
+  /** What is remembered, for another process. */
+  look(clientId: string): Remembered | undefined {
+    const entry = this.#entries.get(clientId)
+    if (entry === undefined) return undefined
+    const { owner, state, endsAtMs } = entry
+    return { owner, endsAtMs, subscriptions: [...state.subscriptions], releases: [...state.releases] }
+  }
+
+  /** What another process remembers. */
+  put(clientId: string, { owner, subscriptions, releases, endsAtMs }: Remembered): void {
+    const state = new SessionState()
+    for (const [filter, qos] of subscriptions) state.subscribed(filter, qos)
+    for (const [packetId, release] of releases) state.forwarded(packetId, release)
+    this.#entries.set(clientId, { owner, state, endsAtMs })
+  }
+
+  forget(clientId: string): void {
+    this.#entries.delete(clientId)
   }
 }
