@@ -20,6 +20,7 @@ import type { Policy } from './policy/policy.ts'
 import { PolicyError, readPolicy } from './policy-file.ts'
 import { type Reloadable, type ReloadOutcome, Reloads } from './reloads.ts'
 import { RevocationService } from './revocation/service.ts'
+import { WithdrawnKeys } from './revocation/withdrawn-keys.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import { SessionRegistry } from './session/registry.ts'
@@ -144,7 +145,10 @@ export class App {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     }
-    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
+    const withdrawn = new WithdrawnKeys(config.issuers, () => this.#revocation?.revocations)
+    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded, undefined, (issuer, kids) =>
+      withdrawn.replaced(issuer, kids),
+    )
     this.#audit = await AuditTrail.open(config, policy.version, {
       ...{
         clock: this.#clock,

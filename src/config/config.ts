@@ -109,6 +109,8 @@ export interface IssuerConfig {
   owners: Readonly<Record<string, string>>
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
+  /** A signing key that is gone from `jwks`: its live connections go on until their token expires, or are cut. */
+  onWithdrawnKey?: 'ignore' | 'cut'
   requireClientId: boolean
   /** Tokens that are bound to no key (`cnf`) are refused. */
   requireProof?: boolean

@@ -107,6 +107,11 @@ const issuer = section({
   kubernetes: kubernetesSchema,
   spiffe: spiffeSchema,
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
+  onWithdrawnKey: choice(['ignore', 'cut'])
+    .prefault('ignore')
+    .describe(
+      'A key that is gone from the key set: `ignore` live connections go on until their token expires; `cut` they end at once.',
+    ),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
   requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
   requireSubProfile: flag(false).describe(
@@ -258,7 +263,7 @@ export const configSchema = section({
   limits: requiredSection({
     connections: count(10_000, 1, 1_000_000).describe('Connections at a time.'),
     unauthenticated: count(1000, 1, 1_000_000).describe(
-      'Connections at a time that have not finished CONNECT.',
+      'Connections at a time that have not finished CONNECT, TLS handshakes among them.',
     ),
     connectTimeout: duration('5s', '10ms', '5m').describe('From accept to the complete CONNECT.'),
     connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT, with token and Will.'),

@@ -10,7 +10,7 @@ import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wor
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store', 'keys'] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {
@@ -97,6 +97,13 @@ export class Revocations {
     for (const result of results) if (result.status === 'rejected') throw result.reason
     if (elsewhere.every(({ recorded }) => recorded)) return total
     throw new PosternError('ERR_REVOCATIONS', 'internal', 'a worker cannot write its audit log')
+  }
+
+  /** A signing key has gone from its issuer's key set, here and now (KEY-06). */
+  dropKey(key: { iss: string; kid: string }): void {
+    const cut = this.roster.dropKey(key)
+    this.#ports.audit.append(recordOf({ do: 'disable', selector: { key }, source: 'keys' }, cut))
+    this.#ports.observe('keys', 0)
   }
 
   /** Marks as they are shared with other replicas; not those of the list, which each reads for itself. */

@@ -52,6 +52,9 @@ export class Roster {
   readonly #live = new LiveIndex()
   readonly #clock: Clock
   readonly #blindness: () => Blindness | undefined
+  /** Facets of signing keys that are gone from their issuer's key set. */
+  readonly #goneKeys = new Set<string>()
+  #goneVersion = 0
 
   /**
    * @param marks to begin with
@@ -116,7 +119,7 @@ export class Roster {
 
   /** Grows with every order: what `barOf` said under another number may be out of date. */
   get version(): number {
-    return this.#marks.version + this.#listed.version
+    return this.#marks.version + this.#listed.version + this.#goneVersion
   }
 
   /** Why a principal is kept out at this moment; undefined: it is not. */
@@ -171,7 +174,26 @@ export class Roster {
       .map((selector) => ({ selector, cut: end(this.#met(selector, () => true)) }))
   }
 
+  /**
+   * A signing key has gone from its issuer's key set: ends who is here by it, and keeps those out whose token was
+   * verified before (KEY-06).
+   *
+   * @returns how many connections were ended
+   */
+  dropKey(key: { iss: string; kid: string }): number {
+    for (const facet of facetsOf({ key })) this.#goneKeys.add(facet)
+    this.#goneVersion++
+    return end(this.#met({ key }, () => true))
+  }
+
+  /** It is in the key set again. */
+  restoreKey(key: { iss: string; kid: string }): void {
+    for (const facet of facetsOf({ key })) this.#goneKeys.delete(facet)
+    this.#goneVersion++
+  }
+
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
+    if (this.#goneKeys.size > 0 && facets.some((facet) => this.#goneKeys.has(facet))) return 'revoked'
     return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
   }
 

@@ -117,7 +117,7 @@ export class RevocationService {
       others: ports.others,
       share: store && ((mark) => replication!.share(mark)),
       observe: (source, seconds) => {
-        if (source === 'list' || source === 'store') ports.count(source, 'done')
+        if (source === 'list' || source === 'store' || source === 'keys') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })

@@ -70,6 +70,7 @@ describe('defaults', () => {
           claims: { agentId: undefined, userId: undefined, tenant: undefined, attributes: {} },
           owners: {},
           legacyTyp: false,
+          onWithdrawnKey: 'ignore',
           requireClientId: true,
           requireProof: false,
           requireSubProfile: false,

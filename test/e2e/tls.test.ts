@@ -1,6 +1,8 @@
 // TLS at Postern's own listener, and what a token may be bound to there. Ids: identity-standards.md 13.5 (POP).
 import { generateKeyPairSync, hash } from 'node:crypto'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { calculateJwkThumbprint } from 'jose'
@@ -16,6 +18,16 @@ import { TEST_AUDIENCE } from '../support/tokens.ts'
 let stage: Stage
 let postern: TestPostern
 const clients: RawClient[] = []
+const sockets: Socket[] = []
+
+/** Tries until it does not reject. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 0; tries < 50; tries++) {
+    const result = await attempt().catch(() => undefined)
+    if (result !== undefined) return result
+  }
+  return attempt()
+}
 
 const server = selfSigned('server')
 const agent = selfSigned('agent')
@@ -39,7 +51,7 @@ beforeAll(async () => {
   postern = await stage.anotherPostern(withTls())
 })
 afterAll(async () => {
-  for (const client of clients) client.destroy()
+  for (const client of [...clients, ...sockets]) client.destroy()
   await stage?.stop()
 })
 
@@ -118,6 +130,43 @@ describe('POP-04 under TLS 1.3 a proof carries the exporter value', () => {
 
   test('TLS 1.2 has none that binds: the nonce alone does', async () => {
     expect(await answerWith(() => undefined, { maxVersion: 'TLSv1.2' })).toBe(0)
+  })
+})
+
+describe('a TLS handshake that does not end', () => {
+  const limited = (unauthenticated: number): Promise<TestPostern> =>
+    stage.anotherPostern(withTls({}, { config: { limits: { failedTries: 1000, unauthenticated } } }))
+  const silent = async (at: TestPostern): Promise<Socket> => {
+    const socket = connectTcp(at.port, '127.0.0.1')
+    sockets.push(socket)
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    return socket
+  }
+
+  test('holds a place of `limits.unauthenticated`: a flood is closed, and leaves nothing behind', async () => {
+    const small = await limited(2)
+    const held = [await silent(small), await silent(small)]
+    const third = await silent(small)
+    await once(third, 'close')
+    await expect(open({}, small)).rejects.toThrow()
+    for (const socket of held) socket.resetAndDestroy()
+    // The place is free once Postern has seen the close.
+    const client = await eventually(() => open({}, small))
+    expect(await codeFor(client, await token(undefined, small))).toBe(0)
+  })
+
+  test('does not hold it longer than it lasts: sessions behind it count for themselves', async () => {
+    const small = await limited(1)
+    for (let i = 0; i < 3; i++) {
+      const client = await eventually(() => open({}, small))
+      client.send(connect({ clientId: 'scout', password: await token(undefined, small) }))
+      expect((await client.next('connack')).reasonCode).toBe(0)
+    }
+    const garbage = await silent(small)
+    garbage.write('GET / HTTP/1.1\r\n\r\n')
+    await once(garbage, 'close')
+    expect(await codeFor(await eventually(() => open({}, small)), await token(undefined, small))).toBe(0)
   })
 })
 
