@@ -156,6 +156,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
+    workers: file.workers,
     listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,

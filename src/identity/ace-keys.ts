@@ -22,10 +22,15 @@ interface DecryptionKey {
 
 export class AceKeys {
   readonly #path: string | undefined
+  readonly #readFile: (path: string) => Promise<Buffer>
   #keys: readonly DecryptionKey[] = []
 
-  /** @param path JWK Set of the keys that `cnf.jwe` is decrypted with; undefined: only `cnf.jwk` is understood */
-  constructor(path: string | undefined) {
+  /**
+   * @param path JWK Set of the keys that `cnf.jwe` is decrypted with; undefined: only `cnf.jwk` is understood
+   * @param read in place of the file system
+   */
+  constructor(path: string | undefined, read: (path: string) => Promise<Buffer> = readFile) {
+    this.#readFile = read
     this.#path = path
   }
 
@@ -33,7 +38,7 @@ export class AceKeys {
   async load(): Promise<void> {
     if (this.#path === undefined) return
     try {
-      this.#keys = await readKeys(await readFile(this.#path, 'utf8'))
+      this.#keys = await readKeys((await this.#readFile(this.#path)).toString('utf8'))
     } catch (cause) {
       const why = cause instanceof PosternError ? cause.message : 'it cannot be read'
       const message = `the key file ${this.#path} cannot be used: ${why}`

@@ -99,13 +99,6 @@ export class Revocations {
     throw new PosternError('ERR_REVOCATIONS', 'internal', 'a worker cannot write its audit log')
   }
 
-  /** A signing key has gone from its issuer's key set, here and now (KEY-06). */
-  dropKey(key: { iss: string; kid: string }): void {
-    const cut = this.roster.dropKey(key)
-    this.#ports.audit.append(recordOf({ do: 'disable', selector: { key }, source: 'keys' }, cut))
-    this.#ports.observe('keys', 0)
-  }
-
   /** Marks as they are shared with other replicas; not those of the list, which each reads for itself. */
   get shared(): Mark[] {
     return this.roster.marks

@@ -117,7 +117,7 @@ export class RevocationService {
       others: ports.others,
       share: store && ((mark) => replication!.share(mark)),
       observe: (source, seconds) => {
-        if (source === 'list' || source === 'store' || source === 'keys') ports.count(source, 'done')
+        if (source === 'list' || source === 'store') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })
@@ -158,6 +158,11 @@ export class RevocationService {
   /** Streams that have been silent for longer than they may be. */
   get silent(): string[] {
     return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
+  }
+
+  /** Of this process. */
+  get roster(): Roster {
+    return this.revocations.roster
   }
 
   get sight(): Sight {

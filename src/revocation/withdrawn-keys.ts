@@ -2,20 +2,29 @@
 // longer there, by the names of the keys (KEY-06). A set that cannot be loaded withdraws nothing.
 
 import type { IssuerConfig } from '../config/config.ts'
-import type { Revocations } from './revocations.ts'
+import type { Roster } from './roster.ts'
 
 export class WithdrawnKeys {
   readonly #issuers: ReadonlySet<string>
-  readonly #revocations: () => Revocations | undefined
+  readonly #roster: () => Roster | undefined
+  readonly #onCut: (key: { iss: string; kid: string }, cut: number) => void
   /** By issuer: the names that were there, and whether each still is. */
   readonly #known = new Map<string, Map<string, boolean>>()
 
-  /** @param revocations undefined while nobody can be connected yet */
-  constructor(issuers: readonly IssuerConfig[], revocations: () => Revocations | undefined) {
+  /**
+   * @param roster undefined while nobody can be connected here
+   * @param onCut how many connections of a key that is gone were ended
+   */
+  constructor(
+    issuers: readonly IssuerConfig[],
+    roster: () => Roster | undefined,
+    onCut: (key: { iss: string; kid: string }, cut: number) => void,
+  ) {
     this.#issuers = new Set(
       issuers.filter(({ onWithdrawnKey }) => onWithdrawnKey === 'cut').map(({ issuer }) => issuer),
     )
-    this.#revocations = revocations
+    this.#roster = roster
+    this.#onCut = onCut
   }
 
   /** The keys of an issuer were replaced. */
@@ -23,10 +32,11 @@ export class WithdrawnKeys {
     if (!this.#issuers.has(issuer)) return
     const known = this.#known.get(issuer) ?? new Map<string, boolean>()
     this.#known.set(issuer, known)
-    const revocations = this.#revocations()
-    for (const [kid, wasThere] of known) {
-      if (wasThere && !kids.has(kid)) revocations?.dropKey({ iss: issuer, kid })
-      if (!wasThere && kids.has(kid)) revocations?.roster.restoreKey({ iss: issuer, kid })
+    const roster = this.#roster()
+    for (const [kid, wasThere] of roster === undefined ? [] : known) {
+      const key = { iss: issuer, kid }
+      if (wasThere && !kids.has(kid)) this.#onCut(key, roster!.dropKey(key))
+      if (!wasThere && kids.has(kid)) roster!.restoreKey(key)
     }
     for (const kid of known.keys()) known.set(kid, false)
     for (const kid of kids) known.set(kid, true)
