@@ -373,6 +373,7 @@ export class App {
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
       aceKeys: () => this.#aceKeys!.load(),
+      auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),
       upstream: () => this.#tls!.load(),

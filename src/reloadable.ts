@@ -11,12 +11,14 @@ export interface Loaders {
   grantKeys(issuer: number): Promise<void>
   aceKeys(): Promise<void>
   listener(listener: number): Promise<void>
+  /** Those that sign checkpoints and make keyed digests. */
+  auditKeys(): Promise<void>
   revocation(): Promise<void>
   upstream(): Promise<void>
 }
 
 export function reloadable(config: Config, load: Loaders): Reloadable[] {
-  const { policy, issuers, grants, proof, revocation, listeners, upstream } = config
+  const { policy, issuers, grants, audit, proof, revocation, listeners, upstream } = config
   const parts: Reloadable[] = [{ what: 'policy', files: [policy.file], load: () => load.policy() }]
   for (const [i, { jwks }] of issuers.entries()) {
     // How a fetch from a URL went is told as for every fetch.
@@ -28,6 +30,8 @@ export function reloadable(config: Config, load: Loaders): Reloadable[] {
   }
   if (proof.aceKeysFile !== undefined)
     parts.push({ what: 'keys', files: [proof.aceKeysFile], load: () => load.aceKeys() })
+  const auditKeys = present([audit.checkpoints.keyFile, audit.digestKeyFile])
+  if (auditKeys.length > 0) parts.push({ what: 'keys', files: auditKeys, load: () => load.auditKeys() })
   if (revocation !== undefined) {
     const secrets = revocation.events.map((stream) => stream.secretFile)
     const files = present([revocation.listFile, revocation.secretFile, ...secrets])
