@@ -204,7 +204,8 @@ export class Roster {
   dropKey(key: { iss: string; kid: string }): number {
     for (const facet of facetsOf({ key })) this.#goneKeys.add(facet)
     this.#goneVersion++
-    return end(this.#met({ key }, () => true))
+    const met = this.#met({ key }, () => true)
+    return end(met, { source: 'keys', selector: { key } })
   }
 
   /** It is in the key set again. */
