@@ -10,6 +10,7 @@ import { AdminServer } from '../src/telemetry/admin.ts'
 import { createLogger } from '../src/telemetry/logger.ts'
 import { loadFile } from './config-file.ts'
 import { EXIT } from './exit.ts'
+import { namedFiles } from './named-files.ts'
 
 const LOOK_AGAIN_MS = 1_000
 /** What stands for a secret that is not there, so that the rest of the configuration can be read. */
@@ -66,12 +67,9 @@ async function look(file: string): Promise<{ config: Config; missing: string[] }
     }
   })
   if (loaded === undefined || 'problems' in loaded) return undefined
-  const { policy, issuers, upstream, audit } = loaded.config
-  const secrets = [
-    ...[upstream.tls?.caFile, upstream.tls?.certFile, upstream.tls?.keyFile],
-    ...[audit.digestKeyFile, audit.checkpoints.keyFile],
-  ].filter((path) => path !== undefined)
-  for (const path of [policy.file, ...secrets, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
+  const { policy, issuers } = loaded.config
+  const named = namedFiles(loaded.config).map(({ path }) => path)
+  for (const path of [policy.file, ...named, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
     const readable = await access(path, constants.R_OK).then(
       () => true,
       () => false,
