@@ -36,6 +36,7 @@ import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
+import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -72,6 +73,7 @@ export class App {
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
   readonly #store: Store | undefined
+  #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   readonly #aceKeys: AceKeys | undefined
@@ -177,6 +179,10 @@ export class App {
       const shared = { read: this.#readFile, used: this.#station?.usedGrants }
       this.#grants = await Grants.open(config.grants, { ...ports, ...shared })
     }
+    this.#tokenChecks = openTokenChecks(this.#issuers, {
+      ...{ clock: this.#clock, audit: this.#audit, tally: this.tally, catalogue: this.#catalogue },
+      roster: this.#station?.roster ?? this.#revocation!.roster,
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -187,19 +193,17 @@ export class App {
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
+    for (const checks of this.#tokenChecks) checks.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
   async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {
     const { config, logger } = this
     this.#revocation = await RevocationService.open(config, {
-      clock: this.#clock,
-      audit: this.#audit,
-      store: this.#store,
+      ...{ clock: this.#clock, audit: this.#audit, store: this.#store, onKeysLoaded },
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
-      onKeysLoaded,
       others: this.#crew?.rosters,
       onContact: () => this.#see(),
       onPollFailure: (stream, reason) =>
@@ -296,6 +300,7 @@ export class App {
     await this.#crew?.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
     await this.#revocation?.close()
     await this.#grants?.close()
@@ -325,16 +330,11 @@ export class App {
 
   #makeMetrics(times: DecisionTimes): Metrics {
     return metricsOf(this.tally, this.#catalogue, {
-      version: this.#version,
-      times,
-      revocationTimes: this.#revocationTimes,
+      ...{ version: this.#version, times, revocationTimes: this.#revocationTimes },
       policyInForce: () => this.#context.policyInForce.policy,
       policyLoadedMs: () => this.#policyLoadedMs,
-      audit: this.#audit,
-      issuers: this.#issuers,
-      revocation: this.#revocation,
+      ...{ audit: this.#audit, issuers: this.#issuers, revocation: this.#revocation, store: this.#store },
       workers: () => this.#crew?.size ?? 1,
-      store: this.#store,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })

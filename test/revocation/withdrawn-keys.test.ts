@@ -9,7 +9,7 @@ test('KEY-06 REV-18 a CONNECT that was verified by a key that is gone by then en
   const roster = new Roster(new Marks(clock, 1000), new Marks(clock, 1000), clock, () => undefined)
   const principal = principalOf({ keyId: 'k1' })
   const key = { iss: principal.issuer, kid: 'k1' }
-  const who = { revoke: () => {} }
+  const who = { revoke: () => () => {} }
   const { version } = roster
   roster.dropKey(key)
   expect(roster.version).not.toBe(version)
