@@ -26,7 +26,7 @@ export class Renewal {
   /** A token on the token topic whose payload is still on its way. */
   #upload: { way: Way; parts: Buffer[] } | undefined
   /** QoS 2: Packet Identifiers that were answered with PUBREC 0x00 and not released yet. */
-  readonly #unreleased = new Set<number>()
+  #unreleased: Set<number> | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -90,7 +90,7 @@ export class Renewal {
 
   /** Whether this PUBREL belongs to a token; it is answered. */
   takeRelease(packetId: number): boolean {
-    return this.#unreleased.delete(packetId)
+    return this.#unreleased?.delete(packetId) === true
   }
 
   #tooLong(head: PublishHead): string | undefined {
@@ -161,7 +161,10 @@ export class Renewal {
       const authenticationMethod = session.authenticationMethod!
       session.towardsClient.send(auth(ReasonCode.SUCCESS, { authenticationMethod }))
     } else if (way.qos > 0) {
-      if (way.qos === 2) this.#unreleased.add(way.packetId)
+      if (way.qos === 2) {
+        this.#unreleased ??= new Set()
+        this.#unreleased.add(way.packetId)
+      }
       session.towardsClient.send(ack(answerTo(way.qos), way.packetId, ReasonCode.SUCCESS))
     }
   }
