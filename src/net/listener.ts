@@ -35,6 +35,11 @@ export interface ListenerPorts {
   ticketKeys?: Buffer | undefined
 }
 
+/** Names a TCP connection among those that are open. */
+function flowOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
 export class Listener {
   readonly name: string
   readonly #config: ListenerConfig
@@ -212,9 +217,4 @@ export class Listener {
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }
-}
-
-/** Names a TCP connection among those that are open. */
-function flowOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
