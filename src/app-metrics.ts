@@ -1,6 +1,7 @@
 // Everything that Prometheus is told, from where it is known.
 
 import type { AuditTrail } from './audit-trail.ts'
+import type { CredentialBroker } from './credentials/credential-broker.ts'
 import type { IssuerRuntime } from './identity/token-verifier.ts'
 import type { Policy } from './policy/policy.ts'
 import type { RevocationService } from './revocation/service.ts'
@@ -22,6 +23,7 @@ export interface MetricSources {
   issuers: readonly IssuerRuntime[]
   revocation: RevocationService
   store: Store | undefined
+  credentials: CredentialBroker
   inShadow(): boolean
   ready(): boolean
 }
@@ -38,6 +40,10 @@ export function metricsOf(tally: Tally, rows: Catalogue, from: MetricSources): M
   metrics.gauge(rows.eventContactAge, (row) => from.revocation.streams[row]!.contactAgeS)
   metrics.gauge(rows.eventVerificationAge, (row) => from.revocation.streams[row]!.verificationAgeS)
   metrics.gauge(rows.storeUp, () => (from.store?.isUp ? 1 : 0))
+  metrics.gauge(rows.credentialRemaining, (row) => {
+    const name = from.credentials.listeners[row]!
+    return (from.credentials.of(name)!.remainingMs ?? Number.NaN) / 1000
+  })
   metrics.gauge(rows.policyLoaded, () => from.policyLoadedMs() / 1000)
   metrics.gauge(rows.shadowMode, () => (from.inShadow() ? 1 : 0))
   metrics.gauge(rows.ready, () => (from.ready() ? 1 : 0))

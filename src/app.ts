@@ -6,6 +6,7 @@ import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
+import { CredentialBroker } from './credentials/credential-broker.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -58,6 +59,7 @@ export class App {
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
+  #credentials: CredentialBroker | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
   #admin: AdminServer | undefined
@@ -83,6 +85,7 @@ export class App {
     this.#checks = [
       { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
       { name: 'keys', ok: () => this.#keysReady() },
+      { name: 'credentials', ok: () => this.#credentials!.ready() },
       { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
       { name: 'events', ok: () => this.#eventsHeard() },
       {
@@ -164,6 +167,7 @@ export class App {
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
+    await this.#credentials!.start()
     const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
       const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
@@ -207,6 +211,7 @@ export class App {
     this.#upstream.stop()
     for (const listener of this.listeners) listener.close()
     await this.#admin?.close()
+    await this.#credentials?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await this.#store?.close()
     await this.#revocation?.close()
@@ -217,6 +222,13 @@ export class App {
     const { config } = this
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
     const authenticator = new Authenticator(verifier, config, this.#clock)
+    this.#credentials = new CredentialBroker(config, {
+      clock: this.#clock,
+      verifier,
+      logger: this.logger,
+      onRenewed: (listener) => this.#registry.renewHeld(listener),
+      count: (result) => this.tally.add(slotOf(this.#catalogue.credentials, result)),
+    })
     return {
       config,
       clock: this.#clock,
@@ -226,7 +238,10 @@ export class App {
       tally: this.tally,
       slots: slotsIn(this.#catalogue),
       logger: this.logger,
-      admit: (source, connect, peerHost, tls) => authenticator.authenticate(source, connect, peerHost, tls),
+      admit: (source, connect, peerHost, tls, listener) =>
+        this.#credentials!.of(listener)?.admit(source, connect) ??
+        authenticator.authenticate(source, connect, peerHost, tls),
+      heldToken: (listener) => this.#credentials!.of(listener),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations,
@@ -256,6 +271,7 @@ export class App {
       issuers: this.#issuers,
       revocation: this.#revocation!,
       store: this.#store,
+      credentials: this.#credentials!,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })

@@ -18,6 +18,34 @@ export interface ListenerConfig {
   proxyProtocolFrom: readonly string[]
   /** undefined: plain TCP. */
   tls?: TlsConfig | undefined
+  /** `broker`: agents bring no credential; Postern holds the token of `credentialSource`. */
+  credentials: 'agent' | 'broker'
+  /** With `credentials: broker` only. */
+  credentialSource?: CredentialSourceConfig | undefined
+}
+
+/** One of `tokenFile` and `tokenEndpoint`. */
+export interface CredentialSourceConfig {
+  tokenFile: string | undefined
+  tokenEndpoint: TokenEndpointConfig | undefined
+  allowRemote: boolean
+}
+
+export interface TokenEndpointConfig {
+  url: string
+  grant: 'jwt-bearer' | 'client_credentials'
+  /** With `jwt-bearer`. */
+  assertionFile: string | undefined
+  clientId: string
+  /** One of these. */
+  clientSecretFile: string | undefined
+  clientKeyFile: string | undefined
+  /** With `clientKeyFile`. */
+  audience: string | undefined
+  scope: string | undefined
+  resource: string | undefined
+  caFile: string | undefined
+  timeout: number
 }
 
 export interface TlsConfig {

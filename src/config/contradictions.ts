@@ -3,6 +3,7 @@
 import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
+import { credentialContradictions } from './credential-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
@@ -48,6 +49,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...credentialContradictions(config),
     ...storeContradictions(config),
   ]
 }

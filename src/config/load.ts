@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
+import type { Config, CredentialSourceConfig, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -150,11 +150,14 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
-    listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
+    listeners: file.listeners.map(({ name, address, tls, credentialSource, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
       ...settings,
       ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
+      ...(credentialSource === undefined
+        ? {}
+        : { credentialSource: sourceInPlace(credentialSource, inDirectoryIf) }),
     })),
     upstream: {
       address: upstream.address,
@@ -229,6 +232,27 @@ function inPlace(
       secretFile: inDirectory(stream.secretFile),
       poll: stream.poll,
     })),
+  }
+}
+
+function sourceInPlace(
+  source: NonNullable<FileConfig['listeners'][number]['credentialSource']>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): CredentialSourceConfig {
+  const { tokenFile, tokenEndpoint: endpoint, allowRemote } = source
+  return {
+    tokenFile: inDirectoryIf(tokenFile),
+    tokenEndpoint: endpoint && {
+      ...endpoint,
+      assertionFile: inDirectoryIf(endpoint.assertionFile),
+      clientSecretFile: inDirectoryIf(endpoint.clientSecretFile),
+      clientKeyFile: inDirectoryIf(endpoint.clientKeyFile),
+      audience: endpoint.audience,
+      scope: endpoint.scope,
+      resource: endpoint.resource,
+      caFile: inDirectoryIf(endpoint.caFile),
+    },
+    allowRemote,
   }
 }
 

@@ -56,6 +56,8 @@ export type Admit = (
   connect: ConnectHead,
   peerAddress: string,
   tls: TlsEvidence | undefined,
+  /** Name of the listener by which it came. */
+  listener: string,
 ) => Promise<Admission | AdmissionChallenge>
 
 /** A fresh token for a connection: the principal that takes over, or why not. */
@@ -70,6 +72,14 @@ export type Renewed =
 
 /** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
 export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
+
+/** The token that Postern holds for the agents of a listener, which bring none. */
+export interface HeldToken {
+  /** SHA-256 of the compact form, hex, as in a Principal; undefined: none that is good is at hand. */
+  readonly digest: string | undefined
+  /** Verifies it for a connection that exists. Never rejects. */
+  renew(current: Principal): Promise<Renewed>
+}
 
 export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailable'
 
@@ -93,6 +103,8 @@ export interface SessionContext {
   readonly logger: Logger
   readonly admit: Admit
   readonly renew: Renew
+  /** By name of a listener; undefined: its agents bring their own credential. */
+  heldToken(listener: string): HeldToken | undefined
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined

@@ -9,7 +9,7 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { identityOf } from './audit-identity.ts'
-import type { SessionContext } from './context.ts'
+import type { HeldToken, SessionContext } from './context.ts'
 import { hex } from './effect.ts'
 import { endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake } from './handshake.ts'
@@ -92,6 +92,10 @@ export class Session implements PeerEvents {
   get principal(): Principal | undefined {
     return this.standing.principal
   }
+  /** The token that Postern holds for the agents of this listener; undefined: they bring their own. */
+  get heldToken(): HeldToken | undefined {
+    return this.context.heldToken(this.recorder.listener)
+  }
   get rights(): number {
     return this.standing.serial
   }
@@ -157,6 +161,7 @@ export class Session implements PeerEvents {
     this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
     this.standing.arm()
     this.subscriptions.judgeAgain()
+    this.renewal.takeHeld()
   }
 
   /** Reads on after the CONNACK, starting with what the agent sent before it. */

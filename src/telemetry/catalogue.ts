@@ -35,6 +35,8 @@ export interface CatalogueSets {
   hasStore: boolean
   /** Configured issuers. */
   issuers: readonly string[]
+  /** Listeners whose agents bring no credential. */
+  brokeredListeners: readonly string[]
 }
 
 export const SIDES = ['client', 'server'] as const
@@ -95,6 +97,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
+  ['listener', 'name of a listener with `credentials: broker`'],
   ['version', 'of Postern, or digest of the policy in force'],
   ['node', 'version of Node.js'],
   ['le', 'upper bound of the bucket in seconds'],
@@ -154,6 +157,10 @@ export interface Catalogue {
   securityEvents: Family
   /** Rows: ok, failed. */
   storeRequests: Family
+  /** Rows: ok, failed. */
+  credentials: Family
+  /** Row i: `brokeredListeners[i]`; NaN without a token. */
+  credentialRemaining: GaugeSpec
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -277,6 +284,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['result'],
       RESULTS.map((result) => [result]),
     ),
+    credentials: counter(
+      'postern_credentials_total',
+      'Attempts to get a fresh token for the agents of a listener with `credentials: broker`.',
+      ['result'],
+      RESULTS.map((result) => [result]),
+    ),
+    credentialRemaining: {
+      name: 'postern_credential_remaining_seconds',
+      help: 'Time until the token that is held for the agents of a listener ends; NaN before the first.',
+      labelNames: ['listener'],
+      rows: sets.brokeredListeners.map((listener) => [listener]),
+    },
     reloads: counter(
       'postern_reloads_total',
       'Reloads of files.',

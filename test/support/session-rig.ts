@@ -9,7 +9,7 @@ import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
-import type { Renewed, SessionContext } from '../../src/session/context.ts'
+import type { HeldToken, Renewed, SessionContext } from '../../src/session/context.ts'
 import {
   CONNECT_REFUSALS,
   END_CAUSES,
@@ -69,6 +69,8 @@ export interface RigOptions {
   revocations?: SessionContext['revocations']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
+  /** What Postern holds for agents that bring no credential; default: they bring their own. */
+  heldToken?: (rig: SessionRig) => HeldToken
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -164,6 +166,7 @@ export class SessionRig {
       tally,
       slots: slotsIn(tally),
       logger,
+      heldToken: () => options.heldToken?.(this),
       admit: async () => ({
         ok: true,
         principal: {
@@ -231,6 +234,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     endCauses: Object.keys(END_CAUSES),
     hasStore: false,
     issuers: [],
+    brokeredListeners: [],
   })
   return slotsFrom(c)
 }
