@@ -58,9 +58,14 @@ async function check(options: Options): Promise<void> {
 
 function lint(policy: Policy, config: Config): Problem[] {
   const mapped = new Set(
-    config.issuers.flatMap(({ claims, mapping }) => [
+    config.issuers.flatMap(({ claims, mapping, kubernetes, spiffe }) => [
       ...Object.keys(claims.attributes),
-      ...(claims.tenant !== undefined || mapping === 'claims' ? ['org_id'] : []),
+      ...(claims.tenant !== undefined ||
+      mapping === 'claims' ||
+      kubernetes?.tenant === 'namespace' ||
+      spiffe?.paths.some((path) => path.includes('{org_id}')) === true
+        ? ['org_id']
+        : []),
     ]),
   )
   return lintPolicy(policy, { userLayer: config.policy.userLayer, mapped }).map(({ line, message }) => ({

@@ -80,8 +80,8 @@ export async function problemsIn(files: NamedFiles): Promise<Problem[]> {
 export function filesOf(config: Config): NamedFiles {
   return {
     policy: config.policy.file,
-    keys: config.issuers.flatMap(({ jwks: { file, maxBytes }, algorithms }) =>
-      file === undefined ? [] : [{ path: file, algorithms, maxBytes }],
+    keys: config.issuers.flatMap(({ jwks: { file, maxBytes, use }, algorithms }) =>
+      file === undefined ? [] : [{ path: file, algorithms, maxBytes, use }],
     ),
   }
 }

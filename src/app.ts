@@ -1,5 +1,6 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
+import { readFile } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { metricsOf } from './app-metrics.ts'
 import { AuditTrail } from './audit-trail.ts'
@@ -168,10 +169,13 @@ export class App {
     this.#registry = new SessionRegistry(this.#context)
     await this.#openAdmin(times)
     await this.#credentials!.start()
-    const headerTimeout = { clock: this.#clock, ms: config.limits.connectTimeout }
     for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, headerTimeout, (error) => {
-        logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted')
+      const bound = new Listener(listener, this.#registry, {
+        clock: this.#clock,
+        headerTimeoutMs: config.limits.connectTimeout,
+        readFile,
+        onError: (error) =>
+          logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
       })
       await bound.listen()
       this.listeners.push(bound)
@@ -243,8 +247,10 @@ export class App {
         authenticator.authenticate(source, connect, peerHost, tls),
       heldToken: (listener) => this.#credentials!.of(listener),
       renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+      verifyCarried: (token, current, peer) =>
+        authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
-      revocations: this.#revocation!.revocations,
+      revocations: this.#revocation!.revocations.roster,
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined

@@ -162,14 +162,15 @@ export class AuditTrail implements AuditSink {
   ): Promise<AuditLog> {
     const { audit, instance } = this.#config
     const { clock, logger, tally, catalogue } = this.#parts
-    const { maxBytes, maxAge, keep, keepFor } = audit.segments
+    const { maxBytes, maxAge, keep, keepFor, compression } = audit.segments
     const options: AuditLogOptions = {
       ...{ clock, instance, policy, last, signer: signer?.text },
       durability: audit.durability,
       onFailure: audit.onFailure,
       flushInterval: audit.flushInterval,
       maxPending: audit.maxPending,
-      segments: { bytes: maxBytes, ageMs: maxAge, keep, keepForMs: keepFor },
+      short: areShort(audit),
+      segments: { bytes: maxBytes, ageMs: maxAge, keep, keepForMs: keepFor, compression },
       observer: {
         written: (records, lines) => {
           tally.add(slotOf(catalogue.auditRecords, 'written'), records)
@@ -249,4 +250,10 @@ export class AuditTrail implements AuditSink {
       },
     })
   }
+}
+
+/** Other programs want records that can be read one by one. */
+function areShort({ records, file, copies }: Config['audit']): boolean {
+  if (records !== 'auto') return records === 'short'
+  return file !== STANDARD_OUTPUT && !copies.stdout && copies.otlp === undefined && copies.topic === undefined
 }

@@ -5,6 +5,7 @@ import { AUTH_FAILURES } from './identity/auth-failure.ts'
 import { EVENT_NAMES } from './revocation/event-mapping.ts'
 import { SOURCES } from './revocation/revocations.ts'
 import {
+  CARRIED_REFUSALS,
   CONNECT_REFUSALS,
   END_CAUSES,
   OUTCOME_NAMES,
@@ -26,6 +27,7 @@ export function catalogueFor(config: Config, tally: Tally): Catalogue {
     securityEvents: EVENT_NAMES,
     eventStreams: (config.revocation?.events ?? []).map(({ name }) => name),
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),
     hasStore: config.store !== undefined,

@@ -15,14 +15,20 @@ export class PolicyError extends PosternError {
   }
 }
 
-/** @throws PolicyError; PosternError ERR_POLICY_FILE when it cannot be read */
-export async function readPolicy(file: string): Promise<Policy> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+/**
+ * @param read in place of the file system
+ * @throws PolicyError; PosternError ERR_POLICY_FILE when it cannot be read
+ */
+export async function readPolicy(
+  file: string,
+  read: (path: string) => Promise<Buffer> = readFile,
+): Promise<Policy> {
+  const text = await read(file).catch((cause: Error) => {
     throw new PosternError('ERR_POLICY_FILE', 'internal', `cannot read the policy: ${cause.message}`, {
       cause,
     })
   })
-  const loaded = loadPolicy(text, file, (canonical) => hash('sha256', canonical))
+  const loaded = loadPolicy(text.toString(), file, (canonical) => hash('sha256', canonical))
   if ('problems' in loaded) throw new PolicyError(file, loaded.problems)
   return loaded.policy
 }

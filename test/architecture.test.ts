@@ -161,6 +161,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:fs/promises': [
+    'src/app.ts',
     'src/file-watch.ts',
     'src/identity/',
     'src/audit/',

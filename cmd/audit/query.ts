@@ -4,10 +4,11 @@ import { once } from 'node:events'
 import { closeSync, fstatSync, openSync, readSync, statSync, unwatchFile, watchFile } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
+import { Models } from '../../src/audit/models.ts'
 import { readRecord } from '../../src/audit/record-reader.ts'
 import { systemClock } from '../../src/clock.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
-import { csvHeader, csvRow, table } from '../../src/evidence/listing.ts'
+import { csvHeader, csvRow, jsonLine, table } from '../../src/evidence/listing.ts'
 import { linesOf, looseRecord, withSegments } from '../../src/evidence/log-files.ts'
 import { ocsfEvent } from '../../src/evidence/ocsf.ts'
 import { isSelected, type Selection, select } from '../../src/evidence/selection.ts'
@@ -116,8 +117,8 @@ async function reading(files: readonly string[], work: () => Promise<void>): Pro
 async function query(files: readonly string[], selection: Selection, format: string): Promise<void> {
   if (format === 'csv') await print(csvHeader())
   const found = []
-  for await (const { record, line } of select(withSegments(files), selection)) {
-    if (format === 'jsonl') await print(line.toString())
+  for await (const record of select(withSegments(files), selection)) {
+    if (format === 'jsonl') await print(jsonLine(record))
     else if (format === 'csv') await print(csvRow(record))
     else found.push(record)
   }
@@ -127,26 +128,30 @@ async function query(files: readonly string[], selection: Selection, format: str
 
 async function exportRecords(files: readonly string[], selection: Selection, format: string): Promise<void> {
   const trail = new AgentAuditTrail()
-  for await (const { record } of select(withSegments(files), selection)) {
+  for await (const record of select(withSegments(files), selection)) {
     const line = format === 'ocsf' ? JSON.stringify(ocsfEvent(record)) : trail.line(record)
     if (line !== undefined) await print(line)
   }
 }
 
 async function show(file: string, last: number | undefined): Promise<void> {
-  const kept: Buffer[] = []
+  const kept: string[] = []
+  const models = new Models()
   for await (const line of linesOf(file)) {
-    if (last === undefined) await print(describe(line))
-    else if (kept.push(Buffer.from(line)) > last) kept.shift()
+    const text = describe(line, models)
+    if (last === undefined) await print(text)
+    else if (kept.push(text) > last) kept.shift()
   }
-  for (const line of kept) await print(describe(line))
+  for (const text of kept) await print(text)
 }
 
-function describe(line: Buffer): string {
-  const record = readRecord(line)
-  return typeof record === 'object'
-    ? formatRecord(record)
-    : `(${line.length} bytes that are no intact record)`
+function describe(line: Buffer, models: Models): string {
+  const written = readRecord(line)
+  if (typeof written === 'string') return `(${line.length} bytes that are no intact record)`
+  const record = models.whole(written)
+  return record === undefined
+    ? `(record ${written.seq}, as ${written.as}, which is not here)`
+    : formatRecord(record)
 }
 
 async function print(line: string): Promise<void> {
@@ -162,9 +167,11 @@ async function tail(file: string, selection: Selection, last: number): Promise<v
   let fd = openSync(file, 'r')
   let at = 0
   let rest = Buffer.alloc(0)
+  let models = new Models()
   const colour = process.stdout.isTTY && !process.env['NO_COLOR']
   const take = (line: Buffer): void => {
-    const record = looseRecord(line)
+    const written = looseRecord(line)
+    const record = written && models.whole(written)
     if (record === undefined || !isSelected(record, selection)) return
     const text = formatRecord(record)
     const shown = colour && record.decision === 'deny' ? `\u001b[31m${text}\u001b[0m` : text
@@ -201,6 +208,7 @@ async function tail(file: string, selection: Selection, last: number): Promise<v
     fd = openSync(file, 'r')
     at = 0
     rest = Buffer.alloc(0)
+    models = new Models()
     readOn()
   }
   const again = (): void => {

@@ -89,7 +89,7 @@ async function report(
   }
   const selection = selectionOf(options)
   const page = new ReportPage()
-  for await (const { record } of select(files, selection)) page.add(record)
+  for await (const record of select(files, selection)) page.add(record)
   const { sinceMs, untilMs } = selection
   const names = files.map((file) => basename(file))
   writeFileSync(options.out, page.html({ files: names, sinceMs, untilMs, madeMs: Date.now(), chain }))

@@ -71,7 +71,7 @@ export class LockedFile implements AuditFile {
     this.#fd = fd
     this.#lock = lock
     this.#retention = retention
-    this.#keeper = new SegmentKeeper(path, failed)
+    this.#keeper = new SegmentKeeper(path, retention.compression ?? 'gzip', failed)
   }
 
   async write(bytes: Buffer): Promise<number> {

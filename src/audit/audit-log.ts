@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import type { AuditFile } from './audit-file.ts'
 import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
-import { leafHash, type MerkleTree } from './merkle.ts'
+import type { MerkleTree } from './merkle.ts'
 import { openAuditFile, type Tail } from './open-log.ts'
 import { type Group, PendingRecords } from './pending-records.ts'
 import { type ChainHead, RecordEncoder } from './record.ts'
@@ -33,6 +33,8 @@ export interface AuditLogOptions {
   instance: string
   /** Version of the policy in force; empty before one is loaded. */
   policy: string
+  /** See RecordEncoder. */
+  short?: boolean | undefined
   /** `async`: written in groups behind the caller's back. `write-ahead`: `commit` returns when they are on disk. */
   durability: 'async' | 'write-ahead'
   onFailure: 'deny' | 'continue'
@@ -174,7 +176,7 @@ export class AuditLog implements AuditSink {
     const bytes = end + 1 - start
     pending.added(bytes, 1, this.#encoder.seq)
     this.#segmentBytes += bytes
-    this.#tree?.append(leafHash(this.#encoder.head.hash))
+    this.#tree?.append(this.#encoder.head.hash)
     this.#added()
   }
 
@@ -247,6 +249,7 @@ export class AuditLog implements AuditSink {
     this.#segmentBytes = 0
     this.#segmentEndsMs = this.#options.clock.now() + this.#options.segments.ageMs
     const event = this.#segmentEvent(this.#options.signer)
+    this.#encoder.beginFile()
     this.#pending.beginFile({ closing, oldest: event.segment!.oldest })
     this.#push(event)
   }
@@ -256,14 +259,14 @@ export class AuditLog implements AuditSink {
     const kept = this.#file.oldestKept(number - 1, this.#options.clock.now())
     this.#oldestSegment = Math.max(this.#oldestSegment, kept)
     const oldest = this.#oldestSegment
-    const tree = this.#tree === undefined ? {} : { tree: this.#tree.edge.map((node) => node.toString('hex')) }
+    const tree = this.#tree === undefined ? {} : { tree: [...this.#tree.edge] }
     const segment = { number, oldest, ...tree }
     return { action: 'segment', decision: 'allow', reason: 'ok', effect: 'begun', segment, signer }
   }
 
   #push(event: AuditEvent): void {
     this.#add(`${this.#encoder.encode(event)}\n`, 1)
-    this.#tree?.append(leafHash(this.#encoder.head.hash))
+    this.#tree?.append(this.#encoder.head.hash)
   }
 
   #add(line: string, records: number): void {

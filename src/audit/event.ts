@@ -106,6 +106,8 @@ export interface PreparedRecord {
   readonly identity: Uint8Array
   readonly reason: Uint8Array
   readonly end: Uint8Array
+  /** The last whole record of this form, if the file has one: `as` begins the short records that refer to it. */
+  readonly model: { epoch: number; number: number; as: Uint8Array }
 }
 
 /** Of a payload: its digest (hex), and the member of the record that holds it. */

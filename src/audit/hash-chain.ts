@@ -2,7 +2,8 @@
 // line; reads no file and no clock. docs/audit-format.md defines what is checked.
 
 import { createHash, type Hash } from 'node:crypto'
-import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
+import { ModelWindow } from './models.ts'
+import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES, type WrittenRecord } from './record.ts'
 import { type LineFault, readRecord } from './record-reader.ts'
 import { type Link, scanRecord } from './record-scanner.ts'
 
@@ -14,6 +15,8 @@ export type ChainFault =
   /** Records are missing, repeated or in another order. */
   | 'seq_gap'
   | 'prev_mismatch'
+  /** A short record refers to what is no model, or no more. */
+  | 'no_model'
   /** A new chain begins in the middle: two files were joined. */
   | 'joined_chain'
   /** The first record is not the first of a chain, and the records before it are not known. */
@@ -34,7 +37,7 @@ export interface ChainOptions {
    * Called with each good record, in order. `own` is all of it for records about the log itself (gap, segment,
    * signer); of others `read` gives all, during the call.
    */
-  onRecord?: ((link: Link, own: AuditRecord | undefined, read: () => AuditRecord) => void) | undefined
+  onRecord?: ((link: Link, own: AuditRecord | undefined, read: () => WrittenRecord) => void) | undefined
 }
 
 export type ChainReport =
@@ -86,8 +89,11 @@ export class ChainVerifier {
   #line = 0
   #records = 0
   #first = 0
+  /** The file has its first record. */
+  #isWhole = false
   #begins: 'start' | 'continues' | 'middle' = 'start'
   #head: ChainHead | undefined
+  readonly #models = new ModelWindow<true>()
   #tear: Tear | undefined
   #torn = 0
   #lost = 0
@@ -160,16 +166,25 @@ export class ChainVerifier {
     this.#line += 1
     const link = this.#tear === undefined ? scanRecord(bytes) : undefined
     if (link !== undefined) {
-      if (this.#follows(link)) this.#accept(link, undefined, bytes)
+      if (this.#follows(link) && this.#hasModel(link)) this.#accept(link, undefined, bytes)
       return
     }
     const record = readRecord(bytes)
     if (record === 'not_json') this.#extendTear(bytes)
     else if (typeof record === 'string') this.#failAtTear(record, SENTENCES[record])
-    else if (this.#follows(record) && this.#seals(record)) {
+    else if (this.#follows(record) && this.#hasModel(record) && this.#seals(record)) {
       this.#lost += record.gap?.lost ?? 0
-      this.#accept(record, record, bytes)
+      this.#accept(record, record.action === undefined ? undefined : record, bytes)
     }
+  }
+
+  /** Of a file whose beginning was cut off the models there are not known. */
+  #hasModel({ as, seq, model }: Link & { model?: boolean | undefined }): boolean {
+    if (model === true) this.#models.add(seq, true)
+    if (as === undefined || this.#models.get(as) === true) return true
+    if (!this.#isWhole && as < (this.#first || seq)) return true
+    this.#failAtTear('no_model', `The record is said to be as seq ${as}, but that is no model for it.`)
+    return false
   }
 
   #accept(record: Link, own: AuditRecord | undefined, bytes: Buffer): void {
@@ -181,10 +196,13 @@ export class ChainVerifier {
       }
       this.#knownSeen = true
     }
-    if (this.#records === 0) this.#first = record.seq
+    if (this.#records === 0) {
+      this.#first = record.seq
+      this.#isWhole = this.#begins === 'start' || own?.segment !== undefined
+    }
     this.#records += 1
     this.#head = { seq: record.seq, hash: record.hash }
-    this.#options.onRecord?.(record, own, () => readRecord(bytes) as AuditRecord)
+    this.#options.onRecord?.(record, own, () => readRecord(bytes) as WrittenRecord)
   }
 
   /** Is this the record that comes next? */
@@ -231,7 +249,7 @@ export class ChainVerifier {
   }
 
   /** A tear is good only if this very record is the gap record that names its bytes, and such a record needs a tear. */
-  #seals(record: AuditRecord): boolean {
+  #seals(record: WrittenRecord): boolean {
     const named = record.gap?.torn_sha256
     if (this.#tear === undefined) {
       if (named === undefined) return true

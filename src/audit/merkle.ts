@@ -1,32 +1,24 @@
 // The Merkle tree over the records of a chain, RFC 9162 §2.1 (the same as RFC 6962): leaf i is the record with seq i + 1,
-// and a leaf's entry is the 32 bytes of that record's `hash`. Pure; docs/audit-format.md.
+// whose `hash` is the leaf's. Pure; docs/audit-format.md. Hashes are lower-case hex: Node makes those fastest.
 
 import { hash } from 'node:crypto'
 
-const LEAF = 0x00
 const NODE = 0x01
-const leafInput = Buffer.alloc(33, LEAF)
 const nodeInput = Buffer.alloc(65, NODE)
 
-/** @param recordHash lower-case hex */
-export function leafHash(recordHash: string): Buffer {
-  leafInput.write(recordHash, 1, 'hex')
-  return hash('sha256', leafInput, 'buffer')
-}
-
-function nodeHash(left: Buffer, right: Buffer): Buffer {
-  left.copy(nodeInput, 1)
-  right.copy(nodeInput, 33)
-  return hash('sha256', nodeInput, 'buffer')
+function nodeHash(left: string, right: string): string {
+  nodeInput.write(left, 1, 'hex')
+  nodeInput.write(right, 33, 'hex')
+  return hash('sha256', nodeInput)
 }
 
 /** A tree that only grows: it keeps the hashes of its perfect subtrees, at most one for each bit of its size. */
 export class MerkleTree {
   #size: number
-  readonly #edge: Buffer[]
+  readonly #edge: string[]
 
   /** @param edge hashes of the perfect subtrees of `size` leaves, the largest first; as many as `size` has one bits */
-  constructor(size = 0, edge: readonly Buffer[] = []) {
+  constructor(size = 0, edge: readonly string[] = []) {
     if (edge.length !== subtrees(size).length)
       throw new RangeError('a tree of this size has another number of subtrees')
     this.#size = size
@@ -37,11 +29,11 @@ export class MerkleTree {
     return this.#size
   }
 
-  get edge(): readonly Buffer[] {
+  get edge(): readonly string[] {
     return this.#edge
   }
 
-  append(leaf: Buffer): void {
+  append(leaf: string): void {
     let node = leaf
     // As in binary addition: a carry for each subtree that has a twin now.
     for (let n = this.#size; n % 2 === 1; n = (n - 1) / 2) node = nodeHash(this.#edge.pop()!, node)
@@ -49,9 +41,13 @@ export class MerkleTree {
     this.#size += 1
   }
 
+  /** 32 bytes. */
   root(): Buffer {
-    if (this.#size === 0) return hash('sha256', Buffer.alloc(0), 'buffer')
-    return this.#edge.reduceRight((right, left) => nodeHash(left, right))
+    if (this.#size === 0) return hash('sha256', '', 'buffer')
+    return Buffer.from(
+      this.#edge.reduceRight((right, left) => nodeHash(left, right)),
+      'hex',
+    )
   }
 }
 
@@ -67,9 +63,9 @@ function subtrees(size: number): number[] {
 /** Leaves from `first` on, with the edge of the tree before them: enough to prove that one of them is in the tree. */
 export class MerkleLeaves {
   readonly first: number
-  readonly leaves: Buffer[] = []
+  readonly leaves: string[] = []
   /** Subtrees before `first`, by `start:end`. */
-  readonly #before = new Map<string, Buffer>()
+  readonly #before = new Map<string, string>()
 
   constructor(before: MerkleTree) {
     this.first = before.size
@@ -85,19 +81,19 @@ export class MerkleLeaves {
   }
 
   /** Inclusion proof of leaf `index` in the tree of the first `size` leaves. RFC 9162 §2.1.3.1 */
-  proof(index: number, size: number): Buffer[] {
+  proof(index: number, size: number): string[] {
     if (index < this.first || index >= size || size > this.size) throw new RangeError('no such leaf')
     return this.#path(index, 0, size)
   }
 
-  #path(index: number, start: number, end: number): Buffer[] {
+  #path(index: number, start: number, end: number): string[] {
     if (end - start === 1) return []
     const middle = start + largestPowerBelow(end - start)
     if (index < middle) return [...this.#path(index, start, middle), this.#hash(middle, end)]
     return [...this.#path(index, middle, end), this.#hash(start, middle)]
   }
 
-  #hash(start: number, end: number): Buffer {
+  #hash(start: number, end: number): string {
     const known = this.#before.get(`${start}:${end}`)
     if (known !== undefined) return known
     if (end - start === 1) return this.leaves[start - this.first]!
@@ -108,11 +104,11 @@ export class MerkleLeaves {
 
 /** @returns the root that leaf and proof lead to, or undefined when the proof has the wrong length. RFC 9162 §2.1.3.2 */
 export function rootOfProof(
-  leaf: Buffer,
+  leaf: string,
   index: number,
   size: number,
-  proof: readonly Buffer[],
-): Buffer | undefined {
+  proof: readonly string[],
+): string | undefined {
   if (index >= size) return undefined
   let fn = index
   let sn = size - 1

@@ -8,8 +8,8 @@ import { PosternError } from '../errors.ts'
 import { type AuditFile, LockedFile, openForAppend, syncDirectory } from './audit-file.ts'
 import { type FileLock, lockFile } from './file-lock.ts'
 import { type ChainOptions, ChainVerifier } from './hash-chain.ts'
-import { leafHash, MerkleTree } from './merkle.ts'
-import { type AuditRecord, type ChainHead, GENESIS, MAX_RECORD_BYTES } from './record.ts'
+import { MerkleTree } from './merkle.ts'
+import { type ChainHead, GENESIS, MAX_RECORD_BYTES, type WrittenRecord } from './record.ts'
 import { readRecord } from './record-reader.ts'
 import { clearLeftovers, closedSegments, type Retention, readLog, type Segment } from './segments.ts'
 import type { Checkpoint } from './signed-note.ts'
@@ -121,7 +121,7 @@ async function readChain(path: string, fd: number, size: number, options: OpenOp
 /** What a run through records leaves behind. */
 class ChainState {
   head: ChainHead = GENESIS
-  first: AuditRecord | undefined
+  first: WrittenRecord | undefined
   signer: string | undefined
   readonly hashes: string[] = []
 
@@ -176,7 +176,7 @@ async function treeOf(
   }
   const tree = treeBefore(parts[0]!)!
   for (const hash of parts.flatMap((part) => part.hashes)) {
-    tree.append(leafHash(hash))
+    tree.append(hash)
     if (tree.size === last?.size && !tree.root().equals(last.root)) {
       throw tailError(path, `is not the log of which a checkpoint of ${last.size} records was made`)
     }
@@ -186,7 +186,7 @@ async function treeOf(
 
 function treeBefore({ first }: ChainState): MerkleTree | undefined {
   if (first === undefined || first.seq === 1) return new MerkleTree()
-  const edge = first.segment?.tree?.map((hex) => Buffer.from(hex, 'hex'))
+  const edge = first.segment?.tree
   return edge === undefined ? undefined : new MerkleTree(first.seq - 1, edge)
 }
 

@@ -4,7 +4,7 @@
 import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { AuditRecord } from './record.ts'
+import type { AuditRecord, ShortRecord, WrittenRecord } from './record.ts'
 
 export type LineFault =
   /** A record that was cut off never is. */
@@ -18,7 +18,7 @@ export type LineFault =
 const HASH = /^[0-9a-f]{64}$/
 
 /** @param bytes without the newline */
-export function readRecord(bytes: Buffer): AuditRecord | LineFault {
+export function readRecord(bytes: Buffer): WrittenRecord | LineFault {
   if (!isUtf8(bytes)) return 'not_json'
   const text = bytes.toString()
   const value = parse(text)
@@ -36,23 +36,50 @@ function parse(text: string): unknown {
   }
 }
 
-function isRecord(value: unknown): value is AuditRecord {
+function isRecord(value: unknown): value is WrittenRecord {
   if (typeof value !== 'object' || value === null) return false
   const record = value as Partial<Record<keyof AuditRecord, unknown>>
+  return isLinked(record) && (record.as === undefined ? isWhole(record) : isShort(record))
+}
+
+type Unknown<T> = Partial<Record<keyof T, unknown>>
+
+function isLinked(record: Unknown<AuditRecord>): boolean {
   return (
     record.v === 1 &&
-    Number.isSafeInteger(record.seq) &&
-    (record.seq as number) > 0 &&
+    isPlace(record.seq) &&
     Number.isSafeInteger(record.mono) &&
     isHash(record.prev) &&
     isHash(record.hash) &&
-    typeof record.time === 'string' &&
+    typeof record.time === 'string'
+  )
+}
+
+const SHORT_MEMBERS: ReadonlySet<string> = new Set<keyof ShortRecord>([
+  ...(['as', 'hash', 'mono', 'packet_id', 'payload', 'prev', 'seq', 'time', 'v'] as const),
+])
+
+function isShort(record: Unknown<AuditRecord>): boolean {
+  return (
+    isPlace(record.as) &&
+    (record.as as number) < (record.seq as number) &&
+    Object.keys(record).every((name) => SHORT_MEMBERS.has(name))
+  )
+}
+
+function isPlace(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0
+}
+
+function isWhole(record: Unknown<AuditRecord>): boolean {
+  return (
     typeof record.instance === 'string' &&
     typeof record.policy === 'string' &&
     typeof record.action === 'string' &&
     (record.decision === 'allow' || record.decision === 'deny') &&
     typeof record.reason === 'string' &&
     typeof record.effect === 'string' &&
+    (record.model === undefined || record.model === true) &&
     (record.gap === undefined || isGap(record.gap)) &&
     (record.segment === undefined || isSegment(record.segment)) &&
     (record.signer === undefined || typeof record.signer === 'string')
@@ -106,13 +133,13 @@ function isSorted(value: unknown): boolean {
   return true
 }
 
-/** Hash over the canonical record without its `hash`. Cutting the member out of the text saves writing it again. */
-function digestOf(record: AuditRecord, text: string): string {
+/** Hash over a zero byte and the canonical record without its `hash`, which is cut out of the text, not written again. */
+function digestOf(record: WrittenRecord, text: string): string {
   const member = `,"hash":"${record.hash}"`
   const at = text.indexOf(member)
   if (at >= 0 && at === text.lastIndexOf(member)) {
-    return hash('sha256', text.slice(0, at) + text.slice(at + member.length))
+    return hash('sha256', `\0${text.slice(0, at)}${text.slice(at + member.length)}`)
   }
   const { hash: _, ...rest } = record
-  return hash('sha256', canonicalize(rest)!)
+  return hash('sha256', `\0${canonicalize(rest)!}`)
 }

@@ -12,6 +12,10 @@ export interface Link {
   seq: number
   prev: string
   hash: string
+  /** Of a short record: `seq` of its model. */
+  as?: number | undefined
+  /** Short records may refer to it. */
+  model?: boolean | undefined
 }
 
 const QUOTE = 0x22
@@ -23,7 +27,7 @@ const HEX_DIGITS = 64
 /** `,"hash":"` and `"` around the digits. */
 const HASH_MEMBER_BYTES = 9 + HEX_DIGITS + 1
 
-/** Members that every record has, each a bit; TYPE tells which of them are numbers. */
+/** Members that every whole record has, each a bit. */
 const REQUIRED = [
   'action',
   'decision',
@@ -39,15 +43,25 @@ const REQUIRED = [
   'v',
 ]
 const ALL_REQUIRED = 2 ** REQUIRED.length - 1
-const NUMBERS = new Set(['mono', 'seq', 'v'])
+/** The others of short records, which have no more than these; and what makes a record a model. */
+const MORE = ['as', 'packet_id', 'payload', 'model']
+const NUMBERS = new Set(['as', 'mono', 'packet_id', 'seq', 'v'])
 /** Members of records about the log itself: the strict reader reads those. */
 const SPECIAL = ['gap', 'segment', 'signer']
-const bitOf = (name: string): number => 2 ** REQUIRED.indexOf(name)
-const [DECISION, HASH, PREV, SEQ, V] = ['decision', 'hash', 'prev', 'seq', 'v'].map(bitOf)
+const WITH_BITS = [...REQUIRED, ...MORE]
+const bitOf = (name: string): number => 2 ** WITH_BITS.indexOf(name)
+const bitsOf = (...names: string[]): number => names.reduce((bits, name) => bits + bitOf(name), 0)
+const [AS, DECISION, HASH, MODEL, PAYLOAD, PREV, SEQ, V] = [
+  ...['as', 'decision', 'hash', 'model', 'payload', 'prev', 'seq', 'v'],
+].map(bitOf)
+const SHORT_REQUIRED = bitsOf('as', 'hash', 'mono', 'prev', 'seq', 'time', 'v')
+const SHORT_MOST = SHORT_REQUIRED + bitsOf('packet_id', 'payload')
+/** A member without a bit. */
+const OTHER = 2 ** WITH_BITS.length
 
 /** Length and first byte of a name tell the known ones apart. */
 const NAMES = new Map(
-  [...REQUIRED, ...SPECIAL].map((name) => {
+  [...WITH_BITS, ...SPECIAL].map((name) => {
     const bytes = Buffer.from(name)
     return [
       bytes.length * 256 + bytes[0]!,
@@ -58,7 +72,7 @@ const NAMES = new Map(
 
 let bytes: Buffer = Buffer.alloc(0)
 let pos = 0
-const scratch = Buffer.allocUnsafe(MAX_RECORD_BYTES)
+const scratch = Buffer.alloc(1 + MAX_RECORD_BYTES)
 
 /** @returns undefined: not sure */
 export function scanRecord(line: Buffer): Link | undefined {
@@ -69,6 +83,7 @@ export function scanRecord(line: Buffer): Link | undefined {
   let nameStart = 0
   let nameEnd = 0
   let seq = 0
+  let as: number | undefined
   let prevAt = 0
   let hashAt = 0
   for (;;) {
@@ -86,26 +101,44 @@ export function scanRecord(line: Buffer): Link | undefined {
     if (!value(0)) return undefined
     if (named) {
       seen |= known.bit
-      if (known.number === (line[valueAt] === QUOTE)) return undefined
       if (known.bit === SEQ) seq = Number(line.toString('latin1', valueAt, pos))
+      else if (known.bit === AS) as = Number(line.toString('latin1', valueAt, pos))
       else if (known.bit === HASH) hashAt = valueAt
       else if (known.bit === PREV) prevAt = valueAt
       else if (known.bit === V && !(pos - valueAt === 1 && line[valueAt] === 0x31)) return undefined
       else if (known.bit === DECISION && !isDecision(valueAt)) return undefined
-      if (!known.number && line[valueAt] !== QUOTE) return undefined
-    }
+      if (known.number ? !isDigit(line[valueAt]!) : !isTyped(known.bit, line[valueAt]!)) return undefined
+    } else seen |= OTHER
     const next = line[pos++]
     if (next === 0x7d) break
     if (next !== COMMA) return undefined
   }
-  if (pos !== line.length || seen !== ALL_REQUIRED || seq < 1) return undefined
+  if (pos !== line.length || seq < 1) return undefined
+  if (as === undefined ? (seen & ALL_REQUIRED) !== ALL_REQUIRED : !isShort(seen, as, seq)) return undefined
   if (!isHex(prevAt) || !isHex(hashAt)) return undefined
   const stated = line.toString('latin1', hashAt + 1, hashAt + 1 + HEX_DIGITS)
   const cut = hashAt - 8
-  line.copy(scratch, 0, 0, cut)
-  line.copy(scratch, cut, cut + HASH_MEMBER_BYTES)
-  if (hash('sha256', scratch.subarray(0, line.length - HASH_MEMBER_BYTES)) !== stated) return undefined
-  return { seq, prev: line.toString('latin1', prevAt + 1, prevAt + 1 + HEX_DIGITS), hash: stated }
+  // Behind a zero byte.
+  line.copy(scratch, 1, 0, cut)
+  line.copy(scratch, 1 + cut, cut + HASH_MEMBER_BYTES)
+  if (hash('sha256', scratch.subarray(0, 1 + line.length - HASH_MEMBER_BYTES)) !== stated) return undefined
+  const prev = line.toString('latin1', prevAt + 1, prevAt + 1 + HEX_DIGITS)
+  return { seq, prev, hash: stated, as, model: (seen & MODEL!) !== 0 }
+}
+
+function isShort(seen: number, as: number, seq: number): boolean {
+  const isComplete = (seen & SHORT_REQUIRED) === SHORT_REQUIRED && (seen | SHORT_MOST) === SHORT_MOST
+  return isComplete && as >= 1 && as < seq
+}
+
+function isDigit(c: number): boolean {
+  return c >= 0x30 && c <= 0x39
+}
+
+/** Whether the value of a member that is no number begins as it must. */
+function isTyped(bit: number, first: number): boolean {
+  if (bit === PAYLOAD) return first === 0x7b
+  return first === (bit === MODEL ? 0x74 : QUOTE)
 }
 
 function value(depth: number): boolean {

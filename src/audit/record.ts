@@ -5,6 +5,9 @@ import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { Clock } from '../clock.ts'
 import type { AuditEvent, PayloadDigest, PreparedRecord } from './event.ts'
+import { MODELS } from './models.ts'
+import { writeInteger, writePayload } from './record-bytes.ts'
+import { payloadJson, quote, resourceJson, rulesJson, wellFormed } from './record-json.ts'
 
 /** Sequence number and hash of the last record of a chain. */
 export interface ChainHead {
@@ -21,8 +24,8 @@ const EMPTY = Buffer.alloc(0)
 /** No record is longer; MQTT's longest strings, all escaped, stay below it. */
 export const MAX_RECORD_BYTES = 4 * 1024 * 1024
 
-/** A record as it stands in the file. */
-export interface AuditRecord extends AuditEvent {
+/** What every record of a file has. */
+interface Linked {
   v: 1
   /** 1 for the first record of a chain, then one more for each. */
   seq: number
@@ -30,18 +33,41 @@ export interface AuditRecord extends AuditEvent {
   time: string
   /** Microseconds of a clock that never goes back; the origin differs from process to process. */
   mono: number
+  /** `hash` of the record before. */
+  prev: string
+  /** SHA-256 over a zero byte and the canonical JSON of this record without `hash`: its leaf hash in the Merkle tree. */
+  hash: string
+}
+
+/** A whole record: as it stands in the file, or put together from a short one and its model. */
+export interface AuditRecord extends AuditEvent, Linked {
   instance: string
   /** Version (digest) of the policy in force; empty before one is loaded. */
   policy: string
-  /** `hash` of the record before. */
-  prev: string
-  /** SHA-256 over the canonical JSON of this record without `hash`. */
-  hash: string
+  /** Short records may refer to it. */
+  model?: true
+  /** It stands in the file as a short record, and its model has this `seq`. */
+  as?: number
 }
+
+/** A record that is as another one, but for what it has itself. */
+export interface ShortRecord extends Linked, Pick<AuditRecord, 'packet_id' | 'payload'> {
+  /** `seq` of its model, a record before it in the same file. */
+  as: number
+  action?: undefined
+  gap?: undefined
+  segment?: undefined
+  signer?: undefined
+}
+
+/** What one line holds. */
+export type WrittenRecord = AuditRecord | ShortRecord
 
 export interface EncoderOptions {
   clock: Clock
   instance: string
+  /** Write what a prepared record has in common with an earlier one only once in a file. */
+  short?: boolean | undefined
   /** Version of the policy in force. */
   policy: string
   /** Where the chain stands; the next record follows it. */
@@ -66,10 +92,16 @@ export class RecordEncoder {
   /** What prepared records hold besides their own: `policy` with what is around it, and `time`. */
   #policyPart = EMPTY
   #timePart = EMPTY
+  readonly #short: boolean
+  /** Models in the file so far. */
+  #models = 0
+  /** Those of an earlier one are of no use any more. */
+  #epoch = 1
 
   constructor(options: EncoderOptions) {
     this.#clock = options.clock
     this.#instance = quote(options.instance)
+    this.#short = options.short === true
     this.policy = options.policy
     this.#seq = options.head.seq
     this.#hash = options.head.hash
@@ -86,8 +118,15 @@ export class RecordEncoder {
 
   /** Version that the following records carry. */
   set policy(version: string) {
+    this.#epoch += 1
     this.#policy = quote(version)
     this.#policyPart = Buffer.from(`},"policy":${this.#policy},"prev":"`)
+  }
+
+  /** The next record is the first of another file. */
+  beginFile(): void {
+    this.#epoch += 1
+    this.#models = 0
   }
 
   /** The next line of the chain, without its newline. Numbers in `event` must be integers. */
@@ -119,11 +158,12 @@ export class RecordEncoder {
     if (event.traceparent !== undefined) after += `,"traceparent":${quote(event.traceparent)}`
     after += ',"v":1}'
 
-    const hashed = before + after
+    const hashed = `\0${before}${after}`
     this.#hash = hash('sha256', hashed)
     this.#seq = seq
     // Cut out of the hashed string, which is flat by now, so that the parts are not joined a second time.
-    return `${hashed.slice(0, before.length)},"hash":"${this.#hash}"${hashed.slice(before.length)}`
+    const cut = before.length + 1
+    return `${hashed.slice(1, cut)},"hash":"${this.#hash}"${hashed.slice(cut)}`
   }
 
   #kept(part: object): string {
@@ -155,12 +195,14 @@ export class RecordEncoder {
     if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`
     const end = event.traceparent === undefined ? '' : `,"traceparent":${quote(event.traceparent)}`
+    const model = this.#short ? ',"model":true' : ''
     return {
       event,
       head: Buffer.from(head),
-      identity: Buffer.from(`${identity},"instance":${this.#instance},"mono":`),
+      identity: Buffer.from(`${identity},"instance":${this.#instance}${model},"mono":`),
       reason: Buffer.from(`${reason},"seq":`),
       end: Buffer.from(`${end},"v":1}`),
+      model: { epoch: 0, number: 0, as: EMPTY },
     }
   }
 
@@ -177,7 +219,8 @@ export class RecordEncoder {
   }
 
   /**
-   * The same line as `encode` makes, written to `target` at `at`, without its newline.
+   * The next line of the chain, written to `target` at `at`, without its newline: the same as `encode` makes, or a short
+   * one when the file has a model for it.
    *
    * @param packetId 0: none
    * @returns where it ends
@@ -190,40 +233,48 @@ export class RecordEncoder {
     digest: PayloadDigest | undefined,
     packetId: number,
   ): number {
-    const { head, identity, reason } = record
+    const { model } = record
+    const isShort = model.epoch === this.#epoch && this.#models - model.number < MODELS
+    const head = isShort ? model.as : record.head
+    const toMono = isShort ? MONO : record.identity
     // What is hashed has no member `hash`: it is written behind the place for it, and its first part then moved forward.
     const start = at + HASH_MEMBER_BYTES
+    target[start - 1] = 0
     target.set(head, start)
     let end = start + head.length
-    target.set(identity, end)
-    end = writeInteger(target, end + identity.length, this.#mono)
+    target.set(toMono, end)
+    end = writeInteger(target, end + toMono.length, this.#mono)
     if (packetId > 0) {
       end += target.write(',"packet_id":', end, 'latin1')
       end = writeInteger(target, end, packetId)
     }
-    if (digest?.name === 'hmac_sha256') {
-      end += target.write(`,"payload":{"hmac_sha256":"${digest.hex}","length":`, end, 'latin1')
-    } else {
-      target.set(PAYLOAD_LENGTH, end)
-      end += PAYLOAD_LENGTH.length
-    }
-    end = writeInteger(target, end, payloadLength)
-    if (digest?.name === 'sha256') end += target.write(`,"sha256":"${digest.hex}"`, end, 'latin1')
-    target.set(this.#policyPart, end)
-    end += this.#policyPart.length
+    end = writePayload(target, end, payloadLength, digest)
+    const toPrev = isShort ? PREV : this.#policyPart
+    target.set(toPrev, end)
+    end += toPrev.length
     end += target.write(this.#hash, end, 'latin1')
-    target.set(reason, end)
+    const toSeq = isShort ? SEQ : record.reason
+    target.set(toSeq, end)
     this.#seq += 1
-    end = writeInteger(target, end + reason.length, this.#seq)
+    end = writeInteger(target, end + toSeq.length, this.#seq)
     target.set(this.#timePart, end)
     end += this.#timePart.length
-    target.set(record.end, end)
-    end += record.end.length
+    const tail = isShort ? END : record.end
+    target.set(tail, end)
+    end += tail.length
 
-    this.#hash = hash('sha256', target.subarray(start, end))
+    this.#hash = hash('sha256', target.subarray(start - 1, end))
     target.set(head, at)
     target.write(`,"hash":"${this.#hash}"`, at + head.length, 'latin1')
+    if (this.#short && !isShort) this.#becomesModel(model)
     return end
+  }
+
+  #becomesModel(model: PreparedRecord['model']): void {
+    this.#models += 1
+    model.number = this.#models
+    model.epoch = this.#epoch
+    model.as = Buffer.from(`{"as":${this.#seq}`)
   }
 }
 
@@ -231,69 +282,8 @@ export class RecordEncoder {
 const HASH_MEMBER_BYTES = 74
 /** `mono`, `packet_id`, `payload`, `prev` and `seq` at their longest. */
 const OTHER_MEMBERS_BYTES = 320
-const PAYLOAD_LENGTH = Buffer.from(',"payload":{"length":')
-
-/** Decimal digits of a non-negative integer; returns where they end. */
-function writeInteger(target: Buffer, at: number, value: number): number {
-  let digits = 1
-  for (let limit = 10; value >= limit; limit *= 10) digits += 1
-  const end = at + digits
-  let rest = value
-  for (let i = end - 1; i >= at; i--) {
-    const next = Math.floor(rest / 10)
-    target[i] = 0x30 + rest - next * 10
-    rest = next
-  }
-  return end
-}
-
-/** Characters that stand for themselves in JSON; most strings have no others, and the test is cheaper than quoting. */
-const PLAIN = /^[ !#-[\]-~]*$/
-
-/** RFC 8785 §3.2.2.2 strings are those of JSON.stringify, except that lone surrogates are an error there. */
-function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text.toWellFormed())
-}
-
-/** Claim values may hold lone surrogates (`"\ud800"` is legal JSON); canonical JSON cannot. */
-function wellFormed(value: unknown): unknown {
-  if (typeof value === 'string') return value.toWellFormed()
-  if (Array.isArray(value)) return value.map(wellFormed)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]),
-  )
-}
-
-function payloadJson(payload: NonNullable<AuditEvent['payload']>): string {
-  if (payload.hmac_sha256 !== undefined) {
-    return `{"hmac_sha256":${quote(payload.hmac_sha256)},"length":${payload.length}}`
-  }
-  if (payload.sha256 === undefined) return `{"length":${payload.length}}`
-  return `{"length":${payload.length},"sha256":${quote(payload.sha256)}}`
-}
-
-function resourceJson(resource: NonNullable<AuditEvent['resource']>): string {
-  let json = ''
-  if (resource.correlation_hmac_sha256 !== undefined) {
-    json += `,"correlation_hmac_sha256":${quote(resource.correlation_hmac_sha256)}`
-  }
-  if (resource.correlation_sha256 !== undefined) {
-    json += `,"correlation_sha256":${quote(resource.correlation_sha256)}`
-  }
-  if (resource.filter !== undefined) json += `,"filter":${quote(resource.filter)}`
-  if (resource.qos !== undefined) json += `,"qos":${resource.qos}`
-  if (resource.response_topic !== undefined) json += `,"response_topic":${quote(resource.response_topic)}`
-  if (resource.retain !== undefined) json += `,"retain":${resource.retain}`
-  if (resource.topic !== undefined) json += `,"topic":${quote(resource.topic)}`
-  return `{${json.slice(1)}}`
-}
-
-function rulesJson(rules: Readonly<Record<string, string>>): string {
-  const layers = Object.keys(rules)
-  // Mended names could be equal, or sort elsewhere.
-  if (!layers.every((layer) => layer.isWellFormed())) return canonicalize(wellFormed(rules))!
-  let json = ''
-  for (const layer of layers.sort()) json += `,${quote(layer)}:${quote(rules[layer]!)}`
-  return `{${json.slice(1)}}`
-}
+/** Of short records, between what differs. */
+const MONO = Buffer.from(',"mono":')
+const PREV = Buffer.from('},"prev":"')
+const SEQ = Buffer.from('","seq":')
+const END = Buffer.from(',"v":1}')

@@ -171,9 +171,9 @@ export class RepeatCounter implements AuditSink {
       const { sum } = kind
       if (sum === undefined) continue
       kind.sum = undefined
-      const { action, decision, reason, effect, identity, connection, rules, resource } = sum.event
+      const { action, decision, reason, effect, identity, connection, rules, resource, detail } = sum.event
       this.#next.append({
-        ...{ action, decision, reason, effect, identity, connection, rules },
+        ...{ action, decision, reason, effect, identity, connection, rules, detail },
         resource: resource && withoutCorrelation(resource),
         repeated: {
           count: sum.count,
@@ -211,10 +211,14 @@ export class RepeatCounter implements AuditSink {
   }
 }
 
-/** Equal for actions of one connection that differ in nothing but time, packet, payload and Correlation Data. */
-function keyOf({ action, decision, reason, effect, resource, rules }: AuditEvent): string {
+/** Equal for actions of one connection and token that differ in nothing but time, packet, payload and Correlation Data. */
+function keyOf({ action, decision, reason, effect, resource, rules, identity, detail }: AuditEvent): string {
   const { topic, filter, qos, retain, response_topic } = resource ?? {}
-  return JSON.stringify([action, decision, reason, effect, topic, filter, qos, retain, response_topic, rules])
+  const token = identity?.token?.sha256
+  return JSON.stringify([
+    ...[action, decision, reason, effect, topic, filter, qos, retain, response_topic, rules],
+    ...[token, detail],
+  ])
 }
 
 function withoutCorrelation(resource: NonNullable<AuditEvent['resource']>): typeof resource {

@@ -18,6 +18,11 @@ export const auditSection = requiredSection({
   publishes: choice(['all', 'denied'])
     .prefault('all')
     .describe('A record for every PUBLISH, or only for those that were not forwarded.'),
+  records: choice(['auto', 'short', 'full'])
+    .prefault('auto')
+    .describe(
+      '`short`: the record of a PUBLISH like one before it names that one and has only what differs, a third of the bytes. `full`: each has all. `auto`: `full` where records are copied elsewhere, `short` else.',
+    ),
   payloadDigest: choice(['sha256', 'hmac', 'none'])
     .prefault('sha256')
     .describe('Digest of payloads and Correlation Data in records; `hmac` needs `digestKeyFile`.'),
@@ -33,6 +38,11 @@ export const auditSection = requiredSection({
     maxBytes: size('64MiB', '64KiB').describe(
       'A file of this size is closed, compressed, and another one begun.',
     ),
+    compression: choice(['zstd', 'gzip', 'none'])
+      .prefault('zstd')
+      .describe(
+        'Of closed segments. Without Node 22.15 or newer `zstd` means `gzip`, which costs five times as much.',
+      ),
     maxAge: duration('24h', '1s').describe('So is an older one.'),
     keep: count(0, 0, 1_000_000).describe('Closed segments that are kept; 0: all.'),
     keepFor: duration('0s', '0s', '87600h').describe(

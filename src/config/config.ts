@@ -80,7 +80,26 @@ export interface UpstreamTlsConfig {
   serverName: string | undefined
 }
 
-export type MappingMode = 'act' | 'client' | 'claims' | 'self'
+export type MappingMode = 'act' | 'client' | 'claims' | 'self' | 'kubernetes' | 'spiffe'
+
+export interface KubernetesConfig {
+  /** A service account that is not listed is refused. */
+  agents: readonly {
+    namespace: string
+    serviceAccount: string
+    agent: string
+    uid?: string | undefined
+    /** Name of the pod that the token is bound to, with `*` for a part of it. */
+    pod?: string | undefined
+  }[]
+  tenant: 'none' | 'namespace'
+}
+
+export interface SpiffeConfig {
+  trustDomain: string
+  /** Such as `/ns/{org_id}/sa/{agent_id}`; the first that fits counts. */
+  paths: readonly string[]
+}
 
 export interface IssuerConfig {
   issuer: string
@@ -89,6 +108,8 @@ export interface IssuerConfig {
   jwks: {
     url: string | undefined
     file: string | undefined
+    /** `jwt-svid`: only keys of this use, as a SPIFFE bundle has them; default `sig`, or none. */
+    use?: 'sig' | 'jwt-svid'
     /** Fetch limits for `url`. */
     timeout: number
     maxBytes: number
@@ -110,7 +131,9 @@ export interface IssuerConfig {
     /** Further claims usable as placeholders and in conditions: attribute name -> claim name. */
     attributes: Readonly<Record<string, string>>
   }
-  /** Mode `self`: agent id -> responsible human. */
+  kubernetes?: KubernetesConfig | undefined
+  spiffe?: SpiffeConfig | undefined
+  /** Modes `self`, `kubernetes`, `spiffe`: agent id -> responsible human. */
   owners: Readonly<Record<string, string>>
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
@@ -196,6 +219,18 @@ export interface Config {
     window: number
     algorithms: readonly string[]
   }
+  delegation: {
+    /** User Property with the token of the human that a PUBLISH is for; undefined: none. */
+    property: string | undefined
+    /** Tokens kept in mind for each connection. */
+    tokens: number
+    /** Every PUBLISH names who it is from; otherwise only one that carried a token. */
+    stamp: boolean
+    /** User Properties that only Postern sets. */
+    agentProperty: string
+    humanProperty: string
+    tenantProperty: string
+  }
   clientId: {
     /** `exact`: equal to the agent id; `prefix`: agent id, or agent id + separator + suffix; `any`: not bound. */
     binding: 'exact' | 'prefix' | 'any'
@@ -238,6 +273,8 @@ export interface Config {
     maxPending: number
     /** A record for every PUBLISH, or only for those that were not forwarded. */
     publishes: 'all' | 'denied'
+    /** Whether records of like PUBLISH packets refer to one of them; `auto`: unless records are copied elsewhere. */
+    records: 'auto' | 'short' | 'full'
     payloadDigest: 'sha256' | 'hmac' | 'none'
     /** How humans are named: as in the token, or by a keyed digest. */
     subjects: 'plain' | 'hmac'
@@ -245,6 +282,7 @@ export interface Config {
     segments: {
       maxBytes: number
       maxAge: number
+      compression: 'zstd' | 'gzip' | 'none'
       /** Closed segments that are kept; 0: all. */
       keep: number
       /** 0: never removed for their age. */

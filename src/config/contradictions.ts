@@ -4,12 +4,14 @@ import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
 import { credentialContradictions } from './credential-contradictions.ts'
+import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
+import { workloadContradictions } from './workload-contradictions.ts'
 
 export interface Contradiction {
   path: Path
@@ -44,8 +46,10 @@ export function findContradictions(
       issuer === undefined ? [] : [...issuerContradictions(config, issuer, i)],
     ),
     ...duplicateIssuers(config),
+    ...workloadContradictions(config),
     ...fileContradictions(config, file),
     ...auditContradictions(config),
+    ...delegationContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
@@ -193,19 +197,19 @@ function* issuerContradictions(
     }
   }
   const owners = Object.keys(issuer.owners).length
-  if (issuer.mapping === 'self' && owners === 0) {
+  const isOwned = ['self', 'kubernetes', 'spiffe'].includes(issuer.mapping)
+  if (isOwned && owners === 0) {
     yield {
       path: at('owners'),
       others: [at('mapping')],
-      message:
-        'Missing. Under `mapping: self` write the human who answers for each agent, such as `scout: alice`.',
+      message: `Missing. Under \`mapping: ${issuer.mapping}\` write the human who answers for each agent, such as \`scout: alice\`.`,
     }
   }
-  if (issuer.mapping !== 'self' && owners > 0) {
+  if (!isOwned && owners > 0) {
     yield {
       path: at('owners'),
       others: [at('mapping')],
-      message: `Only \`mapping: self\` reads this: remove it, or the token’s own human would seem to be replaced.`,
+      message: `Only \`mapping: self\`, \`kubernetes\` and \`spiffe\` read this: remove it, or the token’s own human would seem to be replaced.`,
     }
   }
   if (issuer.maxLifetime < issuer.leeway) {

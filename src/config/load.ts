@@ -16,7 +16,12 @@ import { findWarnings } from './warnings.ts'
 /** Files that a configuration names and that others read, by absolute path. */
 export interface NamedFiles {
   policy: string | undefined
-  keys: { path: string; algorithms: readonly string[]; maxBytes: number }[]
+  keys: {
+    path: string
+    algorithms: readonly string[]
+    maxBytes: number
+    use?: 'sig' | 'jwt-svid' | undefined
+  }[]
 }
 
 export type LoadResult =
@@ -139,7 +144,8 @@ function namedFiles({ policy, issuers }: PartialConfig, directory: string): Name
     keys: issuers.flatMap((issuer) => {
       if (issuer?.jwks.file === undefined) return []
       const { jwks, algorithms } = issuer
-      return [{ path: resolve(directory, jwks.file!), algorithms, maxBytes: jwks.maxBytes }]
+      const { maxBytes, use } = jwks
+      return [{ path: resolve(directory, jwks.file!), algorithms, maxBytes, use }]
     }),
   }
 }
@@ -185,6 +191,10 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
     proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    delegation: {
+      ...file.delegation,
+      property: file.delegation.property === 'off' ? undefined : file.delegation.property,
+    },
     clientId: file.clientId,
     policy: { ...file.policy, file: inDirectory(file.policy.file) },
     denial: file.denial,

@@ -3,8 +3,9 @@
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
 import { credentialSourceSchema } from './credential-schema.ts'
+import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
-import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
+import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
@@ -22,6 +23,7 @@ import {
   topicName,
 } from './schema-fields.ts'
 import { storeSchema } from './store-schema.ts'
+import { kubernetesSchema, spiffeSchema } from './workload-schema.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
 const LARGEST_PACKET_BYTES = 268_435_460
@@ -70,13 +72,13 @@ const issuer = section({
   audience: texts('the audience of this proxy')
     .optional()
     .describe('The token’s `aud` must contain one of these. Absent: the `audience` at the top level.'),
-  jwks: jwksSchema('this issuer'),
+  jwks: issuerJwksSchema,
   algorithms: algorithmsSchema(['ES256', 'Ed25519']),
-  mapping: choice(['act', 'client', 'claims', 'self'])
+  mapping: choice(['act', 'client', 'claims', 'self', 'kubernetes', 'spiffe'])
     .prefault('act')
     .describe(
       'Who is who: `act` human `sub`, agent `act`; `client` human `sub`, agent `client_id`; `claims` agent and human ' +
-        'by named claims; `self` agent `sub`, human from `owners`.',
+        'by named claims; `self` agent `sub`, human from `owners`; `kubernetes` agent a service account, `spiffe` agent a SPIFFE ID, human from `owners`.',
     ),
   claims: section({
     agentId: text('a claim name')
@@ -105,8 +107,10 @@ const issuer = section({
   owners: textMap('agent ids with the `sub` of the human who answers for each', (key) =>
     key === '' ? 'An agent id is not empty.' : undefined,
   ).describe(
-    'Mapping `self`: agent id to the human who answers for it. An agent that is not listed is refused.',
+    'Mappings `self`, `kubernetes`, `spiffe`: agent id to the human who answers for it. An agent that is not listed is refused.',
   ),
+  kubernetes: kubernetesSchema,
+  spiffe: spiffeSchema,
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
   requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
@@ -194,6 +198,7 @@ export const configSchema = section({
     window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
     algorithms: algorithmsSchema(['ES256', 'Ed25519']),
   }).describe('Proof that a client holds the key of its token.'),
+  delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
       .prefault('exact')

@@ -1,21 +1,29 @@
 // A proof that one record is in a log of which somebody holds a checkpoint: the record, its place, and the hashes that
-// lead from it to the root. Checking it needs neither the log nor Postern. RFC 9162 §2.1.3; docs/audit-format.md.
+// lead from it to the root; of a short record the same for its model. Checking it needs neither the log nor Postern.
+// RFC 9162 §2.1.3; docs/audit-format.md.
 
 import { ChainVerifier } from '../audit/hash-chain.ts'
-import { leafHash, MerkleLeaves, MerkleTree, rootOfProof } from '../audit/merkle.ts'
-import type { ChainHead } from '../audit/record.ts'
+import { MerkleLeaves, MerkleTree, rootOfProof } from '../audit/merkle.ts'
+import { ModelWindow } from '../audit/models.ts'
+import type { ChainHead, WrittenRecord } from '../audit/record.ts'
 import { readRecord } from '../audit/record-reader.ts'
 import { readLog } from '../audit/segments.ts'
-import { type NoteVerifier, openCheckpoint } from '../audit/signed-note.ts'
+import { type Checkpoint, type NoteVerifier, openCheckpoint } from '../audit/signed-note.ts'
 
-/** As it stands in a file, in JSON. */
-export interface InclusionProof {
+/** That a record is in a tree. */
+interface Inclusion {
   /** The line of the record, without its newline. */
   record: string
   /** Place in the tree, from 0: `seq` less one. */
   index: number
   /** Base64 hashes, from the leaf's sibling up. */
   path: readonly string[]
+}
+
+/** As it stands in a file, in JSON. */
+export interface InclusionProof extends Inclusion {
+  /** Of a short record: the record that it refers to. */
+  model?: Inclusion
   /** The signed note. */
   checkpoint: string
 }
@@ -34,17 +42,23 @@ export async function proveRecord(
   if (typeof opened === 'string') return `The checkpoint is no use. ${opened}`
   if (seq > opened.size) return `The checkpoint is of ${opened.size} records: the record came later.`
   let leaves: MerkleLeaves | undefined
-  let record: string | undefined
+  let record: Buffer | undefined
+  let models = new ModelWindow<Buffer>()
+  let model: Buffer | undefined
   let before: ChainHead | undefined
   for (const file of files) {
+    models = new ModelWindow()
     const verifier = new ChainVerifier({
       before,
       partial: before === undefined,
       onRecord: (link, _, read) => {
         leaves ??= leavesFrom(read())
         if (leaves === undefined || leaves.size >= opened.size) return
-        leaves.leaves.push(leafHash(link.hash))
-        if (link.seq === seq) record = JSON.stringify(read())
+        leaves.leaves.push(link.hash)
+        if (link.model === true && link.seq <= seq) models.add(link.seq, lineOf(read()))
+        if (link.seq !== seq) return
+        record = lineOf(read())
+        model = link.as === undefined ? undefined : models.get(link.as)
       },
     })
     for await (const chunk of readLog(file)) verifier.push(chunk as Buffer)
@@ -54,24 +68,29 @@ export async function proveRecord(
   }
   if (leaves === undefined || leaves.size < opened.size) return 'The log is shorter than the checkpoint says.'
   if (record === undefined) return `There is no record with seq ${seq} in these files.`
-  const path = leaves.proof(seq - 1, opened.size)
   const proof = {
-    record,
-    index: seq - 1,
-    path: path.map((node) => node.toString('base64')),
+    ...inclusionOf(record, leaves, opened.size),
+    ...(model === undefined ? {} : { model: inclusionOf(model, leaves, opened.size) }),
     checkpoint,
   }
   const problem = checkProof(proof, verifiers)
   return typeof problem === 'string' ? problem : proof
 }
 
-function leavesFrom(first: {
-  seq: number
-  segment?: { tree?: readonly string[] } | undefined
-}): MerkleLeaves | undefined {
+function leavesFrom(first: WrittenRecord): MerkleLeaves | undefined {
   if (first.seq === 1) return new MerkleLeaves(new MerkleTree())
-  const edge = first.segment?.tree?.map((node) => Buffer.from(node, 'hex'))
+  const edge = first.segment?.tree
   return edge === undefined ? undefined : new MerkleLeaves(new MerkleTree(first.seq - 1, edge))
+}
+
+/** A record that was read is canonical, so this is its line again. */
+const lineOf = (record: WrittenRecord): Buffer => Buffer.from(JSON.stringify(record))
+
+function inclusionOf(line: Buffer, leaves: MerkleLeaves, size: number): Inclusion {
+  const record = line.toString()
+  const index = (JSON.parse(record) as WrittenRecord).seq - 1
+  const path = leaves.proof(index, size).map((node) => Buffer.from(node, 'hex').toString('base64'))
+  return { record, index, path }
 }
 
 /** @returns seq and size of the tree, or what is wrong, as a sentence */
@@ -81,28 +100,51 @@ export function checkProof(
 ): { seq: number; size: number } | string {
   const opened = openCheckpoint(proof.checkpoint, verifiers)
   if (typeof opened === 'string') return `The checkpoint is no use. ${opened}`
-  const record = readRecord(Buffer.from(proof.record))
-  if (typeof record === 'string') return 'The record is not intact.'
-  if (record.seq !== proof.index + 1) return 'The record belongs to another place.'
-  const path = proof.path.map((node) => Buffer.from(node, 'base64'))
-  const root = rootOfProof(leafHash(record.hash), proof.index, opened.size, path)
-  if (root?.equals(opened.root) !== true) return 'The path does not lead to the root of the checkpoint.'
+  const record = included(proof, opened)
+  if (typeof record === 'string') return `The ${record}`
+  if (record.action === undefined) {
+    if (proof.model === undefined) return 'The record is a short one, and its model is missing.'
+    const model = included(proof.model, opened)
+    if (typeof model === 'string') return `The model's ${model}`
+    if (model.seq !== record.as || model.action === undefined || model.model !== true) {
+      return 'The model is not that of the record.'
+    }
+  }
   return { seq: record.seq, size: opened.size }
+}
+
+function included(
+  { record: line, index, path }: Inclusion,
+  { size, root }: Checkpoint,
+): WrittenRecord | string {
+  const record = readRecord(Buffer.from(line))
+  if (typeof record === 'string') return 'record is not intact.'
+  if (record.seq !== index + 1) return 'record belongs to another place.'
+  const nodes = path.map((node) => Buffer.from(node, 'base64').toString('hex'))
+  if (rootOfProof(record.hash, index, size, nodes) === root.toString('hex')) return record
+  return 'path does not lead to the root of the checkpoint.'
 }
 
 /** @returns undefined for what is no proof */
 export function parseProof(text: string): InclusionProof | undefined {
   try {
-    const { record, index, path, checkpoint } = JSON.parse(text) as Partial<InclusionProof>
+    const proof = JSON.parse(text) as Partial<InclusionProof>
     const good =
-      typeof record === 'string' &&
-      Number.isSafeInteger(index) &&
-      index! >= 0 &&
-      typeof checkpoint === 'string' &&
-      Array.isArray(path) &&
-      path.every((node) => typeof node === 'string' && Buffer.from(node, 'base64').length === 32)
-    return good ? { record, index: index!, path: path as string[], checkpoint } : undefined
+      typeof proof.checkpoint === 'string' &&
+      isInclusion(proof) &&
+      (proof.model === undefined || isInclusion(proof.model))
+    return good ? (proof as InclusionProof) : undefined
   } catch {
     return undefined
   }
+}
+
+function isInclusion({ record, index, path }: Partial<Inclusion>): boolean {
+  return (
+    typeof record === 'string' &&
+    Number.isSafeInteger(index) &&
+    index! >= 0 &&
+    Array.isArray(path) &&
+    path.every((node) => typeof node === 'string' && Buffer.from(node, 'base64').length === 32)
+  )
 }

@@ -1,5 +1,6 @@
 // Records as rows: a table for people, CSV for spreadsheets (RFC 4180). What agents chose cannot play tricks with either.
 
+import canonicalize from 'canonicalize'
 import { printable } from '../audit/format.ts'
 import type { AuditRecord } from '../audit/record.ts'
 
@@ -59,6 +60,14 @@ export function table(records: readonly AuditRecord[]): string[] {
 function cell(text: string): string {
   const shown = printable(text)
   return shown.length > WIDEST ? `${shown.slice(0, WIDEST - 1)}…` : shown
+}
+
+/**
+ * The record in canonical form: its line, unless it stands in the log as a short record (`as`), to whose own members
+ * `hash` belongs.
+ */
+export function jsonLine(record: AuditRecord): string {
+  return canonicalize(record)!
 }
 
 const CSV = [...COLUMNS, ...MORE]

@@ -1,6 +1,6 @@
 // The files of audit logs as one stream of records: closed segments first, compressed ones unpacked. Proves nothing.
 
-import { type AuditRecord, MAX_RECORD_BYTES } from '../audit/record.ts'
+import { MAX_RECORD_BYTES, type WrittenRecord } from '../audit/record.ts'
 import { closedSegments, readLog } from '../audit/segments.ts'
 
 /** Each log with the closed segments beside it, oldest first; what is named twice stands where it is named. */
@@ -31,10 +31,11 @@ export async function* linesOf(path: string): AsyncGenerator<Buffer> {
 }
 
 /** A line as the record that it seems to be; undefined when it is none. */
-export function looseRecord(line: Buffer): AuditRecord | undefined {
+export function looseRecord(line: Buffer): WrittenRecord | undefined {
   try {
-    const value = JSON.parse(line.toString()) as AuditRecord
-    return typeof value.action === 'string' && typeof value.time === 'string' ? value : undefined
+    const value = JSON.parse(line.toString()) as WrittenRecord
+    const isOne = typeof value.action === 'string' || Number.isSafeInteger(value.as)
+    return isOne && typeof value.time === 'string' ? value : undefined
   } catch {
     return undefined
   }

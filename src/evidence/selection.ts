@@ -1,6 +1,7 @@
 // Which records somebody asks for: by human, agent, topic, decision, action and time.
 
 import type { AuditAction } from '../audit/event.ts'
+import { Models } from '../audit/models.ts'
 import type { AuditRecord } from '../audit/record.ts'
 import { compileFilter, matches, overlaps, type TopicFilter } from '../policy/topic-filter.ts'
 import { linesOf, looseRecord } from './log-files.ts'
@@ -61,15 +62,14 @@ function shareless(filter: string): string {
   return /^\$share\/[^/]+\/(.+)$/s.exec(filter)?.[1] ?? filter
 }
 
-/** The records asked for, in order, each with its line. Lines that are no records are passed over. */
-export async function* select(
-  files: readonly string[],
-  selection: Selection,
-): AsyncGenerator<{ record: AuditRecord; line: Buffer }> {
+/** The records asked for, in order, each whole. Lines that are no records are passed over. */
+export async function* select(files: readonly string[], selection: Selection): AsyncGenerator<AuditRecord> {
   for (const file of files) {
+    const models = new Models()
     for await (const line of linesOf(file)) {
-      const record = looseRecord(line)
-      if (record !== undefined && isSelected(record, selection)) yield { record, line }
+      const written = looseRecord(line)
+      const record = written && models.whole(written)
+      if (record !== undefined && isSelected(record, selection)) yield record
     }
   }
 }

@@ -2,8 +2,8 @@
 // is checked; hash-chain.ts checks one file.
 
 import { type ChainReport, ChainVerifier } from '../audit/hash-chain.ts'
-import { leafHash, MerkleTree } from '../audit/merkle.ts'
-import type { AuditRecord, ChainHead } from '../audit/record.ts'
+import { MerkleTree } from '../audit/merkle.ts'
+import type { AuditRecord, ChainHead, WrittenRecord } from '../audit/record.ts'
 import { readLog } from '../audit/segments.ts'
 import type { OpenedCheckpoint } from '../audit/signed-note.ts'
 
@@ -131,7 +131,7 @@ class Witness {
     this.#fileBegins = true
   }
 
-  take(link: ChainHead, own: AuditRecord | undefined, read: () => AuditRecord): void {
+  take(link: ChainHead, own: AuditRecord | undefined, read: () => WrittenRecord): void {
     if (this.#fileBegins) this.#begin(read())
     if (own !== undefined) {
       this.#signer = own.signer ?? this.#signer
@@ -139,16 +139,16 @@ class Witness {
     }
     this.#seq = link.seq
     if (this.#wanted.length === 0 || this.#tree === undefined) return
-    this.#tree.append(leafHash(link.hash))
+    this.#tree.append(link.hash)
     while (this.#wanted[0]?.size === link.seq) this.#compare(this.#wanted.shift()!)
   }
 
-  #begin(first: AuditRecord): void {
+  #begin(first: WrittenRecord): void {
     this.#fileBegins = false
     this.segment = first.segment?.number
     if (this.#files > 1) return
     this.#firstSegment = this.segment ?? 1
-    const edge = first.segment?.tree?.map((node) => Buffer.from(node, 'hex'))
+    const edge = first.segment?.tree
     if (first.seq === 1) this.#tree = new MerkleTree()
     else if (edge !== undefined) this.#tree = treeOf(first.seq - 1, edge)
     while ((this.#wanted[0]?.size ?? first.seq) < first.seq) {
@@ -191,7 +191,7 @@ class Witness {
   }
 }
 
-function treeOf(size: number, edge: readonly Buffer[]): MerkleTree | undefined {
+function treeOf(size: number, edge: readonly string[]): MerkleTree | undefined {
   try {
     return new MerkleTree(size, edge)
   } catch {

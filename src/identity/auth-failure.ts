@@ -92,6 +92,12 @@ const FAILURES = {
   actor_unexpected: BAD_IDENTITY,
   sub_profile: BAD_IDENTITY,
   no_owner: BAD_IDENTITY,
+  /** A workload's `sub` is none that the configuration names, or fits none of its paths. */
+  workload_unknown: BAD_IDENTITY,
+  /** A Kubernetes token whose bound account or pod is not as configured, or that is bound to no pod. */
+  workload_mismatch: BAD_IDENTITY,
+  /** A SPIFFE ID of another trust domain than that of the keys. */
+  wrong_trust_domain: BAD_IDENTITY,
   /** A claim that topics are made of is not exactly one topic level. */
   bad_identifier: BAD_IDENTITY,
   client_id_mismatch: {
@@ -116,6 +122,8 @@ const FAILURES = {
   },
   /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
   identity_changed: BAD_IDENTITY,
+  /** A message carries the token of another agent or tenant than the connection's, or one that is no delegation. */
+  foreign_token: BAD_IDENTITY,
   rate_limited: {
     basic: ReasonCode.CONNECTION_RATE_EXCEEDED,
     enhanced: ReasonCode.CONNECTION_RATE_EXCEEDED,

@@ -11,7 +11,7 @@ import { bindClientId } from './client-id.ts'
 import type { CompactJws, JwsFault } from './compact-jws.ts'
 import type { TlsEvidence } from './confirmation.ts'
 import { type CredentialOptions, findCredential, tokenText } from './credential.ts'
-import { bindPrincipal, isSameBearer, type Principal, type VerifiedToken } from './principal.ts'
+import { bindPrincipal, isForAgentOf, isSameBearer, type Principal, type VerifiedToken } from './principal.ts'
 import { EXPORTER_LABEL, type ProofRules, verifyProof } from './proof.ts'
 import type { TokenClass } from './token-type.ts'
 import type { Shown, TokenVerifier, VerifyResult } from './token-verifier.ts'
@@ -45,7 +45,7 @@ export type Authentication =
       token: VerifiedToken | undefined
     }
 
-/** A fresh token for a connection that exists; it satisfies the session's `Renewed`. */
+/** A further token for a connection that exists; it satisfies the session's `Renewed`. */
 export type RenewalAnswer =
   | { ok: true; principal: Principal }
   | { ok: false; reason: AuthFailure; detail: TokenClass | undefined }
@@ -73,8 +73,16 @@ export class Authenticator {
   readonly #limiter: AttemptLimiter
   readonly #clock: Clock
   readonly #places: CredentialOptions
+  readonly #onFailedTry: (key: string) => void
 
-  constructor(verifier: TokenVerifier, config: AuthenticatorConfig, clock: Clock) {
+  /** @param onFailedTry a failed try was counted here: `countFailedTry` in other processes makes them count it too */
+  constructor(
+    verifier: TokenVerifier,
+    config: AuthenticatorConfig,
+    clock: Clock,
+    onFailedTry: (key: string) => void = () => {},
+  ) {
+    this.#onFailedTry = onFailedTry
     this.#verifier = verifier
     this.#config = config
     this.#clock = clock
@@ -170,6 +178,38 @@ export class Authenticator {
     return renewed
   }
 
+  /**
+   * Verifies the token that a message carries: as at CONNECT, and it must be a human's delegation to the agent of the
+   * connection, in its tenant. A token that is bound to a key needs one that the connection has shown. The allowances of
+   * failed tries are the same.
+   *
+   * @param token as received; not kept
+   * @param current who the connection belongs to
+   */
+  async verifyCarried(
+    token: Buffer,
+    current: Principal,
+    address: string,
+    tls?: TlsEvidence,
+  ): Promise<RenewalAnswer> {
+    const peer = this.#peerKey(address)
+    if (peer !== undefined && this.#limiter.isBlocked(peer)) return refusedRenewal('rate_limited')
+    const text = tokenText(token)
+    const jws: CompactJws | JwsFault =
+      text === undefined ? { ok: false, reason: 'malformed_token' } : this.#verifier.parse(text)
+    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const { jkt, x5t = tls?.certificate } = current.confirmation ?? {}
+    const verified = await this.#verify(jws, bearer, { jkt, x5t })
+    if (!verified.ok) {
+      this.#count(verified.reason, peer, bearer)
+      return refusedRenewal(verified.reason, verified.detail)
+    }
+    const principal = bindPrincipal(verified.principal, current.clientId)
+    if (principal !== undefined && isForAgentOf(principal, current)) return { ok: true, principal }
+    this.#count('foreign_token', peer, bearer)
+    return refusedRenewal('foreign_token')
+  }
+
   async #verify(jws: CompactJws | JwsFault, bearer: string | undefined, shown: Shown): Promise<VerifyResult> {
     if (!jws.ok) return jws
     if (bearer !== undefined && this.#limiter.isBlocked(bearer)) return { ok: false, reason: 'rate_limited' }
@@ -189,8 +229,17 @@ export class Authenticator {
 
   #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
     const counts = countsAgainst(reason)
-    if (counts !== 'nobody' && peer !== undefined) this.#limiter.countFailure(peer)
-    if (counts === 'bearer' && bearer !== undefined) this.#limiter.countFailure(bearer)
+    const keys = [counts === 'nobody' ? undefined : peer, counts === 'bearer' ? bearer : undefined]
+    for (const key of keys) {
+      if (key === undefined) continue
+      this.#limiter.countFailure(key)
+      this.#onFailedTry(key)
+    }
+  }
+
+  /** A failed try at another process. */
+  countFailedTry(key: string): void {
+    this.#limiter.countFailure(key)
   }
 }
 

@@ -11,14 +11,28 @@ export class FileKeys implements KeySource {
   readonly path: string
   readonly #algorithms: readonly string[]
   readonly #maxBytes: number
+  readonly #use: 'sig' | 'jwt-svid' | undefined
   readonly #clock: Clock
+  readonly #readFile: (path: string) => Promise<Buffer>
   #set: KeySet | undefined
   #loadedAt = 0
 
-  constructor(options: { path: string; algorithms: readonly string[]; maxBytes: number }, clock: Clock) {
+  /** @param read in place of the file system */
+  constructor(
+    options: {
+      path: string
+      algorithms: readonly string[]
+      maxBytes: number
+      use?: 'sig' | 'jwt-svid' | undefined
+    },
+    clock: Clock,
+    read: (path: string) => Promise<Buffer> = readFile,
+  ) {
+    this.#readFile = read
     this.path = options.path
     this.#algorithms = options.algorithms
     this.#maxBytes = options.maxBytes
+    this.#use = options.use
     this.#clock = clock
   }
 
@@ -49,11 +63,11 @@ export class FileKeys implements KeySource {
   async #read(): Promise<KeySet> {
     let set: KeySet
     try {
-      const bytes = await readFile(this.path)
+      const bytes = await this.#readFile(this.path)
       if (bytes.length > this.#maxBytes) {
         throw new PosternError('ERR_KEY_SET', 'internal', `the file is larger than ${this.#maxBytes} bytes`)
       }
-      set = await parseKeySet(bytes.toString('utf8'), this.#algorithms)
+      set = await parseKeySet(bytes.toString('utf8'), this.#algorithms, this.#use)
     } catch (error) {
       const why = error instanceof PosternError ? error.message : 'the file cannot be read'
       throw new PosternError('ERR_KEY_FILE', 'internal', `JWKS file ${this.path}: ${why}`, { cause: error })

@@ -15,16 +15,18 @@ export type OnKeysLoaded = (issuer: string, result: KeyLoadResult) => void
  * Opens the key source of every issuer. A key server that cannot be reached yet is no error: `ready()` is false until
  * it can. A JWKS file that cannot be used is one.
  *
+ * @param read reads JWKS files in place of the file system
  * @throws PosternError `ERR_KEY_FILE`, `ERR_JWKS_URL`, `ERR_JWKS_SOURCE`; what was opened before is closed again
  */
 export async function openIssuers(
   configs: readonly IssuerConfig[],
   clock: Clock,
   onLoaded: OnKeysLoaded,
+  read?: (path: string) => Promise<Buffer>,
 ): Promise<IssuerRuntime[]> {
   const opened: IssuerRuntime[] = []
   try {
-    for (const config of configs) opened.push({ config, keys: openKeys(config, clock, onLoaded) })
+    for (const config of configs) opened.push({ config, keys: openKeys(config, clock, onLoaded, read) })
     await Promise.all(opened.map(({ keys }) => keys.load()))
     return opened
   } catch (error) {
@@ -38,6 +40,7 @@ export function openKeys(
   config: Pick<IssuerConfig, 'issuer' | 'jwks' | 'algorithms'>,
   clock: Clock,
   onLoaded: OnKeysLoaded,
+  read?: (path: string) => Promise<Buffer>,
 ): KeySource {
   const { url, file, ...limits } = config.jwks
   const { algorithms } = config
@@ -45,7 +48,8 @@ export function openKeys(
     return new RemoteKeys({ ...limits, url, algorithms }, clock, (result) => onLoaded(config.issuer, result))
   }
   if (file !== undefined && url === undefined) {
-    return new FileKeys({ path: file, algorithms, maxBytes: limits.maxBytes }, clock)
+    const { maxBytes, use } = limits
+    return new FileKeys({ path: file, algorithms, maxBytes, use }, clock, read)
   }
   throw new PosternError(
     'ERR_JWKS_SOURCE',

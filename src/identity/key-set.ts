@@ -56,14 +56,19 @@ export class KeySet {
 /**
  * Reads a JWK Set document. Keys for other purposes (HMAC, encryption, other curves) are left out.
  *
+ * @param use `sig`: keys of this use or of none; `jwt-svid`: keys so marked only, and no X.509 roots (KEY-07)
  * @throws PosternError `ERR_KEY_SET` when it is not a JWK Set or holds no usable key for `algorithms`
  */
-export async function parseKeySet(text: string, algorithms: readonly string[]): Promise<KeySet> {
+export async function parseKeySet(
+  text: string,
+  algorithms: readonly string[],
+  use: 'sig' | 'jwt-svid' = 'sig',
+): Promise<KeySet> {
   const keys: VerificationKey[] = []
   let broken = 0
   for (const jwk of readJwks(text)) {
     let isBroken = false
-    for (const alg of algorithms.filter((name) => fits(jwk, name))) {
+    for (const alg of algorithms.filter((name) => fits(jwk, name, use))) {
       const key = await importPublicKey(jwk, alg)
       if (key === undefined) isBroken = true
       else keys.push({ kid: typeof jwk.kid === 'string' ? jwk.kid : undefined, alg, key })
@@ -95,12 +100,12 @@ function readJwks(text: string): JWK[] {
   return keys as JWK[]
 }
 
-function fits(jwk: JWK, alg: string): boolean {
+function fits(jwk: JWK, alg: string, use: 'sig' | 'jwt-svid'): boolean {
   const wanted = FITTING_KEY.get(alg)
   if (wanted === undefined || jwk.kty !== wanted.kty) return false
   if (wanted.crv !== undefined && jwk.crv !== wanted.crv) return false
   if (jwk.alg !== undefined && jwk.alg !== alg) return false
-  if (jwk.use !== undefined && jwk.use !== 'sig') return false
+  if (jwk.use !== use && (use !== 'sig' || jwk.use !== undefined)) return false
   return jwk.key_ops === undefined || (Array.isArray(jwk.key_ops) && jwk.key_ops.includes('verify'))
 }
 

@@ -5,6 +5,7 @@ import type { IssuerConfig } from '../config/config.ts'
 import type { Party } from '../policy/subject.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { isIdentity, isTopicLevel } from './identifier.ts'
+import { kubernetesWorkload, spiffeWorkload, type Workload } from './workload.ts'
 
 type Claims = ReadonlyMap<string, unknown>
 type Actor = { iss: string; sub: string; profile: unknown }
@@ -14,6 +15,8 @@ export interface Parties {
   agent: Party
   human: Party
   delegated: boolean
+  /** From the mode itself; undefined: from a claim, if one is configured. */
+  tenant?: string | undefined
   /** Outermost first; empty when self-acting. */
   actorChain: readonly { iss: string; sub: string }[]
 }
@@ -44,6 +47,10 @@ export function mapParties(
       return mapNamedClaims(claims, subject, issuer)
     case 'self':
       return mapSelf(claims, subject, issuer)
+    case 'kubernetes':
+      return mapWorkload(kubernetesWorkload(claims, subject.sub, issuer.kubernetes!), claims, subject, issuer)
+    case 'spiffe':
+      return mapWorkload(spiffeWorkload(subject.sub, issuer.spiffe!), claims, subject, issuer)
   }
 }
 
@@ -110,7 +117,27 @@ function mapSelf(
   if (claims.has('act')) return fault('actor_unexpected')
   if (issuer.requireSubProfile && claims.get('sub_profile') !== 'ai_agent') return fault('sub_profile')
   const id = shortName(claims, issuer.claims.agentId, subject.sub)
-  if (typeof id !== 'string') return id
+  return typeof id === 'string' ? selfActing(id, subject, issuer) : id
+}
+
+/** Modes `kubernetes` and `spiffe`: the workload is the agent, under the name that the configuration gives it. */
+function mapWorkload(
+  workload: Workload,
+  claims: Claims,
+  subject: { iss: string; sub: string },
+  issuer: IssuerConfig,
+): Parties | MappingFault {
+  if (claims.has('act')) return fault('actor_unexpected')
+  if (!workload.ok) return workload
+  const parties = selfActing(workload.agentId, subject, issuer)
+  return parties.ok ? { ...parties, tenant: workload.tenant } : parties
+}
+
+function selfActing(
+  id: string,
+  subject: { iss: string; sub: string },
+  issuer: IssuerConfig,
+): Parties | MappingFault {
   if (!Object.hasOwn(issuer.owners, id)) return fault('no_owner')
   const owner = issuer.owners[id]
   if (!isTopicLevel(owner)) return fault('bad_identifier')

@@ -56,7 +56,8 @@ export function buildPrincipal(
   const parties = mapParties(claims, registered, issuer)
   if (!parties.ok) return parties
 
-  const tenant = readTenant(claims, issuer)
+  const tenant: Tenant =
+    parties.tenant === undefined ? readTenant(claims, issuer) : { ok: true, id: parties.tenant }
   if (!tenant.ok) return tenant
   const attributes = readAttributes(claims, issuer.claims.attributes)
   if (attributes === undefined) return { ok: false, reason: 'bad_claim' }
@@ -115,6 +116,15 @@ export function isSameBearer(a: Principal, b: Principal): boolean {
     a.delegated === b.delegated &&
     a.tenant === b.tenant &&
     a.clientId === b.clientId
+  )
+}
+
+/** Whether a human's delegation is to the agent of a connection, in its tenant, under the same names in topics. */
+export function isForAgentOf(delegation: Principal, connection: Principal): boolean {
+  return (
+    delegation.delegated &&
+    isSameParty(delegation.agent, connection.agent) &&
+    delegation.tenant === connection.tenant
   )
 }
 

@@ -154,7 +154,7 @@ export class RemoteKeys implements KeySource {
         throw new FetchFailure(refusal)
       }
       const text = await response.body.text()
-      return await parseKeySet(text, this.#options.algorithms)
+      return await parseKeySet(text, this.#options.algorithms, this.#options.use)
     } catch (error) {
       throw new FetchFailure(abort.signal.aborted ? 'timeout' : resultOf(error))
     } finally {

@@ -15,6 +15,7 @@ import type { KeySource } from './key-source.ts'
 import { KnownSignatures } from './known-signatures.ts'
 import { buildPrincipal, type VerifiedToken } from './principal.ts'
 import { classOf, type TokenClass } from './token-type.ts'
+import { isSvidHeader, isWorkloadIssuer, readSpiffeId, withTokenId } from './workload.ts'
 
 /** A configured issuer with its keys. */
 export interface IssuerRuntime {
@@ -53,6 +54,8 @@ const LONGEST_LEEWAY_MS = 60_000
 
 export class TokenVerifier {
   readonly #issuers: ReadonlyMap<string, IssuerRuntime>
+  /** A JWT-SVID need not have `iss`: its trust domain says whose it is. */
+  readonly #byTrustDomain: ReadonlyMap<string, IssuerRuntime>
   readonly #clock: Clock
   readonly #maxBytes: number
   readonly #known = new KnownSignatures()
@@ -61,6 +64,12 @@ export class TokenVerifier {
   constructor(issuers: readonly IssuerRuntime[], clock: Clock, options: VerifierOptions) {
     this.#issuers = new Map(issuers.map((issuer) => [issuer.config.issuer, issuer]))
     if (this.#issuers.size !== issuers.length) throw new TypeError('an issuer is configured twice')
+    this.#byTrustDomain = new Map(
+      issuers.flatMap((issuer) => {
+        const { spiffe } = issuer.config
+        return spiffe === undefined ? [] : [[spiffe.trustDomain, issuer]]
+      }),
+    )
     for (const { config } of issuers) assertSafe(config)
     this.#clock = clock
     this.#maxBytes = options.maxBytes
@@ -83,18 +92,14 @@ export class TokenVerifier {
   async verifyParsed(jws: CompactJws, shown: Shown = NOTHING_SHOWN): Promise<VerifyResult> {
     if (jws.header.has('crit')) return { ok: false, reason: 'unsupported_crit' }
     const tokenClass = classOf(jws.header, jws.claims)
-    const iss = jws.claims.get('iss')
-    const issuer = typeof iss === 'string' ? this.#issuers.get(iss) : undefined
-    // Types that are never accepted are told apart even when their issuer is unknown.
-    if (
-      tokenClass !== 'access' &&
-      !(tokenClass === 'untyped' && (issuer === undefined || issuer.config.legacyTyp))
-    ) {
+    const issuer = this.#issuerOf(jws.claims)
+    if (!isFitting(tokenClass, issuer?.config))
       return { ok: false, reason: 'wrong_token_type', detail: tokenClass }
-    }
     if (issuer === undefined) return { ok: false, reason: 'unknown_issuer' }
 
     const claimed = { ok: false, issuer: issuer.config.issuer } as const
+    if (issuer.config.mapping === 'spiffe' && !isSvidHeader(jws.header))
+      return { ...claimed, reason: 'malformed_token' }
     const alg = jws.header.get('alg')
     if (typeof alg !== 'string' || !issuer.config.algorithms.includes(alg)) {
       return { ...claimed, reason: 'algorithm_not_allowed' }
@@ -117,11 +122,22 @@ export class TokenVerifier {
     if (isBound ? !isShown(confirmation, shown) : issuer.config.requireProof === true) {
       return { ...authentic, reason: 'proof_required' }
     }
-    const registered = checkRegisteredClaims(jws.claims, issuer.config, this.#clock.now())
+    const isWorkload = isWorkloadIssuer(issuer.config)
+    const claims = isWorkload ? withTokenId(jws.claims, digest) : jws.claims
+    const rules = isWorkload ? { ...issuer.config, requireClientId: false } : issuer.config
+    const registered = checkRegisteredClaims(claims, rules, this.#clock.now())
     if (!registered.ok) return { ...authentic, reason: registered.reason }
     const evidence = { digest, keyId: found.key.kid, confirmation }
-    const built = buildPrincipal(jws.claims, registered, issuer.config, evidence)
+    const built = buildPrincipal(claims, registered, issuer.config, evidence)
     return built.ok ? built : { ...authentic, reason: built.reason }
+  }
+
+  #issuerOf(claims: ReadonlyMap<string, unknown>): IssuerRuntime | undefined {
+    const iss = claims.get('iss')
+    if (typeof iss === 'string') return this.#issuers.get(iss)
+    const sub = claims.get('sub')
+    const id = iss === undefined && typeof sub === 'string' ? readSpiffeId(sub) : undefined
+    return id && this.#byTrustDomain.get(id.trustDomain)
   }
 
   /** Audiences of this proxy for a configured issuer. */
@@ -133,6 +149,15 @@ export class TokenVerifier {
   ready(): boolean {
     return [...this.#issuers.values()].every((issuer) => issuer.keys.ready())
   }
+}
+
+/**
+ * Whether an issuer may sign tokens of this type. Types that are never accepted are told apart even when the issuer is
+ * unknown; the tokens of workloads have no type, and access tokens are not theirs.
+ */
+function isFitting(tokenClass: TokenClass, issuer: IssuerConfig | undefined): boolean {
+  if (issuer !== undefined && isWorkloadIssuer(issuer)) return tokenClass === 'untyped'
+  return tokenClass === 'access' || (tokenClass === 'untyped' && (issuer === undefined || issuer.legacyTyp))
 }
 
 /** Every member must hold. */

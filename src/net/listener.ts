@@ -1,7 +1,6 @@
 // Accepts agents' connections and hands each to a new session.
 
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
@@ -22,33 +21,36 @@ const OPTIONS = { noDelay: true, keepAlive: true, allowHalfOpen: true } as const
 /** For the TLS handshake, which is ahead of every other limit. */
 const TLS_HANDSHAKE_MS = 5_000
 
+export interface ListenerPorts {
+  clock: Clock
+  /** How long a load balancer may take for its PROXY protocol header, milliseconds. */
+  headerTimeoutMs: number
+  /** Reads certificates and keys. */
+  readFile(path: string): Promise<Buffer>
+  /** A connection could not be accepted, for want of file descriptors and the like. */
+  onError(error: Error): void
+  /** Takes connections before a byte of them was read, in place of sessions in this process. */
+  handOver?: ((socket: Socket) => void) | undefined
+  /** Secret of TLS session tickets, for several processes with one listener; 48 bytes. */
+  ticketKeys?: Buffer | undefined
+}
+
 export class Listener {
   readonly name: string
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   #server: Server
   #tls: TlsServer | undefined
-  readonly #onError: (error: Error) => void
   readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
-  readonly #headerTimeout: { clock: Clock; ms: number }
+  readonly #ports: ListenerPorts
 
-  /**
-   * @param headerTimeout how long a load balancer may take for its PROXY protocol header
-   * @param onError a connection could not be accepted, for want of file descriptors and the like
-   */
-  constructor(
-    config: ListenerConfig,
-    registry: SessionRegistry,
-    headerTimeout: { clock: Clock; ms: number },
-    onError: (error: Error) => void,
-  ) {
-    this.#headerTimeout = headerTimeout
+  constructor(config: ListenerConfig, registry: SessionRegistry, ports: ListenerPorts) {
+    this.#ports = ports
     const networks = config.proxyProtocolFrom
     this.#fromLoadBalancer = networks.length === 0 ? undefined : networkTest(networks)
     this.name = config.name
     this.#config = config
     this.#registry = registry
-    this.#onError = onError
     const pauseOnConnect = this.#fromLoadBalancer === undefined
     this.#server = createServer({ ...OPTIONS, pauseOnConnect }, (socket) => {
       if (pauseOnConnect) this.#accept(SocketPeer.adopt(socket))
@@ -63,21 +65,36 @@ export class Listener {
     return typeof bound === 'string' ? `unix:${bound}` : addressText(bound.address, bound.port)
   }
 
-  /** @throws PosternError ERR_LISTEN */
+  /** Ready for `take`. @throws PosternError ERR_TLS */
+  async open(): Promise<void> {
+    if (this.#config.tls !== undefined) await this.#openTls(this.#config.tls)
+  }
+
+  /** A connection that another process accepted, of which no byte was read. */
+  take(socket: Socket): void {
+    socket.allowHalfOpen = true
+    this.#server.emit('connection', socket)
+  }
+
+  /** @throws PosternError ERR_LISTEN, ERR_TLS */
   async listen(): Promise<void> {
     const { address } = this.#config
-    if (this.#config.tls !== undefined) await this.#openTls(this.#config.tls)
+    await this.open()
     if (address.kind === 'unix') await removeAbandonedSocket(address.path)
+    const { handOver } = this.#ports
+    // TLS and PROXY protocol headers are for whom they are handed to.
+    if (handOver !== undefined) this.#server = createServer({ ...OPTIONS, pauseOnConnect: true }, handOver)
+    const server = this.#server
     return new Promise((resolve, reject) => {
       const failed = (cause: Error): void => {
         const message = `listener ${this.name} cannot bind: ${cause.message}`
         reject(new PosternError('ERR_LISTEN', 'internal', message, { cause }))
       }
-      this.#server.once('error', failed)
-      this.#server.listen(endpointOf(address), () => {
-        this.#server.removeListener('error', failed)
+      server.once('error', failed)
+      server.listen(endpointOf(address), () => {
+        server.removeListener('error', failed)
         // Accepting goes on when there is room again.
-        this.#server.on('error', this.#onError)
+        server.on('error', this.#ports.onError)
         resolve()
       })
     })
@@ -103,6 +120,7 @@ export class Listener {
       requestCert: tls.clientCertificates !== 'none',
       rejectUnauthorized: tls.clientCertificates === 'verify',
       handshakeTimeout: TLS_HANDSHAKE_MS,
+      ticketKeys: this.#ports.ticketKeys,
     }
     this.#tls = this.#attempt(() =>
       createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))),
@@ -112,7 +130,7 @@ export class Listener {
 
   async #contextOf(tls: TlsConfig): Promise<SecureContextOptions> {
     const read = (file: string): Promise<Buffer> =>
-      readFile(file).catch((cause: Error) => {
+      this.#ports.readFile(file).catch((cause: Error) => {
         throw this.#tlsError(cause)
       })
     const { certFile, keyFile, clientCaFile, minVersion } = tls
@@ -142,8 +160,8 @@ export class Listener {
   #readHeader(socket: Socket): void {
     socket.on('error', () => socket.destroy())
     if (!this.#fromLoadBalancer!(socket.remoteAddress ?? '')) return void socket.destroy()
-    const { clock, ms } = this.#headerTimeout
-    const timer = clock.after(ms, () => socket.destroy())
+    const { clock, headerTimeoutMs } = this.#ports
+    const timer = clock.after(headerTimeoutMs, () => socket.destroy())
     const onEnd = (): void => void socket.destroy()
     socket.once('close', () => timer.cancel())
     socket.on('end', onEnd)

@@ -10,9 +10,16 @@ import { PosternError } from '../errors.ts'
 export class UpstreamTls {
   readonly #tls: UpstreamTlsConfig
   readonly #host: string
+  readonly #readFile: (path: string) => Promise<Buffer>
   #context: SecureContext | undefined
 
-  constructor(tls: UpstreamTlsConfig, { address }: Pick<UpstreamConfig, 'address'>) {
+  /** @param read in place of the file system */
+  constructor(
+    tls: UpstreamTlsConfig,
+    { address }: Pick<UpstreamConfig, 'address'>,
+    read: (path: string) => Promise<Buffer> = readFile,
+  ) {
+    this.#readFile = read
     this.#tls = tls
     this.#host = address.host
   }
@@ -26,7 +33,7 @@ export class UpstreamTls {
   /** @throws PosternError ERR_UPSTREAM_TLS; what was loaded before stays in force */
   async load(): Promise<void> {
     const { caFile, certFile, keyFile } = this.#tls
-    const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(read))
+    const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map((file) => this.#read(file)))
     try {
       this.#context = createSecureContext({
         minVersion: 'TLSv1.2',
@@ -52,18 +59,12 @@ export class UpstreamTls {
       ...(this.#context === undefined ? {} : { secureContext: this.#context }),
     })
   }
-}
 
-async function read(file: string | undefined): Promise<Buffer | undefined> {
-  if (file === undefined) return undefined
-  return readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new PosternError(
-      'ERR_UPSTREAM_TLS',
-      'internal',
-      `upstream.tls: ${file} cannot be read: ${cause.code}`,
-      {
-        cause,
-      },
-    )
-  })
+  async #read(file: string | undefined): Promise<Buffer | undefined> {
+    if (file === undefined) return undefined
+    return this.#readFile(file).catch((cause: NodeJS.ErrnoException) => {
+      const message = `upstream.tls: ${file} cannot be read: ${cause.code}`
+      throw new PosternError('ERR_UPSTREAM_TLS', 'internal', message, { cause })
+    })
+  }
 }

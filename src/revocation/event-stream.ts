@@ -6,7 +6,8 @@ import type { EventStreamConfig } from '../config/config.ts'
 import { readSet, type SecurityEvent, type SetError } from '../identity/event-token.ts'
 import type { KeySource } from '../identity/key-source.ts'
 import { demandOf, happenedAtMs, nameOf } from './event-mapping.ts'
-import { type Revocations, wordOf } from './revocations.ts'
+import type { Revocations } from './revocations.ts'
+import { wordOf } from './roster.ts'
 import { eventKey } from './seen-events.ts'
 import { readSubject } from './subject.ts'
 
@@ -19,6 +20,8 @@ export interface StreamPorts {
   revocations: Revocations
   keys: KeySource
   issuers: ReadonlySet<string>
+  /** `silentAfterMs` has changed. */
+  onContact(): void
   /** What was acted on before, also by another process. */
   seen: { has(event: string): Promise<boolean>; add(event: string): Promise<void> }
   /** One event: `done` acted on, `ignored`, `refused`. */
@@ -47,7 +50,12 @@ export class EventStream {
 
   /** Whether the transmitter has been silent for longer than it may be. */
   get isSilent(): boolean {
-    return this.#ports.clock.now() - this.#lastContactMs > this.config.silence
+    return this.#ports.clock.now() > this.silentAfterMs
+  }
+
+  /** Milliseconds since the epoch. */
+  get silentAfterMs(): number {
+    return this.#lastContactMs + this.config.silence
   }
 
   /** Seconds since the last sign of life. */
@@ -62,6 +70,7 @@ export class EventStream {
 
   contact(): void {
     this.#lastContactMs = this.#ports.clock.now()
+    this.#ports.onContact()
   }
 
   /**

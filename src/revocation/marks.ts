@@ -30,6 +30,8 @@ export class Marks {
   /** First facet -> selectors as text. */
   readonly #byFacet = new Map<string, Set<string>>()
   #nextSweepMs = 0
+  /** Grows with every change. */
+  version = 0
 
   /**
    * @param longestLifeMs `exp` - `iat` of the longest token that is accepted, with leeway
@@ -67,11 +69,13 @@ export class Marks {
     if (mark.beforeMs !== undefined && mark.beforeMs >= beforeMs) return
     mark.beforeMs = beforeMs
     mark.atMs = atMs
+    this.version++
   }
 
   disable(selector: Selector, atMs = this.#clock.now()): void {
     const mark = this.#at(selector)
     mark.disabled = true
+    this.version++
     mark.wordMs = nextWord(mark, atMs)
   }
 
@@ -80,6 +84,7 @@ export class Marks {
     // Of one who is not known here, another replica may know.
     const mark = this.#at(selector)
     mark.disabled = false
+    this.version++
     mark.wordMs = nextWord(mark, atMs)
     if (!this.#isOfUse(mark, this.#clock.now())) this.#remove(mark.facets)
   }
@@ -104,6 +109,7 @@ export class Marks {
       mark.disabled = other.disabled
       mark.wordMs = other.wordMs
     }
+    if (isLater || isLastWord) this.version++
     return isLater || isLastWord
   }
 

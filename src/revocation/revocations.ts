@@ -1,19 +1,17 @@
-// The one place where somebody is cut or kept out. An order marks and cuts in one synchronous step, so that no packet
-// passes in between; it is done when it is on disk and in the audit log.
+// Carries out orders to revoke: by the roster of this process and those of the others. An order is done when all have
+// cut, and it is on disk and in the audit log.
 
 import type { AuditEvent, AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
-import type { Principal } from '../identity/principal.ts'
-import { apply, type Entry, entriesOf, type Journal } from './journal.ts'
-import { LiveIndex, type Revocable, type Shown } from './live-index.ts'
-import type { Bar, Mark, Marks } from './marks.ts'
-import { facetsOf, facetsOfPrincipal, type Selector } from './selector.ts'
+import { PosternError } from '../errors.ts'
+import { entriesOf, type Journal } from './journal.ts'
+import type { Mark } from './marks.ts'
+import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wordOf } from './roster.ts'
+import type { Selector } from './selector.ts'
 
 /** Ways in. */
 export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
 export type Source = (typeof SOURCES)[number]
-
-export type Blindness = 'events_silent' | 'store_unavailable'
 
 export interface Order {
   do: 'revoke' | 'disable' | 'enable'
@@ -25,8 +23,18 @@ export interface Order {
   event?: { jti: string; type: string; initiator?: string; txn?: string } | undefined
 }
 
-/** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
-const CLOCK_SKEW_MS = 60_000
+/**
+ * The rosters of the other processes that hold connections. No call rejects: a process that has ended holds none. What
+ * is asked of them reaches each in the order in which it was asked.
+ */
+export interface OtherRosters {
+  /** `recorded`: it is in the audit log of that process, on disk. */
+  cut(order: Cut): Promise<readonly (CutResult & { recorded: boolean })[]>
+  takeIn(mark: Mark): Promise<readonly Taken[]>
+  /** @returns how many connections were ended */
+  widen(selector: Selector, beforeMs: number, atMs: number): Promise<number>
+  useList(selectors: readonly Selector[]): Promise<readonly ListResult[]>
+}
 
 export interface RevocationPorts {
   clock: Clock
@@ -35,8 +43,8 @@ export interface RevocationPorts {
   journal: Journal | undefined
   /** Tokens issued up to this long after a revocation are refused too, milliseconds. */
   marginMs: number
-  /** Why revocations may be missed at the moment, when by configuration nobody is let in then (REV-16). */
-  blindness(): Blindness | undefined
+  /** undefined: all connections are in this process. */
+  others?: OtherRosters | undefined
   /** Tells the other replicas of a mark; undefined: there are none. */
   share?: ((mark: Mark) => Promise<void>) | undefined
   /** One order was carried out; `seconds` from its cause to the last connection cut. */
@@ -44,113 +52,111 @@ export interface RevocationPorts {
 }
 
 export class Revocations {
-  readonly #marks: Marks
-  readonly #listed: Marks
-  readonly #live = new LiveIndex()
+  /** Of this process. */
+  readonly roster: Roster
   readonly #ports: RevocationPorts
 
-  /**
-   * @param marks replayed from disk
-   * @param listed what the operator's list bars; replaced in `useList`
-   */
-  constructor(marks: Marks, listed: Marks, ports: RevocationPorts) {
-    this.#marks = marks
-    this.#listed = listed
+  constructor(roster: Roster, ports: RevocationPorts) {
+    this.roster = roster
     this.#ports = ports
   }
 
   /** Marks in force. */
   get size(): number {
-    return this.#marks.size + this.#listed.size
+    return this.roster.size
   }
 
   /**
-   * Takes a connection in, or its renewed principal, unless it is barred. From here on a revocation finds it: there is
-   * no moment between the two (REV-18).
-   */
-  enter(who: Revocable, principal: Principal): Bar | Blindness | undefined {
-    const blindness = this.#ports.blindness()
-    if (blindness !== undefined) return blindness
-    const facets = facetsOfPrincipal(principal)
-    const { issuedAtMs } = principal
-    const bar = this.#barOf(facets, issuedAtMs)
-    if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#ports.clock.now() })
-    return bar
-  }
-
-  leave(who: Revocable): void {
-    this.#live.remove(who)
-  }
-
-  /**
-   * Carries out an order; marks and cuts before this returns.
+   * Carries out an order; marks and cuts in this process before this returns, in the others before it resolves.
    *
    * @returns when it is on disk, with the other replicas, and audited: how many connections were cut
    * @throws PosternError `ERR_REVOCATIONS` when it could not be written, `ERR_STORE` when the others could not be told;
    *   the connections are cut all the same, and the others are told when the store is back
    */
   async carryOut(order: Order): Promise<number> {
-    const { clock, audit, journal, marginMs } = this.#ports
+    const { clock, audit, journal, marginMs, others, share } = this.#ports
     const now = clock.now()
-    const { entry, cut } = this.#cut(order, Math.min(order.atMs ?? now, now) + marginMs, now)
-    audit.append(recordOf(order, cut))
+    const { do: action, selector } = order
+    const beforeMs = Math.min(order.atMs ?? now, now) + marginMs
+    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now }
+    const { entry, cut } = this.roster.cut(wanted)
+    // At once: what is ordered later is on disk later, however long the others take.
+    const writing = [journal?.append(entry)]
+    const elsewhere = others === undefined ? [] : await pending(writing, others.cut(wanted))
+    let total = elsewhere.reduce((sum, result) => sum + result.cut, cut)
+    const latest = elsewhere.reduce((last, result) => Math.max(last, result.entry.before ?? 0), 0)
+    if (entry.before !== undefined && latest > entry.before) {
+      writing.push(journal?.append({ ...entry, before: latest }))
+      total += await pending(writing, this.#widen(selector, latest, entry.at!))
+    }
+    audit.append(recordOf(order, total))
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
-    const mark = this.#marks.of(order.selector)
-    const [kept, told] = await Promise.allSettled([journal?.append(entry), mark && this.#ports.share?.(mark)])
+    const mark = this.roster.markOf(selector)
+    const results = await Promise.allSettled([...writing, mark && share?.(mark)])
     await audit.flush()
-    for (const result of [kept, told]) if (result.status === 'rejected') throw result.reason
-    return cut
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    if (elsewhere.every(({ recorded }) => recorded)) return total
+    throw new PosternError('ERR_REVOCATIONS', 'internal', 'a worker cannot write its audit log')
   }
 
   /** Marks as they are shared with other replicas; not those of the list, which each reads for itself. */
   get shared(): Mark[] {
-    return this.#marks.entries()
+    return this.roster.marks
   }
 
   /**
-   * Takes in what another replica has ordered: marks and cuts before this returns, as there (REV-17).
+   * Takes in what another replica has ordered: marks and cuts in this process before this returns, as there (REV-17).
    *
    * @param isNews false for what was read at the start or after a time without contact: recorded if it cuts anybody
    */
   takeIn(mark: Mark, isNews: boolean): void {
-    if (!this.#marks.join(mark)) return
+    const taken = this.roster.takeIn(mark)
+    if (taken === undefined) return
+    const { others } = this.#ports
+    if (others === undefined) return this.#took(mark, isNews, taken)
+    const elsewhere = others.takeIn(mark).then(async (results) => {
+      const latestMs = results.reduce((last, result) => Math.max(last, result.latestMs), taken.latestMs)
+      let cut = results.reduce((sum, result) => sum + result.cut, taken.cut)
+      if (latestMs > taken.latestMs) cut += await this.#widen(mark.selector, latestMs, mark.atMs)
+      this.#took(mark, isNews, { cut, latestMs })
+    })
+    void elsewhere
+  }
+
+  #took({ selector }: Mark, isNews: boolean, { cut, latestMs }: Taken): void {
     const { clock, audit, journal, share } = this.#ports
-    const { selector } = mark
-    const { beforeMs = 0, atMs, disabled, wordMs } = this.#marks.of(selector)!
-    const met = this.#live
-      .find(facetsOf(selector))
-      .filter(([, shown]) => disabled || shown.issuedAtMs <= beforeMs || isFromBefore(shown, atMs))
-    const latest = met.reduce((last, [, { issuedAtMs }]) => Math.max(last, issuedAtMs), beforeMs)
-    if (latest > beforeMs && beforeMs > 0) {
-      this.#marks.revoke(selector, latest, atMs)
-      // When this fails, the store is asked for everything anyway.
-      share?.(this.#marks.of(selector)!).catch(() => {})
-    }
-    const cut = this.#end(met)
+    const mark = this.roster.markOf(selector)!
+    // When this fails, the store is asked for everything anyway.
+    if (latestMs > 0) share?.(mark).catch(() => {})
     // What cannot be written here is in the store.
-    for (const entry of entriesOf(this.#marks.of(selector)!)) journal?.append(entry).catch(() => {})
+    for (const entry of entriesOf(mark)) journal?.append(entry).catch(() => {})
     if (!isNews && cut === 0) return
+    const { atMs, wordMs, disabled } = mark
     const given = Math.max(atMs, wordMs)
     const what = wordMs <= atMs ? 'revoke' : disabled ? 'disable' : 'enable'
     audit.append(recordOf({ do: what, selector, source: 'store', atMs: given }, cut))
     this.#ports.observe('store', Math.max(0, clock.now() - given) / 1000)
   }
 
+  /** A token in use at one process, of an issuer whose clock is ahead, may not come back at another one. */
+  async #widen(selector: Selector, beforeMs: number, atMs: number): Promise<number> {
+    const here = this.roster.widen(selector, beforeMs, atMs)
+    return here + ((await this.#ports.others?.widen(selector, beforeMs, atMs)) ?? 0)
+  }
+
   /** The operator's list takes the place of the former one. Whoever it newly bars is cut. */
-  useList(selectors: readonly Selector[]): number {
-    const { clock, audit } = this.#ports
-    const before = new Set(this.#listed.entries().map(({ selector }) => wordOf(selector)))
-    for (const { selector } of this.#listed.entries()) this.#listed.enable(selector)
-    const fresh = selectors.filter((selector) => !before.has(wordOf(selector)))
-    for (const selector of selectors) this.#listed.disable(selector)
+  async useList(selectors: readonly Selector[]): Promise<number> {
+    const { clock, audit, others } = this.#ports
+    const started = clock.now()
+    const fresh = this.roster.useList(selectors)
+    const elsewhere = (await others?.useList(selectors)) ?? []
     let total = 0
-    for (const selector of fresh) {
-      const started = clock.now()
-      const order: Order = { do: 'disable', selector, source: 'list' }
-      const cut = this.#end(this.#live.find(facetsOf(selector)))
-      audit.append(recordOf(order, cut))
+    for (const { selector, cut } of fresh) {
+      const same = (one: { selector: Selector }): boolean => wordOf(one.selector) === wordOf(selector)
+      const all = elsewhere.reduce((sum, results) => sum + (results.find(same)?.cut ?? 0), cut)
+      audit.append(recordOf({ do: 'disable', selector, source: 'list' }, all))
       this.#ports.observe('list', (clock.now() - started) / 1000)
-      total += cut
+      total += all
     }
     return total
   }
@@ -173,44 +179,12 @@ export class Revocations {
       detail,
     })
   }
-
-  #cut(order: Order, atMs: number, nowMs: number): { entry: Entry; cut: number } {
-    const { selector } = order
-    if (order.do !== 'revoke') {
-      const entry: Entry = { do: order.do, selector, at: nowMs }
-      apply(this.#marks, entry)
-      const cut = order.do === 'disable' ? this.#end(this.#live.find(facetsOf(selector))) : 0
-      return { entry, cut }
-    }
-    // Of an event that comes late, those who have got a new token since are spared.
-    const met = this.#live
-      .find(facetsOf(selector))
-      .filter(([, { issuedAtMs }]) => issuedAtMs <= atMs + CLOCK_SKEW_MS)
-    // No token that was in use may come back, also when its issuer's clock is ahead of ours.
-    const before = met.reduce((latest, [, { issuedAtMs }]) => Math.max(latest, issuedAtMs), atMs)
-    const entry: Entry = { do: 'revoke', selector, before, at: Math.floor(nowMs) }
-    apply(this.#marks, entry)
-    return { entry, cut: this.#end(met) }
-  }
-
-  #end(met: readonly [Revocable, Shown][]): number {
-    for (const [who] of met) who.revoke()
-    return met.length
-  }
-
-  #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
-    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
-  }
 }
 
-/** The token was in use before the order, though the clock of its issuer is ahead. */
-function isFromBefore({ issuedAtMs, shownAtMs }: Shown, atMs: number): boolean {
-  return shownAtMs <= atMs && issuedAtMs <= atMs + CLOCK_SKEW_MS
-}
-
-/** Equal selectors have one word. */
-export function wordOf(selector: Selector): string {
-  return facetsOf(selector).join('\n')
+/** Waits for the others first; what fails meanwhile is told afterwards. */
+function pending<T>(writing: readonly (Promise<void> | undefined)[], others: Promise<T>): Promise<T> {
+  for (const written of writing) written?.catch(() => {})
+  return others
 }
 
 function recordOf(order: Order, cut: number): AuditEvent {

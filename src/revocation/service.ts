@@ -20,7 +20,8 @@ import { readOrderOf } from './order.ts'
 import { PollLoop } from './poll-loop.ts'
 import { pushRoute } from './push-route.ts'
 import { KEEP_ENABLED_MS, Replication } from './replication.ts'
-import { type Blindness, Revocations, type Source } from './revocations.ts'
+import { type OtherRosters, Revocations, type Source } from './revocations.ts'
+import { type Blindness, Roster } from './roster.ts'
 import { SEEN_FOR_MS, SeenEvents } from './seen-events.ts'
 import type { Selector } from './selector.ts'
 
@@ -33,8 +34,34 @@ export interface ServicePorts {
   countEvent(event: string, result: 'done' | 'ignored' | 'refused'): void
   observe(seconds: number): void
   onKeysLoaded: OnKeysLoaded
+  /** Of other processes that hold connections. */
+  others?: OtherRosters | undefined
+  /** A stream has given a sign of life. */
+  onContact?(): void
   /** A poll failed. */
   onPollFailure(stream: string, reason: string): void
+}
+
+/** Whether revocations are heard of, as far as the configuration wants nobody to be let in otherwise (REV-16). */
+export interface Sight {
+  store: boolean
+  /** Until when, unless another sign of life comes; milliseconds since the epoch, Infinity: without end. */
+  eventsUntilMs: number
+}
+
+export function blindnessAt(nowMs: number, { store, eventsUntilMs }: Sight): Blindness | undefined {
+  if (!store) return 'store_unavailable'
+  return nowMs > eventsUntilMs ? 'events_silent' : undefined
+}
+
+/** Empty, with the times that they are to be kept. */
+export function marksFor(config: Pick<Config, 'issuers' | 'store'>, clock: Clock): Marks {
+  return new Marks(clock, longestLifeMs(config), config.store === undefined ? 0 : KEEP_ENABLED_MS)
+}
+
+/** How long a token can be good, milliseconds. */
+function longestLifeMs({ issuers }: Pick<Config, 'issuers'>): number {
+  return Math.max(...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
 }
 
 /** Shortest secret of the admin endpoint, characters. */
@@ -74,25 +101,27 @@ export class RevocationService {
   /** @throws PosternError `ERR_REVOCATIONS` of a file that cannot be used: what is revoked must not come back by that */
   static async open(config: Config, ports: ServicePorts): Promise<RevocationService> {
     const { clock, audit } = ports
-    const longest = Math.max(...config.issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
     const { store } = ports
-    const marks = new Marks(clock, longest, store === undefined ? 0 : KEEP_ENABLED_MS)
+    const marks = marksFor(config, clock)
     const seen = new SeenEvents(clock)
     const settings = config.revocation
     const journal = settings === undefined ? undefined : await Journal.open(settings.file, marks, seen)
-    const revocations = new Revocations(marks, new Marks(clock, longest), {
+    const roster = new Roster(marks, marksFor(config, clock), clock, () =>
+      blindnessAt(clock.now(), service.sight),
+    )
+    const revocations = new Revocations(roster, {
       clock,
       audit,
       journal,
       marginMs: settings?.margin ?? 0,
-      blindness: () => service.#blindness(),
+      others: ports.others,
       share: store && ((mark) => replication!.share(mark)),
       observe: (source, seconds) => {
         if (source === 'list' || source === 'store') ports.count(source, 'done')
         ports.observe(seconds)
       },
     })
-    const replication = store && new Replication(store, revocations, () => clock.now(), longest)
+    const replication = store && new Replication(store, revocations, () => clock.now(), longestLifeMs(config))
     const service: RevocationService = new RevocationService(config, ports, revocations, seen, journal)
     try {
       await service.load()
@@ -123,12 +152,20 @@ export class RevocationService {
     const { events = [] } = this.#config.revocation ?? {}
     this.#streamSecrets = await Promise.all(events.map((stream) => readSecret(stream.secretFile)))
     if (listFile !== undefined)
-      this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
+      await this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
   }
 
   /** Streams that have been silent for longer than they may be. */
   get silent(): string[] {
     return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
+  }
+
+  get sight(): Sight {
+    const strict = this.streams.filter((stream) => stream.config.onSilence === 'deny')
+    return {
+      store: !this.#ports.store?.isBlocking,
+      eventsUntilMs: Math.min(...strict.map((stream) => stream.silentAfterMs)),
+    }
   }
 
   /** Begins to poll; once the agents' listeners are there or about to be. */
@@ -153,6 +190,7 @@ export class RevocationService {
         revocations,
         keys,
         issuers: this.#issuers,
+        onContact: () => this.#ports.onContact?.(),
         seen: { has: (event) => this.#hasSeen(event), add: (event) => this.#addSeen(event) },
         count: (source, event, result) => {
           countEvent(event, result)
@@ -171,12 +209,6 @@ export class RevocationService {
       this.#polls.push(new PollLoop(stream, poller, clock, interval, failed))
     }
     await Promise.all(this.#keys.map((keys) => keys.load()))
-  }
-
-  #blindness(): Blindness | undefined {
-    if (this.#ports.store?.isBlocking) return 'store_unavailable'
-    const silent = this.streams.some((stream) => stream.config.onSilence === 'deny' && stream.isSilent)
-    return silent ? 'events_silent' : undefined
   }
 
   /** When the store cannot tell, it is acted on again: that does no harm. */

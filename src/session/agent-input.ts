@@ -1,5 +1,6 @@
 // What an agent sends, in slices, between which the audit log may ask for a break: a disk that is slower than the
-// agents slows them down, and neither memory nor the number of records depends on how slow it is (AUD-09).
+// agents slows them down, and neither memory nor the number of records depends on how slow it is (AUD-09). A packet that
+// cannot be decided yet makes a break too; everything behind it waits here, in order.
 
 import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
@@ -16,7 +17,7 @@ export interface InputEvents {
   judge(slice: Buffer): boolean
   /** The agent sends no more, and all it sent has been judged. */
   onFin(): void
-  /** The audit log has room again. */
+  /** What was waited for is over. */
   onRoom(): void
   onPanic(error: unknown): void
 }
@@ -28,6 +29,8 @@ export class AgentInput {
   #held: Buffer | undefined
   #finished = false
   #waits = false
+  /** A packet waits to be decided: where it begins in the slice being judged, behind what came of it before. */
+  #undecided: { head: Buffer | undefined; from: number } | undefined
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
@@ -40,25 +43,38 @@ export class AgentInput {
     const audit = this.#audit
     if (audit.congested && !this.#waits) {
       this.#waits = true
-      audit.whenRoom(() => this.#resume())
+      audit.whenRoom(() => {
+        this.#waits = false
+        this.#resume()
+      })
     }
-    return audit.congested || this.#held !== undefined
+    return audit.congested || (this.#held !== undefined && this.#undecided === undefined)
+  }
+
+  /** The agent is not to be read: a packet of it waits to be decided. */
+  get isHeld(): boolean {
+    return this.#held !== undefined
   }
 
   take(chunk: Buffer): void {
-    if (this.#held !== undefined) {
-      this.#held = Buffer.concat([this.#held, chunk])
-      return
-    }
-    const size = this.#sliceBytes
-    for (let at = 0; at < chunk.length; at += size) {
-      if (this.#audit.congested) {
-        this.#held = Buffer.from(chunk.subarray(at))
-        return
-      }
-      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#session.judge(slice)) return
-    }
+    if (this.#held !== undefined) this.#held = Buffer.concat([this.#held, chunk])
+    else this.#judge(chunk, false)
+  }
+
+  /**
+   * Called within `judge`: what begins here cannot be decided before `proceed`, when it is judged again.
+   *
+   * @param head kept; bytes of it that came before the slice, and maybe more
+   * @param from where in the slice what comes after `head` begins
+   */
+  hold(head: Buffer | undefined, from: number): void {
+    this.#undecided = { head, from }
+  }
+
+  /** The packet that waits can be decided. Not to be called within `judge`. */
+  proceed(): void {
+    this.#undecided = undefined
+    this.#resume()
   }
 
   finish(): void {
@@ -66,13 +82,34 @@ export class AgentInput {
     else this.#finished = true
   }
 
+  /** @param isOwn the chunk is not lent */
+  #judge(chunk: Buffer, isOwn: boolean): void {
+    const size = this.#sliceBytes
+    const keep = (bytes: Buffer): Buffer => (isOwn ? bytes : Buffer.from(bytes))
+    for (let at = 0; at < chunk.length; at += size) {
+      if (this.#audit.congested) {
+        this.#held = keep(chunk.subarray(at))
+        return
+      }
+      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
+      if (!this.#session.judge(slice)) return
+      if (this.#undecided !== undefined) {
+        const { head, from } = this.#undecided
+        const rest = chunk.subarray(at + from)
+        this.#held = head === undefined ? keep(rest) : Buffer.concat([head, rest])
+        return
+      }
+    }
+  }
+
   #resume(): void {
-    this.#waits = false
     const held = this.#held
-    this.#held = undefined
     try {
-      if (held !== undefined) this.take(held)
-      if (this.#finished && this.#held === undefined) this.#session.onFin()
+      if (this.#undecided === undefined) {
+        this.#held = undefined
+        if (held !== undefined) this.#judge(held, true)
+        if (this.#finished && this.#held === undefined) this.#session.onFin()
+      }
       this.#session.onRoom()
     } catch (error) {
       // The audit log called, and must not suffer from it.

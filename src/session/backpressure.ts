@@ -23,11 +23,14 @@ export class Backpressure {
     client.peer.resume()
   }
 
-  /** @param held neither side is read: the audit log must catch up first */
-  apply(client: Outbox, server: Outbox, held: boolean): void {
+  /**
+   * @param held neither side is read: the audit log must catch up first
+   * @param undecided the agent is not read: a packet of it waits to be decided
+   */
+  apply(client: Outbox, server: Outbox, held: boolean, undecided: boolean): void {
     // Deliveries that the agent does not read must not keep it from being read: it may write before it reads.
     const pauseClient =
-      held || server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES
+      held || undecided || server.peer.backlog > HIGH_WATER_BYTES || client.ownBacklog > OWN_HIGH_WATER_BYTES
     if (pauseClient !== this.#clientPaused) {
       this.#clientPaused = pauseClient
       if (pauseClient) client.peer.pause()

@@ -2,15 +2,18 @@
 //
 // Hot path: runs per frame; see relay.ts.
 
-import type { RunningDigest } from '../audit/event.ts'
+import type { AuditIdentity, RunningDigest } from '../audit/event.ts'
+import type { Acl } from '../policy/acl.ts'
 import { PublishRequest } from '../policy/request.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
+import type { AgentInput } from './agent-input.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
+import { MessageProperties } from './message-properties.ts'
 import type { Outbox } from './outbox.ts'
 import {
   answerTo,
@@ -34,8 +37,18 @@ const EMPTY = Buffer.alloc(0)
 /** Message Expiry Interval as a property, and what Property Length may grow by. */
 const EXPIRY_PROPERTY_BYTES = 6
 
+interface PayloadFacts {
+  packetId: number
+  length: number
+  identity: AuditIdentity | undefined
+}
+
 export class ClientToServer extends Relay {
   readonly aliases = new TopicAliasTable()
+  /** Of the chunk being judged. */
+  nowMs = 0
+  readonly #input: AgentInput
+  readonly #message: MessageProperties
   readonly #session: Session
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
@@ -50,11 +63,13 @@ export class ClientToServer extends Relay {
     | { gone: true }
     | undefined
   /** Digest of a payload that arrives over several chunks. */
-  #payload: { digest: RunningDigest | undefined; packetId: number; length: number } | undefined
+  #payload: { digest: RunningDigest | undefined; facts: PayloadFacts } | undefined
 
-  constructor(session: Session, reader: PacketReader) {
+  constructor(session: Session, reader: PacketReader, input: AgentInput) {
     super(reader)
     this.#session = session
+    this.#input = input
+    this.#message = new MessageProperties(session, () => input.proceed())
     this.#known = new KnownPublishes(session)
     this.#requests = new SubscriptionRequests(session, reader)
     this.#facts = {
@@ -64,6 +79,8 @@ export class ClientToServer extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      identity: undefined,
+      detail: undefined,
     }
   }
 
@@ -80,6 +97,9 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
+    const waits =
+      type === PacketType.PUBLISH && session.relaying && !this.#message.read(this.reader, this.nowMs)
+    if (waits) return Disposition.WAIT
     session.recorder.countPacket(0, type)
     if (!session.relaying) {
       return this.#beforeConnack(type)
@@ -132,16 +152,23 @@ export class ClientToServer extends Relay {
     payload.digest?.update(this.chunk.subarray(start, end))
     if (!last) return
     this.#payload = undefined
-    this.#session.recorder.payload(payload.packetId, payload.length, payload.digest?.digest('hex'), true)
+    this.#session.recorder.payload(payload.facts, payload.digest?.digest('hex'), true)
   }
 
   /** The connection ended; a payload that was on its way is recorded as incomplete. */
   abandon(): void {
     const payload = this.#payload
     this.#payload = undefined
-    if (payload !== undefined) {
-      this.#session.recorder.payload(payload.packetId, payload.length, undefined, false)
-    }
+    if (payload !== undefined) this.#session.recorder.payload(payload.facts, undefined, false)
+  }
+
+  /** The connection is closed. */
+  close(): void {
+    this.#message.close()
+  }
+
+  protected onWait(head: Buffer | undefined, from: number): void {
+    this.#input.hold(head, from)
   }
 
   protected afterStop(): void {
@@ -180,12 +207,15 @@ export class ClientToServer extends Relay {
     if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
       return this.#token()
 
+    const { rights, refusal, identity, without, added } = this.#message
+    const acl = rights?.acl ?? session.acl
     const messageExpiryInterval = head.retain
-      ? retainedExpiry(session, head.messageExpiryInterval)
+      ? retainedExpiry(session, head.messageExpiryInterval, rights)
       : undefined
     const growth =
       (nameMissing ? end - start + LENGTH_GROWTH : 0) +
-      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH)
+      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH) +
+      (added === undefined ? 0 : added.length + LENGTH_GROWTH)
 
     const request = this.#request
     request.topic = topic
@@ -197,10 +227,10 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome = session.acl.decidePublish(request)
+    let outcome: Outcome = refusal === undefined ? acl.decidePublish(request) : Outcome.TOKEN_REFUSED
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request))
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
         outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
@@ -214,51 +244,54 @@ export class ClientToServer extends Relay {
     facts.topic = topic
     facts.topicStart = start
     facts.topicEnd = end
+    facts.identity = identity
+    facts.detail = refusal
     const whole = reader.tail <= this.chunk.length - reader.pos
-    const denied = outcome !== Outcome.ALLOW || session.acl.shadowed !== Outcome.ALLOW
+    const denied = outcome !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW
     const recorded = denied || this.#known.haveRecords
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
       : undefined
-    if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome)
+    if (outcome !== Outcome.ALLOW) return this.#denyPublish(outcome, acl)
 
-    if (recorded) session.recorder.publish(outcome, session.acl, facts, 'forwarded')
+    if (recorded) session.recorder.publish(outcome, acl, facts, 'forwarded')
     else session.recorder.countPublish(outcome)
     if (recorded && !whole) {
       this.#payload = {
         digest: digest?.begin(),
-        packetId: head.packetId,
-        length: head.payloadLength,
+        facts: { packetId: head.packetId, length: head.payloadLength, identity },
       }
       this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights))
+    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing && messageExpiryInterval === undefined) {
+    if (!nameMissing && messageExpiryInterval === undefined && without === undefined && added === undefined) {
       this.#known.remember(reader, facts)
       return Disposition.FORWARD
     }
     this.replacement = rewritePublish(reader.source, reader, head, {
       topic: nameMissing ? topic : undefined,
       messageExpiryInterval,
+      without,
+      added,
     })
     return Disposition.REPLACE
   }
 
-  #denyPublish(outcome: Outcome): Disposition {
+  #denyPublish(outcome: Outcome, acl: Acl): Disposition {
     const session = this.#session
     const head = this.reader.publish
     const { denial } = session.context.config
     const answer = answerTo(head.qos)
     if (answer > 0) {
       const code = reasonCodeOf(outcome, denial.hideTopics)
-      session.recorder.publish(outcome, session.acl, this.#facts, answered(answer, code))
+      session.recorder.publish(outcome, acl, this.#facts, answered(answer, code))
       session.towardsClient.send(ack(answer, head.packetId, code))
       return Disposition.DROP
     }
     const disconnect = denial.publishQos0 === 'disconnect'
-    session.recorder.publish(outcome, session.acl, this.#facts, disconnect ? 'disconnect 0x87' : 'dropped')
+    session.recorder.publish(outcome, acl, this.#facts, disconnect ? 'disconnect 0x87' : 'dropped')
     if (!disconnect) return Disposition.DROP
     return this.#end('publish_denied')
   }
@@ -268,6 +301,8 @@ export class ClientToServer extends Relay {
     const session = this.#session
     const id = this.reader.ack.packetId
     const release = session.memory.releaseOf(id)
+    const rights = release?.rights
+    const refusal = rights?.refusalAt(session, this.nowMs)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
       if (session.renewal.takeRelease(id)) {
@@ -276,10 +311,11 @@ export class ClientToServer extends Relay {
       }
       if (session.context.config.sessions.unknownRelease === 'forward') return Disposition.FORWARD
       outcome = Outcome.UNKNOWN_RELEASE
-    } else if (release.rights !== session.rights) {
+    } else if (refusal !== undefined) outcome = Outcome.TOKEN_REFUSED
+    else if (release.serial !== session.rights) {
       const request = this.#request
       fillRequest(request, release)
-      outcome = session.acl.decidePublish(request)
+      outcome = (rights?.acl ?? session.acl).decidePublish(request)
     }
     // Not answered: the message stays where it is, and the agent asks again when it is back.
     if (outcome === Outcome.ALLOW && !session.recorder.accepting) return this.#end('audit_unavailable')
@@ -287,7 +323,8 @@ export class ClientToServer extends Relay {
       release!.releasing = true
       return Disposition.FORWARD
     }
-    session.recorder.release(outcome, id, release?.topic.toString(), 'pubcomp 0x92')
+    const { identity } = rights ?? {}
+    session.recorder.release(outcome, id, release?.topic.toString(), 'pubcomp 0x92', identity, refusal)
     session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
     // The broker would keep the message, its identifier and a place in its window for as long as the session lives.
     return release === undefined ? Disposition.DROP : this.#end('release_denied')

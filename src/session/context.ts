@@ -9,9 +9,9 @@ import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { ConnectHead } from '../wire/heads.ts'
-import type { Dial } from './ports.ts'
+import type { Dial, Peer } from './ports.ts'
 import type { SessionSlots } from './recorder.ts'
-import type { SessionMemory } from './session-memory.ts'
+import type { Memory } from './session-memory.ts'
 
 /** The policy in force. `epoch` grows with every change, so that a decision can be told to be of yesterday. */
 export interface PolicyInForce {
@@ -81,6 +81,9 @@ export interface HeldToken {
   renew(current: Principal): Promise<Renewed>
 }
 
+/** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
+export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>
+
 export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailable'
 
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
@@ -88,6 +91,10 @@ export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
   enter(who: { revoke(): void }, principal: Principal): Barred | undefined
   leave(who: { revoke(): void }): void
+  /** Grows with every order. */
+  readonly version: number
+  /** Why a principal that was let in is barred now. */
+  barOf(principal: Principal): Barred | undefined
 }
 
 export interface SessionContext {
@@ -105,15 +112,18 @@ export interface SessionContext {
   readonly renew: Renew
   /** By name of a listener; undefined: its agents bring their own credential. */
   heldToken(listener: string): HeldToken | undefined
+  readonly verifyCarried: VerifyCarried
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined
   readonly dial: Dial
-  readonly memory: SessionMemory
+  readonly memory: Memory
   /** By issuer of the token and name of the listener. */
   bindOptionsOf(issuer: string, listener: string): BindOptions
   policyInForce: PolicyInForce
   /** true while the process drains: new CONNECTs are refused. */
   draining: boolean
+  /** How many connections there are, or how many of them have not finished CONNECT, has changed. */
+  counted?(): void
   observeDecisions(seconds: number, count: number): void
 }

@@ -17,8 +17,10 @@ import { hex } from './effect.ts'
 import { CONNECT_REFUSALS, type ConnectRefusal, ENDED_AS, Outcome } from './outcome.ts'
 import type { Peer } from './ports.ts'
 import { PROTOCOL_MAXIMUM_BYTES } from './readers.ts'
+import { serverEventsOf } from './recall.ts'
 import { willIntervals } from './retained-expiry.ts'
 import type { Session } from './session.ts'
+import type { Claim } from './session-memory.ts'
 import { State } from './state.ts'
 import { readWill, type Will } from './will.ts'
 
@@ -153,7 +155,7 @@ export class Handshake {
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
     if (this.#connect!.hasWill) {
-      this.#will = readWill(this.#source, this.#connect!)
+      this.#will = readWill(this.#source, this.#connect!, context.config.delegation)
       const outcome = this.judgeWill()
       if (outcome !== Outcome.ALLOW) {
         this.#recordWill(outcome)
@@ -161,18 +163,14 @@ export class Handshake {
       }
     }
     context
-      .dial(
-        {
-          onBytes: (chunk) => session.onServerBytes(chunk),
-          onDrain: () => session.onDrain(),
-          onFin: () => session.onServerClose(),
-          onClose: () => session.onServerClose(),
-          onPanic: (error) => session.onPanic(error),
-        },
-        session.towardsClient.peer.name,
-      )
+      .dial(serverEventsOf(session), session.towardsClient.peer.name)
       .then(
-        (peer) => this.#onDialed(peer),
+        async (peer) => {
+          const owner = ownerOf(principal)
+          const claim = await context.memory.claim(session.clientId, owner)
+          if (claim !== 'busy') this.#owner = owner
+          this.#onDialed(peer, claim)
+        },
         (error: unknown) => {
           context.logger.warn({ err: error, connection: recorder.connectionId }, 'broker unreachable')
           if (session.state === State.DIALING) this.refuse('upstream_unavailable')
@@ -181,10 +179,13 @@ export class Handshake {
       .catch((error: unknown) => session.onPanic(error))
   }
 
-  #onDialed(peer: Peer): void {
+  #onDialed(peer: Peer, claim: Claim): void {
     const session = this.#session
-    const { config, clock, memory } = session.context
-    if (session.state !== State.DIALING) return peer.destroy()
+    const { config, clock } = session.context
+    if (session.state !== State.DIALING) {
+      this.#release()
+      return peer.destroy()
+    }
     // The policy may have changed while the connection was made.
     const will = session.refreshAdmitted()
     if (this.#will !== undefined) this.#recordWill(will)
@@ -192,12 +193,10 @@ export class Handshake {
       peer.destroy()
       return this.refuse('will_denied')
     }
-    const owner = ownerOf(session.principal!)
-    if (!memory.reserve(session.clientId, owner)) {
+    if (claim === 'busy') {
       peer.destroy()
       return this.refuse('client_id_busy')
     }
-    this.#owner = owner
     session.dialed(peer)
     const connect = this.#connect!
     const principal = session.principal!
@@ -215,8 +214,9 @@ export class Handshake {
         password: password === undefined ? undefined : Buffer.from(password),
         topicAliasMaximum: Math.min(connect.topicAliasMaximum, config.limits.topicAliases),
         ...willIntervals(session, connect),
+        ...this.#will?.stamps.changesFor(principal),
         // What the broker holds for another human or tenant of the same agent is not for this one.
-        ...(memory.isForeign(session.clientId, owner) ? { cleanStart: true } : {}),
+        ...(claim === 'foreign' ? { cleanStart: true } : {}),
         ...(session.forcedFresh ? { cleanStart: true, sessionExpiryInterval: 0 } : {}),
       }),
     )
@@ -286,7 +286,8 @@ export class Handshake {
   /** Judges the Will by the rights now in force; ALLOW when there is none. */
   judgeWill(): Outcome {
     if (this.#will === undefined) return Outcome.ALLOW
-    const { request } = this.#will
+    const { request, stamps } = this.#will
+    if (stamps.carriesToken) return Outcome.TOKEN_REFUSED
     const { acl, context } = this.#session
     // The broker would publish it: the one way by which a token could come to the broker.
     if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC

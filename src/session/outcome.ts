@@ -23,6 +23,8 @@ export const Outcome = {
   TOO_MANY_UNRELEASED: FIRST + 5,
   /** A Will on the topic that takes tokens. */
   RESERVED_TOPIC: FIRST + 6,
+  /** The token that the message carries is not accepted; the record says why. */
+  TOKEN_REFUSED: FIRST + 7,
 } as const
 export type Outcome = number
 
@@ -35,6 +37,7 @@ export const OUTCOME_NAMES: readonly string[] = [
   'too_large_for_receiver',
   'too_many_unreleased',
   'reserved_topic',
+  'token_refused',
 ]
 
 const REASON_CODES: readonly number[] = [
@@ -46,6 +49,7 @@ const REASON_CODES: readonly number[] = [
   ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,
   ReasonCode.QUOTA_EXCEEDED,
   ReasonCode.QUOTA_EXCEEDED,
+  ReasonCode.NOT_AUTHORIZED,
   ReasonCode.NOT_AUTHORIZED,
 ]
 
@@ -163,6 +167,9 @@ export const RENEWAL_REFUSALS = [
   'events_silent',
   'store_unavailable',
 ] as const
+
+/** Reasons for which a token that a message carries is refused, and that are not failures of authentication. */
+export const CARRIED_REFUSALS = ['revoked', 'disabled', 'events_silent', 'store_unavailable'] as const
 
 /** How a refusal is recorded once the CONNECT has been allowed and forwarded: it has its record, this is the end. */
 export const ENDED_AS: Readonly<Partial<Record<string, EndCause>>> = {

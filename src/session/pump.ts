@@ -19,14 +19,14 @@ export class Pump {
   constructor(session: Session) {
     this.#session = session
     const { limits } = session.context.config
-    this.clientToServer = new ClientToServer(session, clientReader(limits))
-    this.serverToClient = new ServerToClient(session, serverReader(limits))
     this.#input = new AgentInput(session.context, {
       judge: (slice) => this.#judge(slice),
       onFin: () => session.leave('client_closed'),
       onRoom: () => this.applyBackpressure(),
       onPanic: (error) => session.onPanic(error),
     })
+    this.clientToServer = new ClientToServer(session, clientReader(limits), this.#input)
+    this.serverToClient = new ServerToClient(session, serverReader(limits))
   }
 
   fromAgent(chunk: Buffer): void {
@@ -59,7 +59,9 @@ export class Pump {
 
   applyBackpressure(): void {
     const { relaying, towardsClient, towardsServer } = this.#session
-    if (relaying) this.#backpressure.apply(towardsClient, towardsServer, this.#input.mustWait)
+    if (!relaying) return
+    const { mustWait, isHeld } = this.#input
+    this.#backpressure.apply(towardsClient, towardsServer, mustWait, isHeld)
   }
 
   /** false: the agent is not to be heard any more. */
@@ -68,6 +70,7 @@ export class Pump {
     if (!session.receiving) return false
     const now = this.#now()
     if (now < 0) return false
+    this.clientToServer.nowMs = now
     const server = session.towardsServer
     const before = server.forwardedBytes
     this.#run(this.clientToServer, slice)

@@ -37,6 +37,8 @@ export interface SessionSlots {
   ended(cause: EndCause): number
   /** By reason: `ok` or why a renewal failed. */
   renewal(reason: string): number
+  /** By reason: `ok` or why the token that a message carries is refused. */
+  carried(reason: string): number
   /** By fault: those of the reader, then SESSION_FAULTS. */
   clientFaults: number
   serverFaults: number
@@ -57,6 +59,10 @@ export interface PublishFacts {
   topicEnd: number
   /** Hex digest of the payload, when all of it was at hand. */
   payloadDigest: string | undefined
+  /** Of the human that the message is for; undefined: that of the connection. */
+  identity: AuditIdentity | undefined
+  /** Why the token that it carries is refused. */
+  detail: string | undefined
 }
 
 export class Recorder {
@@ -125,6 +131,11 @@ export class Recorder {
     this.#append('renew', reason === 'ok', reason, effect, { detail: told })
   }
 
+  /** A token that a message carries was verified: `ok`, or why not. */
+  carried(reason: string): void {
+    this.#tally.add(this.#slots.carried(reason))
+  }
+
   will(
     outcome: Outcome,
     acl: Acl,
@@ -159,7 +170,7 @@ export class Recorder {
       decision: 'allow',
       reason: OUTCOME_NAMES[0]!,
       effect: 'forwarded',
-      identity: this.#identity,
+      identity: facts.identity ?? this.#identity,
       connection: this.#connection,
       resource: this.#resourceOf(facts),
       rules: acl.decidedRules(),
@@ -197,8 +208,18 @@ export class Recorder {
     this.#message('deliver', decided, acl, facts, decided === outcome ? effect : SHADOWED)
   }
 
-  release(outcome: Outcome, packetId: number, topic: string | undefined, effect: string): void {
+  /** @param identity of the human that the message is for; undefined: that of the connection */
+  release(
+    outcome: Outcome,
+    packetId: number,
+    topic: string | undefined,
+    effect: string,
+    identity: AuditIdentity | undefined,
+    detail: string | undefined,
+  ): void {
     this.#append('release', outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+      ...(identity === undefined ? {} : { identity }),
+      detail,
       resource: topic === undefined ? undefined : { topic },
       packet_id: packetId,
     })
@@ -219,8 +240,13 @@ export class Recorder {
   }
 
   /** The rest of a payload whose head was audited before it had arrived. */
-  payload(packetId: number, length: number, digest: string | undefined, complete: boolean): void {
+  payload(
+    { packetId, length, identity }: { packetId: number; length: number; identity: AuditIdentity | undefined },
+    digest: string | undefined,
+    complete: boolean,
+  ): void {
     this.#append('payload', true, complete ? 'ok' : 'incomplete', 'forwarded', {
+      ...(identity === undefined ? {} : { identity }),
       payload: this.#payloadOf(length, digest),
       packet_id: packetId > 0 ? packetId : undefined,
     })
@@ -257,8 +283,10 @@ export class Recorder {
     facts: PublishFacts,
     effect: string,
   ): void {
-    const { source, head } = facts
+    const { source, head, identity, detail } = facts
     this.#append(action, outcome === 0, OUTCOME_NAMES[outcome]!, effect, {
+      ...(identity === undefined ? {} : { identity }),
+      detail,
       resource: this.#resourceOf(facts),
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
       rules: acl.decidedRules(),

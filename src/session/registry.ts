@@ -11,6 +11,8 @@ const SWEEP_BATCH = 50
 export class SessionRegistry {
   readonly #context: SessionContext
   readonly #sessions = new Set<Session>()
+  /** Connections that other processes hold, as known when the last connection was handed to this one. */
+  elsewhere = { connections: 0, unauthenticated: 0 }
   #onEmpty: (() => void) | undefined
 
   constructor(context: SessionContext) {
@@ -31,8 +33,8 @@ export class SessionRegistry {
     const { limits } = this.#context.config
     const full =
       this.#context.draining ||
-      this.#sessions.size >= limits.connections ||
-      this.unauthenticated >= limits.unauthenticated
+      this.#sessions.size + this.elsewhere.connections >= limits.connections ||
+      this.unauthenticated + this.elsewhere.unauthenticated >= limits.unauthenticated
     const session = new Session(this.#context, client, connection, (ended) => this.#ended(ended))
     if (full) {
       session.turnAway()
@@ -40,6 +42,7 @@ export class SessionRegistry {
     }
     this.#sessions.add(session)
     this.#context.tally.add(this.#context.slots.connections)
+    this.#context.counted?.()
     return session
   }
 
@@ -86,6 +89,7 @@ export class SessionRegistry {
     if (!this.#sessions.delete(session)) return
     const { tally, slots } = this.#context
     tally.add(session.wasEstablished ? slots.connections + 1 : slots.connections, -1)
+    this.#context.counted?.()
     if (this.#sessions.size === 0) this.#onEmpty?.()
   }
 }

@@ -19,6 +19,8 @@ export const Disposition = {
   STOP: 3,
   /** As DROP, but the body still to come is handed to `onBody`. */
   TAKE: 4,
+  /** It cannot be decided yet: nothing from its first byte on is read, until all of that is relayed again. */
+  WAIT: 5,
 } as const
 export type Disposition = (typeof Disposition)[keyof typeof Disposition]
 
@@ -95,6 +97,14 @@ export abstract class Relay {
         this.afterStop()
         return
       }
+      if (disposition === Disposition.WAIT) {
+        this.#decided--
+        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        out.setOpen(0)
+        const head = reader.fromSeam ? reader.takeSeam() : undefined
+        this.onWait(head, reader.unread())
+        return
+      }
       const bodyEnd = reader.pos + Math.min(reader.tail, length - reader.pos)
       if (disposition === Disposition.FORWARD) {
         if (reader.fromSeam) {
@@ -126,6 +136,14 @@ export abstract class Relay {
     out.setOpen(this.#forwardingBody ? reader.tail : 0)
     if (step === Step.FAULT) this.onFault()
   }
+
+  /**
+   * Called after a WAIT, when everything before it has been written.
+   *
+   * @param head what came of the frame before this chunk, and more; undefined: nothing
+   * @param from where in the chunk the bytes after `head` begin
+   */
+  protected abstract onWait(head: Buffer | undefined, from: number): void
 
   /** Called after a STOP, when everything before it has been written. */
   protected abstract afterStop(): void

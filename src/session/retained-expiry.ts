@@ -2,20 +2,23 @@
 // its end. RFC 9431 §2.2.3
 
 import type { ConnectHead } from '../wire/heads.ts'
+import type { MessageRights } from './message-rights.ts'
 import type { Session } from './session.ts'
 
 /** What is left of the token, seconds, at least 1; undefined: messages stay as they are. */
-function secondsLeft({ context, standing }: Session): number | undefined {
+function secondsLeft({ context, standing }: Session, rights?: MessageRights): number | undefined {
   if (context.config.sessions.retainedExpiry === 'keep') return undefined
-  return Math.max(1, Math.floor((standing.endsAtMs - context.clock.now()) / 1000))
+  const endsAtMs = Math.min(standing.endsAtMs, rights?.principal.endsAtMs ?? Number.POSITIVE_INFINITY)
+  return Math.max(1, Math.floor((endsAtMs - context.clock.now()) / 1000))
 }
 
 /**
  * @param asked Message Expiry Interval of the PUBLISH, seconds; -1: none
+ * @param rights of the message, if it has its own
  * @returns the interval to set, or undefined to leave the message as it is
  */
-export function retainedExpiry(session: Session, asked: number): number | undefined {
-  const leftS = secondsLeft(session)
+export function retainedExpiry(session: Session, asked: number, rights?: MessageRights): number | undefined {
+  const leftS = secondsLeft(session, rights)
   return leftS === undefined || (asked >= 0 && asked <= leftS) ? undefined : leftS
 }
 

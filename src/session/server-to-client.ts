@@ -39,6 +39,8 @@ export class ServerToClient extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      identity: undefined,
+      detail: undefined,
     }
   }
 
@@ -119,6 +121,10 @@ export class ServerToClient extends Relay {
 
   protected onBody(): void {
     // Payloads of deliveries are neither kept nor digested: allowed deliveries have no record of their own.
+  }
+
+  protected onWait(): void {
+    // Deliveries are decided at once.
   }
 
   protected afterStop(): void {

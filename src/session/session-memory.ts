@@ -4,6 +4,7 @@
 
 import type { Clock } from '../clock.ts'
 import type { PublishRequest } from '../policy/request.ts'
+import type { MessageRights } from './message-rights.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -12,19 +13,26 @@ export interface Release {
   retain: boolean
   payloadLength: number
   /** `Rights.serial` under which it was allowed. */
-  rights: number
+  serial: number
+  /** By which it was allowed; undefined: those of the connection. */
+  rights: MessageRights | undefined
   /** Its PUBREL was forwarded: until PUBCOMP nothing else may go under its Packet Identifier. */
   releasing: boolean
 }
 
 /** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
-export function releaseOf(request: PublishRequest, rights: number): Release {
+export function releaseOf(
+  request: PublishRequest,
+  serial: number,
+  rights: MessageRights | undefined,
+): Release {
   const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
   return {
     topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
     response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
     retain,
     payloadLength,
+    serial,
     rights,
     releasing: false,
   }
@@ -50,6 +58,11 @@ export class SessionState {
     return this.#subscriptions
   }
 
+  /** Packet Identifier and message. */
+  get releases(): ReadonlyMap<number, Release> {
+    return this.#releases
+  }
+
   subscribed(filter: string, qos: number): void {
     if (!this.#subscriptions.has(filter)) this.#bytes += filter.length
     this.#subscriptions.set(filter, qos)
@@ -66,8 +79,10 @@ export class SessionState {
   /**
    * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
    * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
+   *
+   * @param rights of the message, if it has its own: those of another token are another message
    */
-  isFreeFor(packetId: number, message: PublishRequest): boolean {
+  isFreeFor(packetId: number, message: PublishRequest, rights: MessageRights | undefined): boolean {
     const held = this.#releases.get(packetId)
     if (held === undefined) return true
     if (held.releasing) return false
@@ -77,6 +92,7 @@ export class SessionState {
       (held.response === undefined
         ? responseStart < 0
         : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
+      held.rights?.principal.tokenDigest === rights?.principal.tokenDigest &&
       held.retain === message.retain &&
       held.payloadLength === message.payloadLength
     )
@@ -151,7 +167,36 @@ interface Entry {
   endsAtMs: number
 }
 
-export class SessionMemory {
+/**
+ * Whose the session of a name is: `foreign` when it is remembered as somebody else's; `busy` when somebody else is about
+ * to be given this name.
+ */
+export type Claim = 'own' | 'foreign' | 'busy'
+
+/** Where sessions are remembered: in this process, or in another one that is asked. */
+export interface Memory {
+  /**
+   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
+   * by the order in which the server happens to take them. `release` must follow unless it is busy.
+   */
+  claim(clientId: string, owner: string): Claim | Promise<Claim>
+  release(clientId: string, owner: string): void
+  /** To be waited for between the first byte of a CONNACK and `open`; undefined: all is here. */
+  recall?(clientId: string): Promise<void>
+  open(clientId: string, owner: string, resumed: boolean): SessionState
+  close(clientId: string, state: SessionState, expiryIntervalS: number): void
+}
+
+/** A remembered session as plain data, for another process. */
+export interface Remembered {
+  owner: string
+  subscriptions: [filter: string, qos: number][]
+  releases: [packetId: number, release: Release][]
+  /** Milliseconds since the epoch; Infinity while connected or when it never ends. */
+  endsAtMs: number
+}
+
+export class SessionMemory implements Memory {
   readonly #clock: Clock
   readonly #maximum: number
   /** In order of last use, oldest first. */
@@ -165,17 +210,11 @@ export class SessionMemory {
     this.#maximum = maximum
   }
 
-  /**
-   * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
-   * by the order in which the server happens to take them. `release` must follow.
-   *
-   * @returns false: somebody else is about to be given this name
-   */
-  reserve(clientId: string, owner: string): boolean {
+  claim(clientId: string, owner: string): Claim {
     const held = this.#reserved.get(clientId)
-    if (held !== undefined && held.owner !== owner) return false
+    if (held !== undefined && held.owner !== owner) return 'busy'
     this.#reserved.set(clientId, { owner, count: (held?.count ?? 0) + 1 })
-    return true
+    return this.isForeign(clientId, owner) ? 'foreign' : 'own'
   }
 
   release(clientId: string, owner: string): void {
@@ -223,5 +262,30 @@ export class SessionMemory {
     if (entry === undefined || entry.state !== state) return
     if (expiryIntervalS === 0) this.#entries.delete(clientId)
     else if (expiryIntervalS !== NEVER) entry.endsAtMs = this.#clock.now() + expiryIntervalS * 1000
+  }
+
+  /** Whether this is the state of the session's latest connection. */
+  isCurrent(clientId: string, state: SessionState): boolean {
+    return this.#entries.get(clientId)?.state === state
+  }
+
+  /** What is remembered, for another process. */
+  look(clientId: string): Remembered | undefined {
+    const entry = this.#entries.get(clientId)
+    if (entry === undefined) return undefined
+    const { owner, state, endsAtMs } = entry
+    return { owner, endsAtMs, subscriptions: [...state.subscriptions], releases: [...state.releases] }
+  }
+
+  /** What another process remembers. */
+  put(clientId: string, { owner, subscriptions, releases, endsAtMs }: Remembered): void {
+    const state = new SessionState()
+    for (const [filter, qos] of subscriptions) state.subscribed(filter, qos)
+    for (const [packetId, release] of releases) state.forwarded(packetId, release)
+    this.#entries.set(clientId, { owner, state, endsAtMs })
+  }
+
+  forget(clientId: string): void {
+    this.#entries.delete(clientId)
   }
 }

@@ -154,6 +154,7 @@ export class Session implements PeerEvents {
     const { tally, slots } = this.context
     tally.add(slots.connections, -1)
     tally.add(slots.connections + 1)
+    this.context.counted?.()
     const now = this.context.clock.now()
     this.towardsClient.maximumPacketSize = settings.clientMaximumPacketSize
     this.keepAlive.start(settings.keepAliveS, now)
@@ -323,6 +324,7 @@ export class Session implements PeerEvents {
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
     this.context.revocations.leave(this)
+    this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]
     this.context.clock.after(LINGER_MS, () => {

@@ -8,6 +8,7 @@ import type { SessionSlots } from './recorder.ts'
 export function slotsIn(c: Catalogue): SessionSlots {
   const connects = byLastLabel(c.connects)
   const renewals = byLastLabel(c.renewals)
+  const carried = byLastLabel(c.carriedTokens)
   const ended = byLastLabel(c.sessionsEnded)
   return {
     publishes: c.publishes.first,
@@ -17,6 +18,7 @@ export function slotsIn(c: Catalogue): SessionSlots {
     shadowed: c.shadowed.first,
     connect: (reason) => connects.get(reason)!,
     renewal: (reason) => renewals.get(reason)!,
+    carried: (reason) => carried.get(reason)!,
     ended: (cause) => ended.get(cause)!,
     clientFaults: c.protocolErrors.first,
     serverFaults: c.protocolErrors.first + ALL_FAULTS.length,

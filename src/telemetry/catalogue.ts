@@ -21,6 +21,8 @@ export interface CatalogueSets {
   authFailures: readonly string[]
   /** Why a fresh token for a connection is refused. */
   renewalFailures: readonly string[]
+  /** Why the token that a message carries is refused. */
+  carriedFailures: readonly string[]
   /** Faults of the wire reader. */
   faults: readonly string[]
   /** Why a session ended. */
@@ -72,7 +74,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['decision', '`allow` or `deny`'],
   [
     'reason',
-    'for an allow `allow` (`ok` for a CONNECT and a fresh token), else the name of the reason to deny; the same names as in the audit log',
+    'for an allow `allow` (`ok` for a CONNECT and a token), else the name of the reason to deny; the same names as in the audit log',
   ],
   ['action', '`publish`, `subscribe`, `deliver` or `will`'],
   ['cause', 'why a session ended; the same names as in the audit log'],
@@ -126,6 +128,8 @@ export interface Catalogue {
   connects: Family
   /** Row 0: accepted; row 1 + i: refused for `renewalFailures[i]`. */
   renewals: Family
+  /** Row 0: accepted; row 1 + i: refused for `carriedFailures[i]`. */
+  carriedTokens: Family
   /** Row i: `verdicts[i]`; so for the three below. */
   publishes: Family
   /** One count for each Topic Filter. */
@@ -197,6 +201,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['allow', 'ok'],
       ...sets.renewalFailures.map((name) => ['deny', name]),
     ]),
+    carriedTokens: counter(
+      'postern_carried_tokens_total',
+      'Tokens carried by PUBLISH packets verified; one that is still in mind is not verified again.',
+      decided,
+      [['allow', 'ok'], ...sets.carriedFailures.map((name) => ['deny', name])],
+    ),
     publishes: counter('postern_publishes_total', 'PUBLISH packets from agents decided.', decided, verdicts),
     subscribes: counter(
       'postern_subscribes_total',

@@ -6,6 +6,7 @@ import { PacketType } from './control-packet.ts'
 import { field, packet, propertiesWithout, property, propertyBlock, uint16 } from './field-writer.ts'
 import type { ConnectHead } from './heads.ts'
 import { Property } from './property.ts'
+import type { NamedProperties } from './user-properties.ts'
 
 /** What differs from the client's CONNECT; what is left out stays as the client said. */
 export interface ConnectChanges {
@@ -22,6 +23,10 @@ export interface ConnectChanges {
   /** Seconds, of the Will if there is one. */
   willMessageExpiryInterval?: number | undefined
   willDelayInterval?: number | undefined
+  /** User Properties that the Will loses. */
+  willWithout?: NamedProperties | undefined
+  /** Whole properties that it gets. */
+  willAdded?: Buffer | undefined
 }
 
 const PROTOCOL = Buffer.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)
@@ -64,7 +69,14 @@ function properties(source: Buffer, connect: ConnectHead, changes: ConnectChange
 }
 
 function willProperties(source: Buffer, connect: ConnectHead, changes: ConnectChanges): Buffer {
-  return replaced(source, connect.willPropertiesStart, connect.willPropertiesEnd, new Set(), [
+  const { willPropertiesStart: start, willPropertiesEnd: end } = connect
+  const { willWithout, willAdded } = changes
+  const own =
+    willWithout === undefined
+      ? source.subarray(start, end)
+      : Buffer.concat(willWithout.others(source, start, end))
+  const all = willAdded === undefined ? own : Buffer.concat([own, willAdded])
+  return replaced(all, 0, all.length, new Set(), [
     [Property.MESSAGE_EXPIRY_INTERVAL, changes.willMessageExpiryInterval],
     [Property.WILL_DELAY_INTERVAL, changes.willDelayInterval],
   ])

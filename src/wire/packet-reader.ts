@@ -153,6 +153,18 @@ export class PacketReader {
   }
 
   /**
+   * Takes back the head just found: the reader stands before its frame again, and is to be given all of it again.
+   *
+   * @returns where in the chunk that frame begins; if `fromSeam`, where what comes after its head does
+   */
+  unread(): number {
+    const at = this.fromSeam ? this.pos : this.frameStart
+    this.tail = 0
+    this.#chunk = NOTHING
+    return at
+  }
+
+  /**
    * The head just found, when `fromSeam`: a Buffer of its own with exactly the head, which the caller
    * may keep or write. To be called at most once per head.
    */

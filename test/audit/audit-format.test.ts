@@ -5,10 +5,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { withSegments } from '../../src/evidence/log-files.ts'
-import { chainOf, file, verify } from './chain.ts'
+import { chainOf, file, forged, headOf, preparedChain, verify } from './chain.ts'
 import { NEW_SIGNER, newLogPath, noteOf, openLog, SIGNER, SMALL, write, writeAndClose } from './log-kit.ts'
 
 const page = readFileSync(new URL('../../docs/audit-format.md', import.meta.url), 'utf8')
+/** A short record that fits its place, but refers to a record that is no model. */
+function noModel(): string[] {
+  const [whole] = chainOf(1)
+  return [whole!, forged(preparedChain(2)[1]!, { prev: headOf(whole!).hash })]
+}
 const block = (language: string) => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(page)![1]!
 const example = block('jsonl')
 
@@ -35,6 +40,8 @@ describe.runIf(spawnSync('python3', ['--version']).status === 0)('AUD-04 the ver
     ['a chain', file(chainOf(3)), true],
     ['a changed record', file(chainOf(3)).replace('forwarded', 'dropped'), false],
     ['a missing record', file(chainOf(3).toSpliced(1, 1)), false],
+    ['short records', file(preparedChain(3)), true],
+    ['a short record without its model', file(noModel()), false],
     ['a tear that names other bytes', example.replace('"conn', '"con'), false],
     ['a cut record', file(chainOf(3)).slice(0, -2), false],
   ])('agrees with ours on %s', (_, content, good) => {

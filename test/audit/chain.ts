@@ -1,7 +1,9 @@
 // Builds chains of records for the audit tests.
-import type { AuditEvent } from '../../src/audit/event.ts'
+import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import type { AuditEvent, PreparedRecord } from '../../src/audit/event.ts'
 import { type ChainOptions, type ChainReport, ChainVerifier } from '../../src/audit/hash-chain.ts'
-import { type ChainHead, GENESIS, RecordEncoder } from '../../src/audit/record.ts'
+import { type AuditRecord, type ChainHead, GENESIS, RecordEncoder } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const IDENTITY: AuditEvent['identity'] = {
@@ -37,14 +39,41 @@ export const PUBLISH: AuditEvent = {
   packet_id: 7,
 }
 
+const OPTIONS = { clock: new FakeClock(), instance: 'postern-1', policy: 'a1b2' }
+
 export function encoder(head: ChainHead = GENESIS): RecordEncoder {
-  return new RecordEncoder({ clock: new FakeClock(), instance: 'postern-1', policy: 'a1b2', head })
+  return new RecordEncoder({ ...OPTIONS, head })
 }
 
 /** Lines without newlines. */
 export function chainOf(count: number, head: ChainHead = GENESIS): string[] {
   const records = encoder(head)
   return Array.from({ length: count }, (_, i) => records.encode({ ...PUBLISH, packet_id: i + 1 }))
+}
+
+/** The same by way of prepared records: the first is a model, the others are short. */
+export function preparedChain(count: number, head: ChainHead = GENESIS): string[] {
+  const { payload: _, packet_id: __, ...event } = PUBLISH
+  const records = new RecordEncoder({ ...OPTIONS, head, short: true })
+  const record = records.prepare(event)
+  return Array.from({ length: count }, (___, i) => prepared(records, record, i + 1))
+}
+
+/** The next line that the prepared record gives, with 120 bytes of payload. */
+export function prepared(records: RecordEncoder, record: PreparedRecord, packetId: number): string {
+  records.tick()
+  const target = Buffer.alloc(records.roomFor(record))
+  const digest = { name: 'sha256', hex: 'd'.repeat(64) } as const
+  return target.toString('utf8', 0, records.encodePrepared(target, 0, record, 120, digest, packetId))
+}
+
+/** Changed, with a hash that fits. */
+export function forged(line: string, change: object): string {
+  const { hash: _, ...rest } = { ...(JSON.parse(line) as AuditRecord), ...change }
+  const hash = createHash('sha256')
+    .update(`\0${canonicalize(rest)!}`)
+    .digest('hex')
+  return canonicalize({ ...rest, hash })!
 }
 
 export function headOf(line: string): ChainHead {

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { leafHash, MerkleLeaves, MerkleTree, rootOfProof } from '../../src/audit/merkle.ts'
+import { MerkleLeaves, MerkleTree, rootOfProof } from '../../src/audit/merkle.ts'
+import { chainOf } from './chain.ts'
 
 const sha256 = (...parts: (Buffer | string)[]) =>
   parts.reduce((digest, part) => digest.update(part), createHash('sha256')).digest()
+const hex = (bytes: Buffer) => bytes.toString('hex')
 const LEAF = Buffer.of(0)
 const NODE = Buffer.of(1)
 
@@ -19,7 +21,7 @@ function naiveRoot(leaves: readonly Buffer[]): Buffer {
 
 function treeOf(leaves: readonly Buffer[]): MerkleTree {
   const tree = new MerkleTree()
-  for (const leaf of leaves) tree.append(leaf)
+  for (const leaf of leaves) tree.append(hex(leaf))
   return tree
 }
 
@@ -52,9 +54,10 @@ describe('AUD-05 the Merkle tree', () => {
     expect(new MerkleTree().root()).toEqual(sha256(''))
   })
 
-  it('hashes the 32 bytes of a record’s hash as a leaf', () => {
-    const hex = 'ab'.repeat(32)
-    expect(leafHash(hex)).toEqual(sha256(LEAF, Buffer.from(hex, 'hex')))
+  it('has the hash of a record for its leaf', () => {
+    const [line] = chainOf(1)
+    const { hash } = JSON.parse(line!) as { hash: string }
+    expect(hash).toBe(hex(sha256(LEAF, line!.replace(`,"hash":"${hash}"`, ''))))
   })
 
   it('grows from any size, with the edge alone', () => {
@@ -63,7 +66,7 @@ describe('AUD-05 the Merkle tree', () => {
         const leaves = someLeaves(before + more)
         const grown = treeOf(leaves.slice(0, before))
         const resumed = new MerkleTree(grown.size, grown.edge)
-        for (const leaf of leaves.slice(before)) resumed.append(leaf)
+        for (const leaf of leaves.slice(before)) resumed.append(hex(leaf))
         expect(resumed.root()).toEqual(naiveRoot(leaves))
       }),
     )
@@ -80,18 +83,18 @@ describe('AUD-07 inclusion proofs', () => {
       fc.property(fc.nat(40), fc.integer({ min: 1, max: 40 }), fc.nat(), fc.nat(), (gone, kept, a, b) => {
         const leaves = someLeaves(gone + kept)
         const store = new MerkleLeaves(treeOf(leaves.slice(0, gone)))
-        store.leaves.push(...leaves.slice(gone))
+        store.leaves.push(...leaves.slice(gone).map(hex))
         const index = gone + (a % kept)
         const size = index + 1 + (b % (gone + kept - index))
         const proof = store.proof(index, size)
-        const root = naiveRoot(leaves.slice(0, size))
-        expect(rootOfProof(leaves[index]!, index, size, proof)).toEqual(root)
+        const root = hex(naiveRoot(leaves.slice(0, size)))
+        expect(rootOfProof(hex(leaves[index]!), index, size, proof)).toEqual(root)
         for (const other of [index - 1, index + 1].filter((i) => i >= 0 && i < size)) {
-          expect(rootOfProof(leaves[index]!, other, size, proof)).not.toEqual(root)
+          expect(rootOfProof(hex(leaves[index]!), other, size, proof)).not.toEqual(root)
         }
-        expect(rootOfProof(leaves[index]!, index, size, [...proof, root])).toBeUndefined()
+        expect(rootOfProof(hex(leaves[index]!), index, size, [...proof, root])).toBeUndefined()
         if (proof.length > 0)
-          expect(rootOfProof(leaves[index]!, index, size, proof.slice(1))).not.toEqual(root)
+          expect(rootOfProof(hex(leaves[index]!), index, size, proof.slice(1))).not.toEqual(root)
       }),
       { numRuns: 300 },
     )
@@ -99,7 +102,7 @@ describe('AUD-07 inclusion proofs', () => {
 
   it('exist for no leaf that is not there', () => {
     const store = new MerkleLeaves(treeOf(someLeaves(2)))
-    store.leaves.push(sha256('x'))
+    store.leaves.push(hex(sha256('x')))
     expect(() => store.proof(1, 3)).toThrow(RangeError)
     expect(() => store.proof(3, 3)).toThrow(RangeError)
     expect(() => store.proof(2, 4)).toThrow(RangeError)

@@ -149,7 +149,11 @@ describe('a record', () => {
           expect(line).not.toMatch(/[\n\r]/)
           const { hash, ...rest } = JSON.parse(line) as AuditRecord
           expect(line).toBe(canonicalize({ ...rest, hash }))
-          expect(hash).toBe(createHash('sha256').update(canonicalize(rest)!).digest('hex'))
+          expect(hash).toBe(
+            createHash('sha256')
+              .update(`\0${canonicalize(rest)!}`)
+              .digest('hex'),
+          )
           expect(rest.prev).toBe(prev)
           prev = hash
         }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import { gunzipSync } from 'node:zlib'
+import { zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pseudonym } from '../../src/audit/digest.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
@@ -166,9 +166,9 @@ async function act(): Promise<void> {
 const file = () => join(directory, 'audit.jsonl')
 const unpacked = (name: string): Buffer => {
   const bytes = readFileSync(join(directory, name))
-  return name.endsWith('.gz') ? gunzipSync(bytes) : bytes
+  return name.endsWith('.zst') ? zstdDecompressSync(bytes) : bytes
 }
-const logNames = () => readdirSync(directory).filter((name) => /^audit\.jsonl(\.\d+\.gz)?$/.test(name))
+const logNames = () => readdirSync(directory).filter((name) => /^audit\.jsonl(\.\d+\.zst)?$/.test(name))
 const logLines = () =>
   withSegments([file()]).flatMap((path) =>
     unpacked(path.slice(directory.length + 1))

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Packet } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Models } from '../../src/audit/models.ts'
 import { closedSegments } from '../../src/audit/segments.ts'
 import { systemClock } from '../../src/clock.ts'
 import { linesOf, looseRecord, withSegments } from '../../src/evidence/log-files.ts'
@@ -104,9 +105,11 @@ async function floodAndKill(audit: object, messages: number): Promise<Map<string
 async function recordedTopics(file: string): Promise<Set<string>> {
   const topics = new Set<string>()
   for (const path of withSegments([file])) {
+    const models = new Models()
     for await (const line of linesOf(path)) {
-      const { action, resource } = looseRecord(line) ?? {}
-      if (action === 'publish') topics.add(resource!.topic!)
+      const written = looseRecord(line)
+      const record = written && models.whole(written)
+      if (record?.action === 'publish') topics.add(record.resource!.topic!)
     }
   }
   return topics

@@ -87,6 +87,25 @@ describe.each(MODES)('the example of mapping %s', (mode) => {
   })
 })
 
+describe.each(['kubernetes', 'spiffe'] as const)('the example of mapping %s', (mode) => {
+  it('is accepted as whom the page says', async () => {
+    const section = PAGE.section(`### ${mode}`)
+    const config = configOf(section.blocks('yaml')[0]!)
+    const workloads = new RawSigner('w', 'RS256')
+    const set = await FixedKeys.of([workloads.jwk], ['RS256'])
+    const issuers = config.issuers.map((issuer) => ({ config: issuer, keys: set }))
+    const claims = JSON.parse(section.blocks('json')[0]!) as Claims
+    const clock = new FakeClock(Number(claims['iat']) * 1000 + 1000)
+    const token = workloads.sign(claims, { typ: undefined })
+    const result = await new TokenVerifier(issuers, clock, config.token).verify(token)
+    if (!result.ok) throw new Error(result.reason)
+    const { agent, human } = result.principal
+    expect(section.text).toContain(
+      `\nAgent \`${agent.id}\`, acting for itself; \`${human.id}\` answers for it.\n`,
+    )
+  })
+})
+
 describe('what the text says', () => {
   const config = configs.get('act')!
 

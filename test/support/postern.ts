@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { App } from '../../src/app.ts'
-import type { AuditRecord } from '../../src/audit/record.ts'
+import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Broker } from '../../src/dev/mosquitto.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
@@ -37,7 +38,7 @@ export interface TestPostern {
   directory: string
   /** What was logged, newest last. */
   log: { level: string; message: string; fields: object }[]
-  /** The audit records written so far. */
+  /** The audit records written so far, whole. */
   records(): Promise<AuditRecord[]>
   /** One metric's value, such as `value('postern_connects_total{decision="allow",reason="ok"}')`; 0 if absent. */
   metric(series: string): Promise<number>
@@ -88,10 +89,11 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
     records: async () => {
       await app.flushAudit()
       const text = await readFile(auditFile, 'utf8')
+      const models = new Models()
       return text
         .split('\n')
         .filter((line) => line !== '')
-        .map((line) => JSON.parse(line) as AuditRecord)
+        .map((line) => models.whole(JSON.parse(line) as WrittenRecord)!)
     },
     metric: async (series) => {
       const text = await (await fetch(`${app.adminUrl}/metrics`)).text()

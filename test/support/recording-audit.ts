@@ -21,7 +21,14 @@ export class RecordingAudit implements AuditSink {
 
   prepare(event: AuditEvent): PreparedRecord {
     const nothing = new Uint8Array()
-    return { event, head: nothing, identity: nothing, reason: nothing, end: nothing }
+    return {
+      event,
+      head: nothing,
+      identity: nothing,
+      reason: nothing,
+      model: { epoch: 0, number: 0, as: nothing },
+      end: nothing,
+    }
   }
 
   count(): boolean {

@@ -11,6 +11,7 @@ import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
 import type { HeldToken, Renewed, SessionContext } from '../../src/session/context.ts'
 import {
+  CARRIED_REFUSALS,
   CONNECT_REFUSALS,
   END_CAUSES,
   OUTCOME_NAMES,
@@ -36,6 +37,13 @@ version: 1
 agents: [{ id: agent-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 `
+
+const NO_REVOCATIONS: SessionContext['revocations'] = {
+  enter: () => undefined,
+  leave: () => {},
+  barOf: () => undefined,
+  version: 0,
+}
 
 const policies = new Map<string, Policy>()
 const configs = new Map<string, Config>()
@@ -71,6 +79,8 @@ export interface RigOptions {
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** What Postern holds for agents that bring no credential; default: they bring their own. */
   heldToken?: (rig: SessionRig) => HeldToken
+  /** What becomes of a token that a message carries; default: it is refused. */
+  verifyCarried?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -179,13 +189,19 @@ export class SessionRig {
       }),
       renew: async (token) =>
         options.renew?.(token.toString(), this) ?? { ok: false, reason: 'expired', detail: undefined },
+      verifyCarried: async (token) =>
+        options.verifyCarried?.(token.toString(), this) ?? {
+          ok: false,
+          reason: 'expired',
+          detail: undefined,
+        },
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
         return this.server
       },
-      revocations: options.revocations ?? { enter: () => undefined, leave: () => {} },
+      revocations: options.revocations ?? NO_REVOCATIONS,
       memory: options.memory ?? new SessionMemory(this.clock, 100),
       bindOptionsOf: () => ({
         userLayer: config.policy.userLayer,
@@ -227,6 +243,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     shadowed: SHADOWED_ROWS,
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     revocationSources: [],
     securityEvents: [],
     eventStreams: [],

@@ -13,6 +13,7 @@ const SETS = {
   shadowed: SHADOWED_ROWS,
   authFailures: ['expired', 'bad_signature'],
   renewalFailures: ['expired'],
+  carriedFailures: ['expired'],
   revocationSources: ['admin'],
   securityEvents: ['verification'],
   hasStore: true,

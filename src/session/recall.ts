@@ -1,0 +1,89 @@
+// What the broker says to a session. With several processes its first bytes are held back until what is remembered of the session has come from another process: at that
+// moment the broker has ended the session's former connection, so nothing is added to it there any more.
+
+import type { Peer, PeerEvents } from './ports.ts'
+import type { Session } from './session.ts'
+
+/** What the broker's side of a session tells it. */
+export function serverEventsOf(session: Session): PeerEvents {
+  const { memory } = session.context
+  const events: PeerEvents = {
+    onBytes: (chunk) => session.onServerBytes(chunk),
+    onDrain: () => session.onDrain(),
+    onFin: () => session.onServerClose(),
+    onClose: () => session.onServerClose(),
+    onPanic: (error) => session.onPanic(error),
+  }
+  if (memory.recall === undefined) return events
+  return new Recall(
+    events,
+    () => session.towardsServer.peer,
+    () => memory.recall!(session.clientId),
+  )
+}
+
+class Recall implements PeerEvents {
+  readonly #events: PeerEvents
+  readonly #peer: () => Peer
+  readonly #recall: () => Promise<void>
+  #held: Buffer[] = []
+  #after: (() => void)[] = []
+  #isDone = false
+
+  /**
+   * @param events of the broker's side, told late
+   * @param peer the broker's side, once there are bytes
+   */
+  constructor(events: PeerEvents, peer: () => Peer, recall: () => Promise<void>) {
+    this.#events = events
+    this.#peer = peer
+    this.#recall = recall
+  }
+
+  onBytes(chunk: Buffer): void {
+    if (this.#isDone) return this.#events.onBytes(chunk)
+    this.#held.push(Buffer.from(chunk))
+    if (this.#held.length > 1) return
+    this.#peer().pause()
+    this.#recall().then(
+      () => this.#done(),
+      (error: unknown) => this.onPanic(error),
+    )
+  }
+
+  onDrain(): void {
+    this.#events.onDrain()
+  }
+
+  onFin(): void {
+    this.#later(() => this.#events.onFin())
+  }
+
+  onClose(): void {
+    this.#later(() => this.#events.onClose())
+  }
+
+  onPanic(error: unknown): void {
+    this.#events.onPanic(error)
+  }
+
+  /** What comes behind bytes that are held. */
+  #later(tell: () => void): void {
+    if (this.#held.length === 0) tell()
+    else this.#after.push(tell)
+  }
+
+  #done(): void {
+    const [held, after] = [Buffer.concat(this.#held), this.#after]
+    this.#held = []
+    this.#after = []
+    this.#isDone = true
+    try {
+      this.#peer().resume()
+      this.#events.onBytes(held)
+      for (const tell of after) tell()
+    } catch (error) {
+      this.onPanic(error)
+    }
+  }
+}
