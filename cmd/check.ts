@@ -68,7 +68,8 @@ function lint(policy: Policy, config: Config): Problem[] {
         : []),
     ]),
   )
-  return lintPolicy(policy, { userLayer: config.policy.userLayer, mapped }).map(({ line, message }) => ({
+  const options = { userLayer: config.policy.userLayer, mapped, grants: config.grants !== undefined }
+  return lintPolicy(policy, options).map(({ line, message }) => ({
     file: config.policy.file,
     ...(line === undefined ? {} : { line }),
     path: '',

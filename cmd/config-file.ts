@@ -80,8 +80,9 @@ export async function problemsIn(files: NamedFiles): Promise<Problem[]> {
 export function filesOf(config: Config): NamedFiles {
   return {
     policy: config.policy.file,
-    keys: config.issuers.flatMap(({ jwks: { file, maxBytes, use }, algorithms }) =>
-      file === undefined ? [] : [{ path: file, algorithms, maxBytes, use }],
+    keys: [...config.issuers, ...(config.grants?.issuers ?? [])].flatMap(
+      ({ jwks: { file, maxBytes, use }, algorithms }) =>
+        file === undefined ? [] : [{ path: file, algorithms, maxBytes, use }],
     ),
   }
 }

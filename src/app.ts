@@ -8,6 +8,7 @@ import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { CredentialBroker } from './credentials/credential-broker.ts'
+import { Grants } from './grants/grants.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
@@ -57,6 +58,7 @@ export class App {
   readonly #tls: UpstreamTls | undefined
   #audit!: AuditTrail
   #revocation: RevocationService | undefined
+  #grants: Grants | undefined
   readonly #store: Store | undefined
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
@@ -163,6 +165,10 @@ export class App {
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
+    if (config.grants !== undefined) {
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
+      this.#grants = await Grants.open(config.grants, ports)
+    }
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -219,6 +225,7 @@ export class App {
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await this.#store?.close()
     await this.#revocation?.close()
+    await this.#grants?.close()
     await this.#audit?.close()
   }
 
@@ -251,6 +258,8 @@ export class App {
         authenticator.verifyCarried(token, current, peer.host, peer.tls),
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
       revocations: this.#revocation!.revocations.roster,
+      grants: this.#grants,
+      grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),
       dial: (events, client) => {
         const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
         const proxyFor = proxyProtocol === 'v2' ? client : undefined
@@ -293,12 +302,16 @@ export class App {
 
   /** What is read again while Postern runs, in the order of `reload`. */
   *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, revocation, listeners } = this.config
+    const { policy, issuers, grants, revocation, listeners } = this.config
     yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
     for (const [i, { jwks }] of issuers.entries()) {
       // How a fetch from a URL went is told as for every fetch.
       const files = jwks.file === undefined ? [] : [jwks.file]
       yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
+    }
+    for (const [i, { jwks }] of (grants?.issuers ?? []).entries()) {
+      if (jwks.file === undefined) continue
+      yield { what: 'keys', files: [jwks.file], load: () => this.#grants!.loadKeys(i) }
     }
     if (revocation !== undefined) {
       const secrets = revocation.events.map((stream) => stream.secretFile)

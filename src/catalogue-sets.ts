@@ -2,12 +2,14 @@
 
 import type { Config } from './config/config.ts'
 import { AUTH_FAILURES } from './identity/auth-failure.ts'
+import { GRANT_FAULTS } from './identity/grant-token.ts'
 import { EVENT_NAMES } from './revocation/event-mapping.ts'
 import { SOURCES } from './revocation/revocations.ts'
 import {
   CARRIED_REFUSALS,
   CONNECT_REFUSALS,
   END_CAUSES,
+  GRANT_REFUSALS,
   OUTCOME_NAMES,
   RENEWAL_REFUSALS,
   SESSION_FAULTS,
@@ -27,6 +29,7 @@ export function catalogueFor(config: Config, tally: Tally): Catalogue {
     securityEvents: EVENT_NAMES,
     eventStreams: (config.revocation?.events ?? []).map(({ name }) => name),
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    grantFailures: [...GRANT_FAULTS, ...GRANT_REFUSALS],
     carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     faults: [...FAULTS, ...SESSION_FAULTS].map((fault) => fault.name),
     endCauses: Object.keys(END_CAUSES),

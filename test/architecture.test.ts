@@ -16,6 +16,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/catalogue-sets.ts': [
     ...[
       'src/identity/auth-failure.ts',
+      'src/identity/grant-token.ts',
       'src/revocation/',
       'src/session/',
       'src/telemetry/',
@@ -35,6 +36,7 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
     ...['src/identity/credential.ts', 'src/identity/client-id.ts', 'src/identity/auth-failure.ts'],
+    'src/identity/named.ts',
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
   ],
   'src/net/': [
@@ -69,6 +71,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/telemetry/',
       'src/config/',
       'src/revocation/',
+      'src/grants/',
       'src/store/',
       'src/credentials/',
       'src/session/',
@@ -96,6 +99,7 @@ const TYPES: Record<string, readonly string[]> = {
   'src/identity/': ['src/config/config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
+  'src/grants/': ['src/config/config.ts', 'src/store/'],
   'src/revocation/': [
     'src/config/config.ts',
     'src/audit/event.ts',
@@ -106,7 +110,12 @@ const TYPES: Record<string, readonly string[]> = {
   'src/sts/': ['src/config/sts-config.ts'],
   'src/credentials/': ['src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/store/': ['src/config/config.ts'],
-  'src/session/': ['src/config/config.ts', 'src/identity/', 'src/telemetry/logger.ts'],
+  'src/session/': [
+    'src/config/config.ts',
+    'src/identity/',
+    'src/grants/used-grants.ts',
+    'src/telemetry/logger.ts',
+  ],
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
   'src/reloads.ts': ['src/telemetry/catalogue.ts'],

@@ -11,6 +11,7 @@ export type AuditAction =
   | 'release'
   | 'disconnect'
   | 'renew'
+  | 'grant'
   | 'revoke'
   /** A token that was issued, or not, by `postern sts`. */
   | 'token'
@@ -68,6 +69,21 @@ export interface AuditEvent {
   /** What was done: `forwarded`, `dropped`, `puback 0x87`, `connack 0x86`, `disconnect 0x87`, `closed`, SHADOWED … */
   effect: string
   packet_id?: number | undefined
+  /**
+   * The just-in-time grant that an action used, or that was handed in (action `grant`): what it allows and who has
+   * approved; of one that was refused, as far as its signature held.
+   */
+  grant?:
+    | {
+        iss: string
+        jti: string
+        sha256?: string
+        action?: string
+        topic?: string
+        exp?: string
+        approver?: { iss: string; sub: string }
+      }
+    | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
   /** With action `revoke`: who is meant, by which way in, and the security event it came as. With `token`: for what it was asked. */

@@ -140,8 +140,9 @@ export class RecordEncoder {
     if (event.detail !== undefined) before += `,"detail":${quote(event.detail)}`
     before += `,"effect":${quote(event.effect)}`
     if (event.gap !== undefined) before += `,"gap":${canonicalize(event.gap)}`
+    if (event.grant !== undefined) before += `,"grant":${canonicalize(wellFormed(event.grant))}`
 
-    // `hash` sorts between `gap` and `identity`.
+    // `hash` sorts between `grant` and `identity`.
     let after = ''
     if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity)}`
     after += `,"instance":${this.#instance},"mono":${this.#mono}`

@@ -65,7 +65,8 @@ export class RepeatCounter implements AuditSink {
 
   append(event: AuditEvent): void {
     const { connection } = event
-    if (connection === undefined || !COUNTED.has(event.action)) {
+    // Which grant allowed an action is never summed away.
+    if (connection === undefined || !COUNTED.has(event.action) || event.grant !== undefined) {
       if (connection !== undefined && event.action === 'disconnect') this.#forget(connection)
       this.#next.append(event)
       return

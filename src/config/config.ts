@@ -150,6 +150,29 @@ export interface IssuerConfig {
   missingCeiling: 'none' | 'deny'
 }
 
+/** Whose just-in-time grants are taken. */
+export interface GrantIssuerConfig {
+  issuer: string
+  audience: readonly string[]
+  /** Neither `url` nor `file`: the keys of the token issuer of this name. */
+  jwks: IssuerConfig['jwks']
+  algorithms: readonly string[]
+  /** Issuer in whose name space `sub`, the human, is. */
+  subjects: string
+  leeway: number
+}
+
+export interface GrantsConfig {
+  /** Journal of the uses; undefined: a `store` is there, which counts them. */
+  file: string | undefined
+  issuers: readonly GrantIssuerConfig[]
+  /** Topic Name that takes grants; undefined: none. */
+  topic: string | undefined
+  maxLifetime: number
+  /** Longest grant. */
+  maxBytes: number
+}
+
 /** A stream of security events: SSF 1.0, SETs (RFC 8417) by push (RFC 8935) or poll (RFC 8936). */
 export interface EventStreamConfig {
   /** Names it in paths, metrics and messages. */
@@ -304,6 +327,8 @@ export interface Config {
     }
     copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
   }
+  /** undefined: what requires a grant is denied. */
+  grants: GrantsConfig | undefined
   /** undefined: nobody can be revoked. */
   revocation:
     | {

@@ -8,6 +8,7 @@ import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
+import { grantsContradictions } from './grants-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
@@ -54,6 +55,7 @@ export function findContradictions(
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
     ...credentialContradictions(config),
+    ...grantsContradictions(config, file),
     ...storeContradictions(config),
   ]
 }

@@ -23,6 +23,7 @@ export function describeConfig(config: Config): string {
     token: { ...config.token, topic: config.token.topic ?? 'off' },
     proof: { ...config.proof, dpop: config.proof.dpop ?? 'off' },
     clientId: clientId(config),
+    grants: config.grants === undefined ? 'off' : { ...config.grants, topic: config.grants.topic ?? 'off' },
     revocation: config.revocation ?? 'off',
     admin: config.admin ?? 'off',
   }

@@ -200,6 +200,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     denial: file.denial,
     sessions: file.sessions,
     audit: auditSettings(file.audit, inDirectory),
+    grants: grantsInPlace(file.grants, audience, inDirectory),
     revocation: typeof revocation === 'object' ? inPlace(revocation, inDirectory) : undefined,
     store: typeof store === 'object' ? storeInPlace(store, inDirectoryIf) : undefined,
     admin: typeof admin === 'object' ? admin : undefined,
@@ -263,6 +264,26 @@ function sourceInPlace(
       caFile: inDirectoryIf(endpoint.caFile),
     },
     allowRemote,
+  }
+}
+
+function grantsInPlace(
+  grants: FileConfig['grants'],
+  audience: readonly string[] | undefined,
+  inDirectory: (path: string) => string,
+): Config['grants'] {
+  if (typeof grants !== 'object') return undefined
+  const { file, issuers, topic, ...limits } = grants
+  return {
+    file: file && inDirectory(file),
+    issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
+      ...settings,
+      audience: own ?? audience ?? [],
+      jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
+      subjects: subjects ?? settings.issuer,
+    })),
+    topic: topic === 'off' ? undefined : topic,
+    ...limits,
   }
 }
 

@@ -5,6 +5,7 @@ import { auditSection } from './audit-schema.ts'
 import { credentialSourceSchema } from './credential-schema.ts'
 import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
+import { grantsSchema } from './grants-schema.ts'
 import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
@@ -252,6 +253,7 @@ export const configSchema = section({
     drain: duration('10s', '0s', '1h').describe('SIGTERM: sessions are ended spread over this time.'),
   }).describe('Sessions and their end.'),
   audit: auditSection,
+  grants: grantsSchema,
   revocation: revocationSchema,
   store: storeSchema,
   admin: z

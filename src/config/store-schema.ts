@@ -46,7 +46,7 @@ export const storeSchema = z
         onFailure: choice(['deny', 'continue'])
           .prefault('deny')
           .describe(
-            'Without contact: `deny` refuses CONNECTs, fresh tokens and grants, and is not ready; `continue` goes by what this replica knows.',
+            'Without contact: `deny` refuses CONNECTs, fresh tokens and grants, and is not ready; `continue` goes by what this replica knows, but takes no grants.',
           ),
       }),
     ],

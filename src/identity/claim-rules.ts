@@ -76,12 +76,13 @@ export function checkRegisteredClaims(
 }
 
 /** NumericDate to milliseconds; undefined for anything but a positive number of a year before 10000. RFC 7519 §2. */
-function dateMs(value: unknown): number | undefined {
+export function dateMs(value: unknown): number | undefined {
   if (typeof value !== 'number' || !(value > 0) || value > LATEST_DATE_S) return undefined
   return Math.floor(value * 1000)
 }
 
-function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
+/** Whether `aud` names one of these; a list with anything but texts names nobody. */
+export function isMeantFor(audience: unknown, accepted: readonly string[]): boolean {
   const listed = Array.isArray(audience) ? audience : [audience]
   return (
     listed.every((name) => typeof name === 'string') &&

@@ -6,7 +6,7 @@ import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry } from './journal.ts'
 import { LiveIndex, type Revocable, type Shown } from './live-index.ts'
 import type { Bar, Mark, Marks } from './marks.ts'
-import { facetsOf, facetsOfPrincipal, type Selector } from './selector.ts'
+import { facetsOf, facetsOfGrant, facetsOfPrincipal, type HeldGrant, type Selector } from './selector.ts'
 
 /** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
 const CLOCK_SKEW_MS = 60_000
@@ -98,6 +98,17 @@ export class Roster {
     if (blindness !== undefined) return blindness
     const facets = facetsOfPrincipal(principal)
     const { issuedAtMs } = principal
+    const bar = this.#barOf(facets, issuedAtMs)
+    if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#clock.now() })
+    return bar
+  }
+
+  /** As `enter`, for a just-in-time grant in the hands of a connection, and for what it has opened. */
+  enterGrant(who: Revocable, grant: HeldGrant): Bar | Blindness | undefined {
+    const blindness = this.#blindness()
+    if (blindness !== undefined) return blindness
+    const facets = facetsOfGrant(grant)
+    const { issuedAtMs } = grant
     const bar = this.#barOf(facets, issuedAtMs)
     if (bar === undefined) this.#live.put(who, facets, { issuedAtMs, shownAtMs: this.#clock.now() })
     return bar

@@ -27,6 +27,15 @@ export interface Selector {
   thumbprint?: string
 }
 
+/** What of a just-in-time grant can be revoked. */
+export interface HeldGrant {
+  issuer: string
+  tokenId: string
+  keyId: string | undefined
+  approver: Named
+  issuedAtMs: number
+}
+
 /** From the one that fits fewest connections to the one that fits most: marks are found by their first facet. */
 const KINDS = [
   'token',
@@ -64,6 +73,17 @@ export function facetsOfPrincipal(principal: Principal): string[] {
   const email = principal.attributes.get('email')
   if (email?.length === 1) named.push(facet('email', email[0]))
   for (const thumbprint of Object.values(confirmation ?? {})) named.push(facet('thumbprint', thumbprint))
+  return named
+}
+
+/** Every facet by which a grant that is held can be named: itself, its key, and who has approved. */
+export function facetsOfGrant({ issuer, tokenId, keyId, approver }: HeldGrant): string[] {
+  const named = [
+    facet('token', { iss: issuer, jti: tokenId }),
+    facet('human', approver),
+    facet('subject', approver),
+  ]
+  if (keyId !== undefined) named.push(facet('key', { iss: issuer, kid: keyId }))
   return named
 }
 

@@ -55,13 +55,13 @@ export function blindnessAt(nowMs: number, { store, eventsUntilMs }: Sight): Bli
 }
 
 /** Empty, with the times that they are to be kept. */
-export function marksFor(config: Pick<Config, 'issuers' | 'store'>, clock: Clock): Marks {
+export function marksFor(config: Pick<Config, 'issuers' | 'grants' | 'store'>, clock: Clock): Marks {
   return new Marks(clock, longestLifeMs(config), config.store === undefined ? 0 : KEEP_ENABLED_MS)
 }
 
-/** How long a token can be good, milliseconds. */
-function longestLifeMs({ issuers }: Pick<Config, 'issuers'>): number {
-  return Math.max(...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
+/** How long a token or a grant can be good, milliseconds. */
+function longestLifeMs({ issuers, grants }: Pick<Config, 'issuers' | 'grants'>): number {
+  return Math.max(grants?.maxLifetime ?? 0, ...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
 }
 
 /** Shortest secret of the admin endpoint, characters. */
@@ -225,7 +225,8 @@ export class RevocationService {
   }
 
   get #issuers(): ReadonlySet<string> {
-    return new Set(this.#config.issuers.map(({ issuer }) => issuer))
+    const { issuers, grants } = this.#config
+    return new Set([...issuers, ...(grants?.issuers ?? [])].map(({ issuer }) => issuer))
   }
 
   /** A JSON list of `sub_id`: all of them are barred for as long as they stand there. */

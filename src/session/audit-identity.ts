@@ -1,6 +1,7 @@
 // Who a session belongs to, as text: for its audit records, and to tell one owner of an MQTT session from another.
 
-import type { AuditIdentity } from '../audit/event.ts'
+import type { AuditEvent, AuditIdentity } from '../audit/event.ts'
+import type { Grant } from '../identity/grant-token.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { SessionContext } from './context.ts'
 
@@ -42,5 +43,25 @@ export function identityOf(
     },
     ...(actorChain.length > 1 ? { actors: actorChain } : {}),
     ...(txn === undefined ? {} : { txn }),
+  }
+}
+
+/** What a record says of a grant; of one that was refused, only what is known to be authentic. */
+export function grantEvidence(
+  grant: Grant | Pick<Grant, 'issuer' | 'tokenId'> | undefined,
+  pseudonym: SessionContext['pseudonym'] = (_, name) => name,
+): AuditEvent['grant'] {
+  if (grant === undefined) return undefined
+  const { issuer: iss, tokenId: jti } = grant
+  if (!('approver' in grant)) return { iss, jti }
+  const { approver, digest, action, filter, expiresAtMs } = grant
+  return {
+    iss,
+    jti,
+    sha256: digest,
+    action,
+    topic: filter.text,
+    exp: new Date(expiresAtMs).toISOString(),
+    approver: { iss: approver.iss, sub: pseudonym(approver.iss, approver.sub) },
   }
 }

@@ -11,6 +11,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
 import type { AgentInput } from './agent-input.ts'
+import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
 import { MessageProperties } from './message-properties.ts'
@@ -53,6 +54,7 @@ export class ClientToServer extends Relay {
   readonly #request = new PublishRequest()
   readonly #facts: PublishFacts
   readonly #known: KnownPublishes
+  readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
   /** What `afterStop` does. */
   #stop:
@@ -71,6 +73,7 @@ export class ClientToServer extends Relay {
     this.#input = input
     this.#message = new MessageProperties(session, () => input.proceed())
     this.#known = new KnownPublishes(session)
+    this.#control = new ControlTopics(session)
     this.#requests = new SubscriptionRequests(session, reader)
     this.#facts = {
       source: EMPTY,
@@ -79,6 +82,7 @@ export class ClientToServer extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      grant: undefined,
       identity: undefined,
       detail: undefined,
     }
@@ -146,7 +150,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onBody(start: number, end: number, last: boolean): void {
-    if (this.#session.renewal.onPayload(this.chunk.subarray(start, end), last)) return
+    if (this.#control.onPayload(this.chunk.subarray(start, end), last)) return
     const payload = this.#payload
     if (payload === undefined) return
     payload.digest?.update(this.chunk.subarray(start, end))
@@ -203,9 +207,8 @@ export class ClientToServer extends Relay {
     if (fault !== undefined) return this.#violation(fault)
     const { topic, start, end, nameMissing } = this.aliases
     const alias = head.topicAlias
-    const { tokenTopic } = session.context
-    if (tokenTopic?.length === end - start && tokenTopic.compare(topic, start, end) === 0)
-      return this.#token()
+    const taken = this.#control.take(topic, start, end, reader, this.chunk, this.#message)
+    if (taken !== undefined) return typeof taken === 'string' ? this.#end(taken) : taken
 
     const { rights, refusal, identity, without, added } = this.#message
     const acl = rights?.acl ?? session.acl
@@ -227,7 +230,10 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome = refusal === undefined ? acl.decidePublish(request) : Outcome.TOKEN_REFUSED
+    let outcome: Outcome =
+      refusal === undefined
+        ? session.grants.judgePublish(acl, request, rights, this.chunk, reader.pos)
+        : Outcome.TOKEN_REFUSED
     if (outcome === Outcome.ALLOW) {
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
       else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
@@ -248,7 +254,8 @@ export class ClientToServer extends Relay {
     facts.detail = refusal
     const whole = reader.tail <= this.chunk.length - reader.pos
     const denied = outcome !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW
-    const recorded = denied || this.#known.haveRecords
+    facts.grant = outcome === Outcome.ALLOW ? session.grants.use() : undefined
+    const recorded = denied || this.#known.haveRecords || facts.grant !== undefined
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
       ? digest?.of(this.chunk.subarray(reader.pos, reader.pos + reader.tail))
@@ -267,7 +274,7 @@ export class ClientToServer extends Relay {
     if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
     if (alias > 0) this.aliases.markRelayed(alias)
     if (!nameMissing && messageExpiryInterval === undefined && without === undefined && added === undefined) {
-      this.#known.remember(reader, facts)
+      if (facts.grant === undefined) this.#known.remember(reader, facts)
       return Disposition.FORWARD
     }
     this.replacement = rewritePublish(reader.source, reader, head, {
@@ -305,7 +312,7 @@ export class ClientToServer extends Relay {
     const refusal = rights?.refusalAt(session, this.nowMs)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {
-      if (session.renewal.takeRelease(id)) {
+      if (this.#control.takeRelease(id)) {
         session.towardsClient.send(ack(PacketType.PUBCOMP, id, ReasonCode.SUCCESS))
         return Disposition.DROP
       }
@@ -352,14 +359,6 @@ export class ClientToServer extends Relay {
     const answer = this.#session.renewal.onAuth(this.reader)
     if (answer === 'unexpected') return this.#violation('unexpected_auth')
     return answer === 'refused' ? this.#end('renewal_refused') : Disposition.DROP
-  }
-
-  /** A PUBLISH to the token topic ends at Postern too, whatever the policy says. */
-  #token(): Disposition {
-    const { pos, tail, publish } = this.reader
-    const answer = this.#session.renewal.onPublish(publish, this.chunk.subarray(pos, pos + tail))
-    if (answer === 'refused') return this.#end('renewal_refused')
-    return answer === 'more' ? Disposition.TAKE : Disposition.DROP
   }
 
   #end(cause: EndCause): Disposition {

@@ -3,7 +3,9 @@
 import type { AuditSink, DigestPort } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { Take } from '../grants/used-grants.ts'
 import type { TlsEvidence } from '../identity/confirmation.ts'
+import type { Grant, GrantAnswer } from '../identity/grant-token.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { BindOptions, Policy } from '../policy/policy.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -90,11 +92,20 @@ export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailab
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
   enter(who: { revoke(): void }, principal: Principal): Barred | undefined
+  /** As `enter`, for a just-in-time grant in the hands of a connection. */
+  enterGrant(who: { revoke(): void }, grant: Grant): Barred | undefined
   leave(who: { revoke(): void }): void
   /** Grows with every order. */
   readonly version: number
   /** Why a principal that was let in is barred now. */
   barOf(principal: Principal): Barred | undefined
+}
+
+/** Just-in-time grants: verified, and counted. Neither rejects. Satisfied by grants/grants.ts. */
+export interface GrantDesk {
+  /** Takes no use. */
+  check(token: Buffer, bearer: Principal): Promise<GrantAnswer>
+  take(grant: Grant): Promise<Take>
 }
 
 export interface SessionContext {
@@ -116,6 +127,10 @@ export interface SessionContext {
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */
   readonly tokenTopic: Buffer | undefined
+  /** undefined: no grants are taken. */
+  readonly grants: GrantDesk | undefined
+  /** Topic Name on which agents hand in grants; never forwarded. undefined: none. */
+  readonly grantTopic: Buffer | undefined
   readonly dial: Dial
   readonly memory: Memory
   /** By issuer of the token and name of the listener. */

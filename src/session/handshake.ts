@@ -290,7 +290,8 @@ export class Handshake {
     if (stamps.carriesToken) return Outcome.TOKEN_REFUSED
     const { acl, context } = this.#session
     // The broker would publish it: the one way by which a token could come to the broker.
-    if (context.tokenTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
+    const { tokenTopic, grantTopic } = context
+    if (tokenTopic?.equals(request.topic) || grantTopic?.equals(request.topic)) return Outcome.RESERVED_TOPIC
     return acl.decidePublish(request)
   }
 

@@ -168,6 +168,18 @@ export const RENEWAL_REFUSALS = [
   'store_unavailable',
 ] as const
 
+/** Reasons for a refused grant that are not in the token. */
+export const GRANT_REFUSALS = [
+  'grant_spent',
+  'grants_unavailable',
+  'too_many_grants',
+  'token_refused',
+  'audit_unavailable',
+  'revoked',
+  'disabled',
+  'events_silent',
+  'store_unavailable',
+] as const
 /** Reasons for which a token that a message carries is refused, and that are not failures of authentication. */
 export const CARRIED_REFUSALS = ['revoked', 'disabled', 'events_silent', 'store_unavailable'] as const
 

@@ -89,6 +89,7 @@ export class Pump {
       return -1
     }
     if (!session.standing.isCurrent) session.refreshRights()
+    if (now >= session.grants.endsAtMs) session.grants.expire(now)
     return session.relaying ? now : -1
   }
 

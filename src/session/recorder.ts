@@ -8,11 +8,14 @@ import {
   type PreparedRecord,
   SHADOWED,
 } from '../audit/event.ts'
+import type { Grant } from '../identity/grant-token.ts'
 import type { Acl } from '../policy/acl.ts'
 import { VERDICT_NAMES } from '../policy/verdict.ts'
 import type { Tally } from '../telemetry/tally.ts'
 import type { Direction } from '../wire/control-packet.ts'
 import type { PublishHead } from '../wire/heads.ts'
+import { grantEvidence } from './audit-identity.ts'
+import type { SessionContext } from './context.ts'
 import type { EndCause } from './outcome.ts'
 import { OUTCOME_NAMES, Outcome } from './outcome.ts'
 
@@ -37,6 +40,8 @@ export interface SessionSlots {
   ended(cause: EndCause): number
   /** By reason: `ok` or why a renewal failed. */
   renewal(reason: string): number
+  /** By reason: `ok` or why a grant was refused. */
+  grant(reason: string): number
   /** By reason: `ok` or why the token that a message carries is refused. */
   carried(reason: string): number
   /** By fault: those of the reader, then SESSION_FAULTS. */
@@ -59,6 +64,8 @@ export interface PublishFacts {
   topicEnd: number
   /** Hex digest of the payload, when all of it was at hand. */
   payloadDigest: string | undefined
+  /** What it used up. */
+  grant: Grant | undefined
   /** Of the human that the message is for; undefined: that of the connection. */
   identity: AuditIdentity | undefined
   /** Why the token that it carries is refused. */
@@ -70,6 +77,7 @@ export class Recorder {
   readonly #tally: Tally
   readonly #slots: SessionSlots
   readonly #digest: DigestPort | undefined
+  readonly #pseudonym: SessionContext['pseudonym']
   #connection: NonNullable<AuditEvent['connection']> & { listener: string }
   #identity: AuditIdentity | undefined
   /** Something was allowed since the last `commit`. */
@@ -80,9 +88,11 @@ export class Recorder {
     tally: Tally,
     slots: SessionSlots,
     digest: DigestPort | undefined,
+    pseudonym: SessionContext['pseudonym'],
     connection: { id: string; peer: string; listener: string },
   ) {
     this.#digest = digest
+    this.#pseudonym = pseudonym
     this.#audit = audit
     this.#tally = tally
     this.#slots = slots
@@ -129,6 +139,20 @@ export class Recorder {
     this.#tally.add(this.#slots.renewal(reason))
     const told = detail === undefined ? way : `${way}: ${detail}`
     this.#append('renew', reason === 'ok', reason, effect, { detail: told })
+  }
+
+  /** A just-in-time grant was handed in. @param about as far as it is known to be authentic */
+  grant(
+    reason: string,
+    effect: string,
+    about: Grant | Pick<Grant, 'issuer' | 'tokenId'> | undefined,
+    detail?: string,
+  ): void {
+    this.#tally.add(this.#slots.grant(reason))
+    this.#append('grant', reason === 'ok', reason, effect, {
+      detail,
+      grant: grantEvidence(about, this.#pseudonym),
+    })
   }
 
   /** A token that a message carries was verified: `ok`, or why not. */
@@ -225,13 +249,22 @@ export class Recorder {
     })
   }
 
-  subscribe(outcome: Outcome, acl: Acl, filter: string, qos: number, packetId: number, effect: string): void {
+  subscribe(
+    outcome: Outcome,
+    acl: Acl,
+    filter: string,
+    qos: number,
+    packetId: number,
+    effect: string,
+    grant?: Grant | undefined,
+  ): void {
     const decided = this.#count(this.#slots.subscribes, 'subscribe', outcome, acl)
     const done = decided === outcome ? effect : SHADOWED
     this.#append('subscribe', decided === 0, OUTCOME_NAMES[decided]!, done, {
       resource: { filter, qos },
       rules: acl.decidedRules(),
       packet_id: packetId,
+      grant: grantEvidence(grant, this.#pseudonym),
     })
   }
 
@@ -291,6 +324,7 @@ export class Recorder {
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
       rules: acl.decidedRules(),
       packet_id: head.qos > 0 ? head.packetId : undefined,
+      grant: grantEvidence(facts.grant, this.#pseudonym),
       traceparent: traceparentOf(source, head),
     })
   }

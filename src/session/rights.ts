@@ -4,6 +4,7 @@
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
+import type { TopicFilter } from '../policy/topic-filter.ts'
 import type { SessionContext } from './context.ts'
 
 /** Number of the next set of rights, process-wide: a message allowed under another set is judged again. */
@@ -19,13 +20,23 @@ export class Rights {
   endsAtMs = Number.POSITIVE_INFINITY
   readonly #context: SessionContext
   readonly #listener: string
+  readonly #openFilters: readonly TopicFilter[]
   readonly #onExpiry: () => void
   #timer: Timer | undefined
   #epoch = -1
 
-  /** @param listener by which the connection came */
-  constructor(context: SessionContext, listener: string, onExpiry: () => void) {
+  /**
+   * @param listener by which the connection came
+   * @param openFilters of subscriptions that grants have opened; changes as they come and go
+   */
+  constructor(
+    context: SessionContext,
+    listener: string,
+    openFilters: readonly TopicFilter[],
+    onExpiry: () => void,
+  ) {
     this.#context = context
+    this.#openFilters = openFilters
     this.#listener = listener
     this.#onExpiry = onExpiry
   }
@@ -53,6 +64,11 @@ export class Rights {
     this.#timer?.cancel()
   }
 
+  /** What was allowed is judged again: something that it rests on has ended. */
+  touch(): void {
+    this.serial = nextSerial++
+  }
+
   /** Applies the policy in force. */
   bind(): void {
     const { policyInForce, logger } = this.#context
@@ -61,6 +77,7 @@ export class Rights {
       principal,
       this.#context.bindOptionsOf(principal.issuer, this.#listener),
     )
+    this.acl.openFilters = this.#openFilters
     this.#epoch = policyInForce.epoch
     this.serial = nextSerial++
     for (const problem of this.acl.bindProblems) {

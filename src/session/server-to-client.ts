@@ -39,6 +39,7 @@ export class ServerToClient extends Relay {
       topicStart: 0,
       topicEnd: 0,
       payloadDigest: undefined,
+      grant: undefined,
       identity: undefined,
       detail: undefined,
     }

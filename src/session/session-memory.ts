@@ -12,6 +12,8 @@ export interface Release {
   response: Buffer | undefined
   retain: boolean
   payloadLength: number
+  /** Allowed by a just-in-time grant, which is used up by that. */
+  granted: boolean
   /** `Rights.serial` under which it was allowed. */
   serial: number
   /** By which it was allowed; undefined: those of the connection. */
@@ -26,12 +28,23 @@ export function releaseOf(
   serial: number,
   rights: MessageRights | undefined,
 ): Release {
-  const { topic, topicStart, topicEnd, response, responseStart, responseEnd, retain, payloadLength } = request
+  const {
+    topic,
+    topicStart,
+    topicEnd,
+    response,
+    responseStart,
+    responseEnd,
+    retain,
+    payloadLength,
+    granted,
+  } = request
   return {
     topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
     response: responseStart < 0 ? undefined : Buffer.from(response.subarray(responseStart, responseEnd)),
     retain,
     payloadLength,
+    granted,
     serial,
     rights,
     releasing: false,
@@ -147,6 +160,7 @@ export function fillRequest(request: PublishRequest, { topic, response, ...rest 
   request.qos = 2
   request.retain = rest.retain
   request.payloadLength = rest.payloadLength
+  request.granted = rest.granted
   request.response = response ?? topic
   request.responseStart = response === undefined ? -1 : 0
   request.responseEnd = response === undefined ? -1 : response.length

@@ -22,6 +22,7 @@ import { Pump } from './pump.ts'
 import { Recorder } from './recorder.ts'
 import { Renewal } from './renewal.ts'
 import { Rights } from './rights.ts'
+import { SessionGrants } from './session-grants.ts'
 import { SessionState } from './session-memory.ts'
 import { State } from './state.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -37,6 +38,7 @@ export class Session implements PeerEvents {
   readonly subscriptions = new Subscriptions(this)
   readonly keepAlive = new KeepAlive()
   readonly renewal = new Renewal(this)
+  readonly grants = new SessionGrants(this)
   readonly standing: Rights
   memory = new SessionState()
   /** Seconds; in force when the connection ends. */
@@ -64,14 +66,23 @@ export class Session implements PeerEvents {
     onEnd: (session: Session) => void,
   ) {
     this.context = context
-    this.standing = new Rights(context, connection.listener, () => this.end('expired'))
+    this.standing = new Rights(context, connection.listener, this.grants.openFilters, () =>
+      this.end('expired'),
+    )
     this.#onEnd = onEnd
     // Not at once: whoever answers is in the middle of a chunk.
     this.towardsClient = new Outbox(client, () => queueMicrotask(() => this.end('answer_too_large')))
-    this.recorder = new Recorder(context.audit, context.tally, context.slots, context.digest, {
-      ...connection,
-      peer: client.name,
-    })
+    this.recorder = new Recorder(
+      context.audit,
+      context.tally,
+      context.slots,
+      context.digest,
+      context.pseudonym,
+      {
+        ...connection,
+        peer: client.name,
+      },
+    )
     this.#pump = new Pump(this)
     this.#handshake = new Handshake(this)
   }
@@ -321,6 +332,7 @@ export class Session implements PeerEvents {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
     this.standing.disarm()
+    this.grants.close()
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
     this.context.revocations.leave(this)

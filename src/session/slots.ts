@@ -8,6 +8,7 @@ import type { SessionSlots } from './recorder.ts'
 export function slotsIn(c: Catalogue): SessionSlots {
   const connects = byLastLabel(c.connects)
   const renewals = byLastLabel(c.renewals)
+  const grants = byLastLabel(c.grants)
   const carried = byLastLabel(c.carriedTokens)
   const ended = byLastLabel(c.sessionsEnded)
   return {
@@ -18,6 +19,7 @@ export function slotsIn(c: Catalogue): SessionSlots {
     shadowed: c.shadowed.first,
     connect: (reason) => connects.get(reason)!,
     renewal: (reason) => renewals.get(reason)!,
+    grant: (reason) => grants.get(reason)!,
     carried: (reason) => carried.get(reason)!,
     ended: (cause) => ended.get(cause)!,
     clientFaults: c.protocolErrors.first,

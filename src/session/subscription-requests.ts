@@ -27,7 +27,7 @@ export class SubscriptionRequests {
   subscribe(): Disposition {
     const { source, filters: list } = this.#reader
     const session = this.#session
-    const { acl, recorder, subscriptions } = session
+    const { acl, recorder, subscriptions, grants } = session
     const { denial } = session.context.config
     const fresh = session.packetIds.take(list.packetId) && !subscriptions.isPending(list.packetId)
     const pending = subscriptions.begin(list.count)
@@ -40,7 +40,7 @@ export class SubscriptionRequests {
       const end = list.filterEnd[i]!
       const qos = list.options[i]! & QOS_BITS
       const text = source.toString('utf8', start, end)
-      let outcome: Outcome = acl.decideSubscribe(source, start, end, qos)
+      let outcome: Outcome = grants.judgeSubscribe(acl, source, start, end, qos, text)
       const granted = acl.grantedQos
       if (outcome === Outcome.ALLOW) {
         if (!fresh) outcome = Outcome.PACKET_ID_IN_USE
@@ -62,7 +62,8 @@ export class SubscriptionRequests {
           ? 'forwarded'
           : `forwarded at qos ${granted}`
         : `suback ${hex(code)}`
-      recorder.subscribe(outcome, acl, text, qos, list.packetId, effect)
+      const grant = allowed ? grants.open(text) : undefined
+      recorder.subscribe(outcome, acl, text, qos, list.packetId, effect, grant)
     }
     if (filters.length === 0) {
       if (fresh) session.packetIds.release(list.packetId)

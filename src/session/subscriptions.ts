@@ -126,12 +126,14 @@ export class Subscriptions {
     const { filters, bytes } = pending
     if (answer.codesEnd - answer.codesStart !== filters.length) return 'unsuback_count'
     this.#unsubscribes.delete(answer.packetId)
-    const { memory, packetIds } = this.#session
+    const { memory, packetIds, grants } = this.#session
     memory.answered(bytes)
     const own = packetIds.isOwn(answer.packetId)
     filters.forEach((filter, i) => {
       if (own) this.#leaving.delete(filter)
-      if (source[answer.codesStart + i]! < ReasonCode.UNSPECIFIED_ERROR) memory.unsubscribed(filter)
+      if (source[answer.codesStart + i]! >= ReasonCode.UNSPECIFIED_ERROR) return
+      memory.unsubscribed(filter)
+      grants.unsubscribed(filter)
     })
     return undefined
   }
@@ -144,14 +146,16 @@ export class Subscriptions {
    * it is `downgrade` the subscription keeps its QoS: to subscribe anew would have the broker send retained messages
    * that the agent did not ask for, and QoS is no limit on who reads what.
    *
+   * @param reason why some may be lost, for their records
    * @returns the filters that are lost
    */
-  judgeAgain(): ReadonlySet<string> {
-    const { memory, acl } = this.#session
+  judgeAgain(reason: 'rights_narrowed' | 'grant_ended' = 'rights_narrowed'): ReadonlySet<string> {
+    const { memory, acl, grants } = this.#session
     const lost = new Set<string>()
     for (const [filter, qos] of memory.subscriptions) {
       const bytes = Buffer.from(filter)
-      if (acl.decideSubscribe(bytes, 0, bytes.length, qos) !== Outcome.ALLOW) lost.add(filter)
+      const outcome = acl.decideSubscribe(bytes, 0, bytes.length, qos, grants.isOpen(filter))
+      if (outcome !== Outcome.ALLOW) lost.add(filter)
     }
     const most = Math.min(this.#session.serverMaximumPacketSize, UNSUBSCRIBE_BYTES)
     let batch: string[] = []
@@ -160,18 +164,18 @@ export class Subscriptions {
       if (this.#leaving.has(filter)) continue
       const bytes = 2 + Buffer.byteLength(filter)
       if (batch.length > 0 && size + bytes > most) {
-        this.#takeAway(batch)
+        this.#takeAway(batch, reason)
         batch = []
         size = UNSUBSCRIBE_HEAD_BYTES
       }
       batch.push(filter)
       size += bytes
     }
-    if (batch.length > 0) this.#takeAway(batch)
+    if (batch.length > 0) this.#takeAway(batch, reason)
     return lost
   }
 
-  #takeAway(filters: string[]): void {
+  #takeAway(filters: string[], reason: string): void {
     const session = this.#session
     const packetId = session.packetIds.takeOwn((id) => session.memory.releaseOf(id) !== undefined)
     // With all 65,535 identifiers in use nothing can be taken away; the delivery check still holds.
@@ -180,7 +184,7 @@ export class Subscriptions {
     this.#unsubscribes.set(packetId, { filters, bytes: 0 })
     for (const filter of filters) {
       this.#leaving.add(filter)
-      session.recorder.unsubscribe(filter, packetId, 'forwarded', 'rights_narrowed')
+      session.recorder.unsubscribe(filter, packetId, 'forwarded', reason)
     }
     session.towardsServer.send(unsubscribe(packetId, filters))
   }

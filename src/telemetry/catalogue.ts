@@ -21,6 +21,8 @@ export interface CatalogueSets {
   authFailures: readonly string[]
   /** Why a fresh token for a connection is refused. */
   renewalFailures: readonly string[]
+  /** Why a just-in-time grant is refused. */
+  grantFailures: readonly string[]
   /** Why the token that a message carries is refused. */
   carriedFailures: readonly string[]
   /** Faults of the wire reader. */
@@ -128,6 +130,8 @@ export interface Catalogue {
   connects: Family
   /** Row 0: accepted; row 1 + i: refused for `renewalFailures[i]`. */
   renewals: Family
+  /** Row 0: accepted; row 1 + i: refused for `grantFailures[i]`. */
+  grants: Family
   /** Row 0: accepted; row 1 + i: refused for `carriedFailures[i]`. */
   carriedTokens: Family
   /** Row i: `verdicts[i]`; so for the three below. */
@@ -200,6 +204,10 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     renewals: counter('postern_renewals_total', 'Fresh tokens for open connections decided.', decided, [
       ['allow', 'ok'],
       ...sets.renewalFailures.map((name) => ['deny', name]),
+    ]),
+    grants: counter('postern_grants_total', 'Just-in-time grants decided.', decided, [
+      ['allow', 'ok'],
+      ...sets.grantFailures.map((name) => ['deny', name]),
     ]),
     carriedTokens: counter(
       'postern_carried_tokens_total',

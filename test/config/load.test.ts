@@ -132,6 +132,7 @@ describe('defaults', () => {
         window: 30_000,
         algorithms: ['ES256', 'Ed25519'],
       },
+      grants: undefined,
       revocation: undefined,
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9464, path: '' } },
       limits: {

@@ -30,6 +30,10 @@ export class Barred implements NonNullable<SessionContext['revocations']> {
     return this.isBlind ? 'events_silent' : this.barOf(principal)
   }
 
+  enterGrant(): 'events_silent' | undefined {
+    return this.isBlind ? 'events_silent' : undefined
+  }
+
   leave(): void {}
 
   bar(human: string): void {

@@ -6,6 +6,7 @@ import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { AUTH_FAILURES } from '../../src/identity/auth-failure.ts'
+import { GRANT_FAULTS } from '../../src/identity/grant-token.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
@@ -14,6 +15,7 @@ import {
   CARRIED_REFUSALS,
   CONNECT_REFUSALS,
   END_CAUSES,
+  GRANT_REFUSALS,
   OUTCOME_NAMES,
   RENEWAL_REFUSALS,
   SESSION_FAULTS,
@@ -40,6 +42,7 @@ users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, s
 
 const NO_REVOCATIONS: SessionContext['revocations'] = {
   enter: () => undefined,
+  enterGrant: () => undefined,
   leave: () => {},
   barOf: () => undefined,
   version: 0,
@@ -75,6 +78,7 @@ export interface RigOptions {
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
   revocations?: SessionContext['revocations']
+  grants?: SessionContext['grants']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** What Postern holds for agents that bring no credential; default: they bring their own. */
@@ -196,6 +200,8 @@ export class SessionRig {
           detail: undefined,
         },
       tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
+      grants: options.grants,
+      grantTopic: options.grants === undefined ? undefined : Buffer.from('$postern/grant'),
       dial: async (events: PeerEvents) => {
         options.beforeDial?.(this)
         this.server = new MemoryPeer('broker', () => events)
@@ -243,6 +249,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     shadowed: SHADOWED_ROWS,
     authFailures: [...AUTH_FAILURES, ...Object.keys(CONNECT_REFUSALS)],
     renewalFailures: [...AUTH_FAILURES, ...RENEWAL_REFUSALS],
+    grantFailures: [...GRANT_FAULTS, ...GRANT_REFUSALS],
     carriedFailures: [...AUTH_FAILURES, ...CARRIED_REFUSALS],
     revocationSources: [],
     securityEvents: [],

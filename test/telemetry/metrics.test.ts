@@ -12,6 +12,7 @@ const SETS = {
   verdicts: OUTCOME_NAMES,
   shadowed: SHADOWED_ROWS,
   authFailures: ['expired', 'bad_signature'],
+  grantFailures: ['expired'],
   renewalFailures: ['expired'],
   carriedFailures: ['expired'],
   revocationSources: ['admin'],
