@@ -198,7 +198,7 @@ describe('what the client is told', () => {
         texts.add(text)
       }
     }
-    expect(texts.size).toBe(8)
+    expect(texts.size).toBe(9)
   })
 
   const now = (kit: VerifierKit): number => kit.clock.now() / 1000
