@@ -35,6 +35,8 @@ interface Reading {
 }
 
 /** A path with its own source and sink, connected and warm. */
+/** Before a flow is measured: what runs for days is not to be judged by its first second. */
+const WARM_UP_S = 3
 /** Before a storm is measured: as many as the just-in-time compiler needs. */
 const WARM_UP_CONNECTIONS = 4000
 
@@ -65,7 +67,7 @@ export class Stage {
       const filter = load.kind === 'deliver' ? `${ALLOWED}/#` : undefined
       const clients = await makeClients(issuer, load.clients)
       await stage.#source.ask('connect', { port: path.port, clients, filter })
-      await stage.#flow(load, Math.min(seconds, 0.5))
+      await stage.#flow(load, Math.min(2 * seconds, WARM_UP_S))
     } else {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)
       await stage.#source.ask('storm', {

@@ -15,7 +15,7 @@ export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'poste
 export type PathName = (typeof PATH_NAMES)[number]
 
 /** Identical actions of one agent in a second that have a record each. */
-const OWN_RECORDS = 100
+const OWN_RECORDS = 10
 
 export interface Path {
   port: number

@@ -5,16 +5,10 @@
 import type { AuditSink } from '../audit/event.ts'
 import type { SessionContext } from './context.ts'
 
-/**
- * Bytes judged at a time: this part of `audit.maxPending`. A packet of six bytes may make a record of a thousand, so that
- * the records of a slice take a fifth; the half that is free holds them, for the next slice of whomever is asked first.
- */
-const SLICE_PART = 1024
-
 /** What the input tells its session. */
 export interface InputEvents {
-  /** A slice that is lent until the call returns. false: no more is to be taken. */
-  judge(slice: Buffer): boolean
+  /** Bytes that are lent until the call returns. false: no more is to be taken. */
+  judge(bytes: Buffer): boolean
   /** The agent sends no more, and all it sent has been judged. */
   onFin(): void
   /** What was waited for is over. */
@@ -25,16 +19,14 @@ export interface InputEvents {
 export class AgentInput {
   readonly #audit: AuditSink
   readonly #session: InputEvents
-  readonly #sliceBytes: number
   #held: Buffer | undefined
   #finished = false
   #waits = false
-  /** A packet waits to be decided: where it begins in the slice being judged, behind what came of it before. */
-  #undecided: { head: Buffer | undefined; from: number } | undefined
+  /** A packet waits to be decided: where it begins in the bytes being judged, behind what came of it before. */
+  #undecided: { head: Buffer | undefined; from: number; until: 'proceed' | 'room' } | undefined
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
-    this.#sliceBytes = Math.ceil(context.config.audit.maxPending / SLICE_PART)
     this.#session = session
   }
 
@@ -62,13 +54,14 @@ export class AgentInput {
   }
 
   /**
-   * Called within `judge`: what begins here cannot be decided before `proceed`, when it is judged again.
+   * Called within `judge`: what begins here cannot be decided before `proceed`, or before the audit log has room; then
+   * it is judged again.
    *
-   * @param head kept; bytes of it that came before the slice, and maybe more
-   * @param from where in the slice what comes after `head` begins
+   * @param head kept; bytes of it that came before the chunk, and maybe more
+   * @param from where in the chunk what comes after `head` begins
    */
-  hold(head: Buffer | undefined, from: number): void {
-    this.#undecided = { head, from }
+  hold(head: Buffer | undefined, from: number, until: 'proceed' | 'room'): void {
+    this.#undecided = { head, from, until }
   }
 
   /** The packet that waits can be decided. Not to be called within `judge`. */
@@ -84,22 +77,22 @@ export class AgentInput {
 
   /** @param isOwn the chunk is not lent */
   #judge(chunk: Buffer, isOwn: boolean): void {
-    const size = this.#sliceBytes
-    const keep = (bytes: Buffer): Buffer => (isOwn ? bytes : Buffer.from(bytes))
-    for (let at = 0; at < chunk.length; at += size) {
-      if (this.#audit.congested) {
-        this.#held = keep(chunk.subarray(at))
-        return
+    let rest = chunk
+    let own = isOwn
+    for (;;) {
+      if (this.#audit.congested) break
+      if (!this.#session.judge(rest) || this.#undecided === undefined) return
+      const { head, from, until } = this.#undecided
+      rest = rest.subarray(from)
+      if (head !== undefined) {
+        rest = Buffer.concat([head, rest])
+        own = true
       }
-      const slice = chunk.length <= size ? chunk : chunk.subarray(at, at + size)
-      if (!this.#session.judge(slice)) return
-      if (this.#undecided !== undefined) {
-        const { head, from } = this.#undecided
-        const rest = chunk.subarray(at + from)
-        this.#held = head === undefined ? keep(rest) : Buffer.concat([head, rest])
-        return
-      }
+      if (until === 'proceed') break
+      // Writing ahead may have made room meanwhile, and nobody would say so again.
+      this.#undecided = undefined
     }
+    this.#held = own ? rest : Buffer.from(rest)
   }
 
   #resume(): void {

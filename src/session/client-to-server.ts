@@ -56,6 +56,8 @@ export class ClientToServer extends Relay {
   readonly #known: KnownPublishes
   readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
+  /** What `onWait` waits for. */
+  #waitsUntil: 'proceed' | 'room' = 'proceed'
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -101,13 +103,13 @@ export class ClientToServer extends Relay {
   protected decide(): Disposition {
     const session = this.#session
     const type = this.reader.packetType
-    const waits =
-      type === PacketType.PUBLISH && session.relaying && !this.#message.read(this.reader, this.nowMs)
-    if (waits) return Disposition.WAIT
-    session.recorder.countPacket(0, type)
-    if (!session.relaying) {
-      return this.#beforeConnack(type)
+    if (session.relaying) {
+      if (session.recorder.congested) return this.#wait('room')
+      const isKnown = type !== PacketType.PUBLISH || this.#message.read(this.reader, this.nowMs)
+      if (!isKnown) return this.#wait('proceed')
     }
+    session.recorder.countPacket(0, type)
+    if (!session.relaying) return this.#beforeConnack(type)
     switch (type) {
       case PacketType.PUBLISH:
         return this.#publish()
@@ -129,6 +131,11 @@ export class ClientToServer extends Relay {
       default:
         return this.#violation('second_connect')
     }
+  }
+
+  #wait(until: 'proceed' | 'room'): Disposition {
+    this.#waitsUntil = until
+    return Disposition.WAIT
   }
 
   /** A CONNECT, and then, if it is challenged, an AUTH. MQTT 5.0 §4.12 */
@@ -172,7 +179,7 @@ export class ClientToServer extends Relay {
   }
 
   protected onWait(head: Buffer | undefined, from: number): void {
-    this.#input.hold(head, from)
+    this.#input.hold(head, from, this.#waitsUntil)
   }
 
   protected afterStop(): void {

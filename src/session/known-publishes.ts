@@ -34,13 +34,14 @@ export class KnownPublishes {
     const session = this.#session
     const heads = this.#heads
     let at = reader.nextStart
-    if (at < 0 || heads.isEmpty || !session.relaying) return 0
-    heads.use(session.rights)
     const { recorder, packetIds } = session
+    let isFull = recorder.congested || !recorder.accepting
+    if (at < 0 || isFull || heads.isEmpty || !session.relaying) return 0
+    heads.use(session.rights)
     const mostBytes = Math.min(session.serverMaximumPacketSize, reader.limits.packetBytes)
     let passed = 0
     if (this.haveRecords) recorder.tick()
-    while (at < chunk.length && recorder.accepting) {
+    while (at < chunk.length && !isFull) {
       const known = heads.find(chunk, at, chunk.length)
       if (known === undefined) break
       const { frameEnd, payloadStart, packetId } = heads
@@ -50,6 +51,7 @@ export class KnownPublishes {
       if (frameEnd - at > mostBytes || (packetId > 0 && !packetIds.take(packetId))) break
       if (record !== undefined && !recorder.counts(record, frameEnd - payloadStart)) {
         recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
+        isFull = recorder.congested || !recorder.accepting
       }
       at = frameEnd
       passed++

@@ -20,7 +20,7 @@ export class Pump {
     this.#session = session
     const { limits } = session.context.config
     this.#input = new AgentInput(session.context, {
-      judge: (slice) => this.#judge(slice),
+      judge: (bytes) => this.#judge(bytes),
       onFin: () => session.leave('client_closed'),
       onRoom: () => this.applyBackpressure(),
       onPanic: (error) => session.onPanic(error),
@@ -30,11 +30,7 @@ export class Pump {
   }
 
   fromAgent(chunk: Buffer): void {
-    const { peer } = this.#session.towardsServer
-    // One write for all slices.
-    peer.cork()
     this.#input.take(chunk)
-    peer.uncork()
     this.applyBackpressure()
   }
 
@@ -65,7 +61,7 @@ export class Pump {
   }
 
   /** false: the agent is not to be heard any more. */
-  #judge(slice: Buffer): boolean {
+  #judge(bytes: Buffer): boolean {
     const session = this.#session
     if (!session.receiving) return false
     const now = this.#now()
@@ -73,7 +69,7 @@ export class Pump {
     this.clientToServer.nowMs = now
     const server = session.towardsServer
     const before = server.forwardedBytes
-    this.#run(this.clientToServer, slice)
+    this.#run(this.clientToServer, bytes)
     if (!session.receiving) return false
     if (server.forwardedBytes > before) session.keepAlive.forwarded(now)
     else session.keepAlive.dropped(now, server)

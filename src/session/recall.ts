@@ -11,7 +11,7 @@ export function serverEventsOf(session: Session): PeerEvents {
     onBytes: (chunk) => session.onServerBytes(chunk),
     onDrain: () => session.onDrain(),
     onFin: () => session.onServerClose(),
-    onClose: () => session.onServerClose(),
+    onClose: () => session.onServerGone(),
     onPanic: (error) => session.onPanic(error),
   }
   if (memory.recall === undefined) return events

@@ -112,6 +112,11 @@ export class Recorder {
     return this.#audit.accepting
   }
 
+  /** Nothing more that makes records is to be taken for now: the disk is behind. */
+  get congested(): boolean {
+    return this.#audit.congested
+  }
+
   /** Called before what was allowed leaves. false: its record could not be written, so nothing of it may leave. */
   commit(): boolean {
     if (!this.#uncommitted) return true

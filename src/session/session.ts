@@ -57,6 +57,9 @@ export class Session implements PeerEvents {
   /** Set when the agent sends no more, to the cause of the end that is to come. */
   #leaving: 'client_disconnected' | 'client_closed' | undefined
   #leaveTimer: Timer | undefined
+  #linger: Timer | undefined
+  /** Sides whose connection is gone, or never was. */
+  readonly #gone = { client: false, server: true }
 
   /** @param onEnd called once, when the session is closed */
   constructor(
@@ -145,6 +148,7 @@ export class Session implements PeerEvents {
 
   dialed(server: Peer): void {
     this.#server = new Outbox(server)
+    this.#gone.server = false
     this.#state = State.AWAIT_CONNACK
   }
 
@@ -248,8 +252,10 @@ export class Session implements PeerEvents {
   }
 
   onClose(): void {
+    this.#gone.client = true
     if (this.#state === State.RELAYING) this.end('client_closed')
     else if (this.#state !== State.CLOSED) this.#handshake.clientClosed()
+    else this.#onGone()
   }
 
   onPanic(error: unknown): void {
@@ -257,9 +263,17 @@ export class Session implements PeerEvents {
     this.end('internal_error')
   }
 
+  /** The broker sends no more. */
   onServerClose(): void {
     if (this.#state === State.RELAYING) this.end('server_closed')
     else if (this.#state === State.AWAIT_CONNACK) this.#handshake.serverClosed()
+  }
+
+  /** The connection to the broker is gone. */
+  onServerGone(): void {
+    this.#gone.server = true
+    if (this.#state === State.CLOSED) this.#onGone()
+    else this.onServerClose()
   }
 
   /** Applies the policy in force to this connection, if it is newer than the one last applied. */
@@ -339,10 +353,16 @@ export class Session implements PeerEvents {
     this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
     const sides = [this.towardsClient.peer, this.#server.peer]
-    this.context.clock.after(LINGER_MS, () => {
+    this.#linger = this.context.clock.after(LINGER_MS, () => {
       for (const peer of sides) peer.destroy()
     })
+    this.#onGone()
     this.#onEnd(this)
+  }
+
+  /** In a storm of connections nothing is kept for one that both sides have closed. */
+  #onGone(): void {
+    if (this.#gone.client && this.#gone.server) this.#linger?.cancel()
   }
 
   /** Ends or takes away what the rights in force, which have just changed, no longer allow. */

@@ -130,6 +130,35 @@ test('AUD-09 an audit log that has not caught up stops the agent; nothing is den
   expect(it.audit.events.filter(({ action }) => action === 'publish')).toHaveLength(3)
 })
 
+test.each([
+  ['topics in turn', [1, 2, 3]],
+  ['one topic, whose head is known', [1, 1, 1]],
+])(
+  'AUD-09 a log that falls behind within a chunk stops the agent at the next packet (%s)',
+  async (_, topics) => {
+    const it = await new SessionRig().connect()
+    const frames = [0, ...topics, 9].map((n) => publish({ topic: `ok/${n}`, qos: 0, payload: 'x' }))
+    it.fromClient(frames[0]!)
+    const { audit } = it
+    const append = audit.append.bind(audit)
+    audit.append = (event) => {
+      append(event)
+      audit.congested = true
+    }
+    const all = Buffer.concat(frames)
+    // The last one straddles two chunks.
+    it.fromClient(all.subarray(frames[0]!.length, all.length - 3))
+    it.fromClient(all.subarray(all.length - 3))
+    for (let passed = 2; passed <= frames.length; passed++) {
+      expect(it.toServer).toEqual(Buffer.concat(frames.slice(0, passed)))
+      expect(it.client.paused).toBe(true)
+      audit.makeRoom()
+    }
+    expect(it.toServer).toEqual(all)
+    expect(it.client.paused).toBe(false)
+  },
+)
+
 test('AUD-09 a FIN that comes while bytes wait for the audit log does not overtake them', async () => {
   const it = await new SessionRig().connect()
   it.audit.congested = true

@@ -123,6 +123,17 @@ test.each(Object.entries(CAUSES))('%s', async (cause, { by, options, agent, brok
   expect(it.clock.pendingCount).toBe(0)
 })
 
+test.each([
+  ['the agent first', ['onClose', 'onServerGone']],
+  ['the broker first', ['onServerGone', 'onClose']],
+] as const)('a connection that both sides have closed is not waited for (%s)', async (_, order) => {
+  const it = await new SessionRig().connect()
+  it.session[order[0]]()
+  expect(it.clock.pendingCount).toBe(1)
+  it.session[order[1]]()
+  expect(it.clock.pendingCount).toBe(0)
+})
+
 describe('EXP-01, R1, O5, peers.E3 expiry of the token', () => {
   test('ends an idle session by timer, to the millisecond', async () => {
     const it = await new SessionRig({ lifetimeMs: 5_000 }).connect()
