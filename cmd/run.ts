@@ -1,10 +1,15 @@
 // `postern run`: the proxy, from configuration to exit code.
 
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { App } from '../src/app.ts'
+import { systemClock } from '../src/clock.ts'
 import type { Config } from '../src/config/config.ts'
 import { PosternError } from '../src/errors.ts'
 import { PolicyError } from '../src/policy-file.ts'
+import { createLogger } from '../src/telemetry/logger.ts'
+import { Workers } from '../src/workers/crew.ts'
 import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 import { waitForFiles } from './missing-files.ts'
@@ -43,7 +48,7 @@ async function run(file: string, wait: boolean): Promise<void> {
   if (wait) await waitForFiles(file)
   const loaded = await readConfig(file, CONSEQUENCE)
   if (loaded === undefined) return
-  const app = new App(loaded.config, { version })
+  const app = appOf(loaded.config)
   for (const warning of loaded.warnings) app.logger.warn({ warning: problemLine(warning) }, 'configuration')
   let isRunning = false
   process.on('SIGHUP', () => void app.reload())
@@ -60,6 +65,20 @@ async function run(file: string, wait: boolean): Promise<void> {
   } catch (error) {
     await reportStartFailure(error, loaded.config)
   }
+}
+
+/** With several workers, the sessions are in their processes. */
+function appOf(config: Config): App {
+  if (config.workers === 1) return new App(config, { version })
+  const logger = createLogger({ level: config.log.level, clock: systemClock })
+  // Sources have another suffix than what is made of them.
+  const entry = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url))
+  const write = (bytes: Buffer): Promise<void> =>
+    new Promise((resolve, reject) => {
+      process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))
+    })
+  const crew = new Workers(config, { entry, clock: systemClock, logger, version, write })
+  return new App(config, { version, logger, crew })
 }
 
 /** The process ends by itself when the last socket has taken what was sent to it. */

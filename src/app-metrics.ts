@@ -21,7 +21,10 @@ export interface MetricSources {
   audit: AuditTrail
   /** In the order of the configuration, as the rows of the catalogue. */
   issuers: readonly IssuerRuntime[]
-  revocation: RevocationService
+  /** undefined in a worker. */
+  revocation: RevocationService | undefined
+  /** Processes that take connections. */
+  workers(): number
   store: Store | undefined
   credentials: CredentialBroker
   inShadow(): boolean
@@ -34,11 +37,16 @@ export function metricsOf(tally: Tally, rows: Catalogue, from: MetricSources): M
   metrics.revocationTimes(from.revocationTimes)
   metrics.buildInfo(from.version, process.version)
   metrics.policyInfo(() => from.policyInForce().version)
-  metrics.gauge(rows.auditPendingBytes, () => from.audit.pendingBytes)
-  metrics.gauge(rows.keySetAge, (row) => (from.issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000)
-  metrics.gauge(rows.revocationMarks, () => from.revocation.revocations.size)
-  metrics.gauge(rows.eventContactAge, (row) => from.revocation.streams[row]!.contactAgeS)
-  metrics.gauge(rows.eventVerificationAge, (row) => from.revocation.streams[row]!.verificationAgeS)
+  metrics.gauge(rows.auditPendingBytes, () => from.audit.pendingBytes, 'sum')
+  const keySetAge = (row: number): number => (from.issuers[row]!.keys.ageMs() ?? Number.NaN) / 1000
+  metrics.gauge(rows.keySetAge, keySetAge, 'max')
+  const { revocation } = from
+  if (revocation !== undefined) {
+    metrics.gauge(rows.revocationMarks, () => revocation.revocations.size)
+    metrics.gauge(rows.eventContactAge, (row) => revocation.streams[row]!.contactAgeS)
+    metrics.gauge(rows.eventVerificationAge, (row) => revocation.streams[row]!.verificationAgeS)
+  }
+  metrics.gauge(rows.workers, () => from.workers())
   metrics.gauge(rows.storeUp, () => (from.store?.isUp ? 1 : 0))
   metrics.gauge(rows.credentialRemaining, (row) => {
     const name = from.credentials.listeners[row]!

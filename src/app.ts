@@ -1,35 +1,39 @@
 // Builds every object once, in the order of the layers; starts, reloads, drains and stops them.
 
 import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { type Checked, checksOf, healthOf } from './app-checks.ts'
+import { contextOf } from './app-context.ts'
 import { metricsOf } from './app-metrics.ts'
+import { reportReload, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
-import type { Config } from './config/config.ts'
+import type { Config, ListenerConfig } from './config/config.ts'
 import { CredentialBroker } from './credentials/credential-broker.ts'
 import { Grants } from './grants/grants.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
-import { dial } from './net/dialer.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
 import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
-import { PolicyError, readPolicy } from './policy-file.ts'
-import { type Reloadable, type ReloadOutcome, Reloads } from './reloads.ts'
+import { readPolicy } from './policy-file.ts'
+import { reloadable } from './reloadable.ts'
+import { type Reloadable, Reloads } from './reloads.ts'
 import { RevocationService } from './revocation/service.ts'
-import { bindOptionsOf } from './session/bind-options.ts'
+import type { Crew, Station } from './roles.ts'
 import type { SessionContext } from './session/context.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
-import { slotsIn } from './session/slots.ts'
-import { Store, type StoreEvents } from './store/store.ts'
+import { Store } from './store/store.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
+import type { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
 
 /** MQTT sessions remembered after their connection ended. */
@@ -42,6 +46,10 @@ export interface AppOptions {
   output?: Writable
   /** Version of Postern, for `postern_build_info`. */
   version: string
+  /** In the first of several processes. */
+  crew?: Crew | undefined
+  /** In a worker. */
+  station?: Station | undefined
 }
 
 export class App {
@@ -49,6 +57,9 @@ export class App {
   readonly logger: Logger
   readonly tally = new Tally()
   readonly listeners: Listener[] = []
+  readonly #crew: Crew | undefined
+  readonly #station: Station | undefined
+  readonly #readFile: (path: string) => Promise<Buffer>
   readonly #clock: Clock
   readonly #version: string
   readonly #output: Writable
@@ -65,38 +76,46 @@ export class App {
   #credentials: CredentialBroker | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
+  #authenticator!: Authenticator
+  #metrics!: Metrics
   #admin: AdminServer | undefined
   #policyLoadedMs = 0
   readonly #reloads: Reloads
   #stopping = false
 
   constructor(config: Config, options: AppOptions) {
+    const { crew, station } = options
     this.config = config
+    this.#crew = crew
+    this.#station = station
+    this.#readFile = station?.readFile ?? crew?.readFile ?? readFile
     this.#clock = options.clock ?? systemClock
     this.#version = options.version
     this.#output = options.output ?? process.stdout
     this.logger = options.logger ?? createLogger({ level: config.log.level, clock: this.#clock })
     this.#catalogue = catalogueFor(config, this.tally)
     const { tls } = config.upstream
-    this.#tls = tls && new UpstreamTls(tls, config.upstream)
+    this.#tls = tls && new UpstreamTls(tls, config.upstream, this.#readFile)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
     })
-    this.#store = config.store && new Store(config.store, this.#clock, this.#storeEvents())
-    this.#reloads = new Reloads(this.#clock, (outcome) => this.#reloaded(outcome))
-    this.#checks = [
-      { name: 'draining', ok: () => !this.#context.draining || 'Postern is shutting down.' },
-      { name: 'keys', ok: () => this.#keysReady() },
-      { name: 'credentials', ok: () => this.#credentials!.ready() },
-      { name: 'audit', ok: () => this.#audit.accepting || 'The audit log cannot be written.' },
-      { name: 'events', ok: () => this.#eventsHeard() },
-      {
-        name: 'store',
-        ok: () => !this.#store?.isBlocking || 'The store that replicas share cannot be reached.',
-      },
-      { name: 'upstream', ok: () => this.#upstream.reachable },
-    ]
+    const { store } = config
+    const reporting = { tally: this.tally, catalogue: this.#catalogue, logger: this.logger }
+    if (store !== undefined && station === undefined) {
+      const events = storeReports(store.onFailure, reporting, () => this.#see())
+      this.#store = new Store(store, this.#clock, events)
+    }
+    this.#reloads = new Reloads(this.#clock, (outcome) => reportReload(outcome, this.#audit, reporting))
+    const checked: Checked = {
+      ...{ store: this.#store, upstream: this.#upstream, crew },
+      draining: () => this.#context.draining,
+      issuers: () => this.#issuers,
+      credentials: () => this.#credentials!,
+      audit: () => this.#audit,
+      revocation: () => this.#revocation,
+    }
+    this.#checks = checksOf(checked, station !== undefined)
   }
 
   /** Where the admin endpoints answer, such as `http://127.0.0.1:9464`; undefined when they are off. */
@@ -109,7 +128,7 @@ export class App {
   }
 
   get connections(): number {
-    return this.#registry.size
+    return this.#crew?.connections ?? this.#registry.size
   }
 
   get ready(): boolean {
@@ -136,14 +155,14 @@ export class App {
   async #start(): Promise<void> {
     const { config, logger } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
-    for (const part of this.#reloadable()) await this.#reloads.watch(part)
+    if (this.#station === undefined) for (const part of this.#watched()) await this.#reloads.watch(part)
     await this.#tls?.load()
-    const policy = await readPolicy(config.policy.file)
+    const policy = await readPolicy(config.policy.file, this.#readFile)
     const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
       this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
       if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
     }
-    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded)
+    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded, this.#readFile)
     this.#audit = await AuditTrail.open(config, policy.version, {
       ...{
         clock: this.#clock,
@@ -152,8 +171,31 @@ export class App {
         tally: this.tally,
         catalogue: this.#catalogue,
         output: this.#output,
+        chain: this.#station?.name,
       },
     })
+    if (this.#station === undefined) await this.#openRevocation(onKeysLoaded)
+    if (config.grants !== undefined) {
+      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
+      const shared = { read: this.#readFile, used: this.#station?.usedGrants }
+      this.#grants = await Grants.open(config.grants, { ...ports, ...shared })
+    }
+    this.#policyLoadedMs = this.#clock.now()
+    const times = new DecisionTimes()
+    this.#context = this.#makeContext(policy, times)
+    this.#registry = new SessionRegistry(this.#context)
+    this.#metrics = this.#makeMetrics(times)
+    await this.#openAdmin()
+    await this.#startCrew()
+    await this.#credentials!.start()
+    for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
+    if (this.#station === undefined) this.#upstream.start()
+    this.#revocation?.start()
+    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
+  }
+
+  async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {
+    const { config, logger } = this
     this.#revocation = await RevocationService.open(config, {
       clock: this.#clock,
       audit: this.#audit,
@@ -162,34 +204,66 @@ export class App {
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
       onKeysLoaded,
+      others: this.#crew?.rosters,
+      onContact: () => this.#see(),
       onPollFailure: (stream, reason) =>
         logger.warn({ stream, reason }, 'security events could not be polled'),
     })
-    if (config.grants !== undefined) {
-      const ports = { clock: this.#clock, issuers: this.#issuers, onKeysLoaded, store: this.#store }
-      this.#grants = await Grants.open(config.grants, ports)
-    }
-    this.#policyLoadedMs = this.#clock.now()
-    const times = new DecisionTimes()
-    this.#context = this.#makeContext(policy, times)
-    this.#registry = new SessionRegistry(this.#context)
-    await this.#openAdmin(times)
-    await this.#credentials!.start()
-    for (const listener of config.listeners) {
-      const bound = new Listener(listener, this.#registry, {
-        clock: this.#clock,
-        headerTimeoutMs: config.limits.connectTimeout,
-        readFile,
-        onError: (error) =>
-          logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
-      })
-      await bound.listen()
-      this.listeners.push(bound)
-      logger.info({ listener: bound.name, address: bound.address }, 'listening')
-    }
-    this.#upstream.start()
-    this.#revocation.start()
-    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
+  }
+
+  async #startCrew(): Promise<void> {
+    const { roster, sight } = this.#revocation ?? {}
+    if (roster === undefined || sight === undefined) return
+    await this.#crew?.start({
+      ...{ roster, sight, usedGrants: this.#grants?.used },
+      onExit: () => this.tally.add(this.#catalogue.workerExits.first),
+    })
+  }
+
+  async #openListener(place: number, listener: ListenerConfig): Promise<void> {
+    const crew = this.#crew
+    const opened = new Listener(listener, this.#registry, {
+      clock: this.#clock,
+      headerTimeoutMs: this.config.limits.connectTimeout,
+      readFile: this.#readFile,
+      handOver: crew && ((socket) => crew.take(place, socket)),
+      ticketKeys: this.#station?.ticketKeys,
+      onError: (error) =>
+        this.logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
+    })
+    this.listeners.push(opened)
+    if (this.#station !== undefined) return opened.open()
+    await opened.listen()
+    this.logger.info({ listener: opened.name, address: opened.address }, 'listening')
+  }
+
+  /** A connection that the first process accepted. @param elsewhere as in SessionRegistry */
+  take(listener: number, socket: Socket, elsewhere: SessionRegistry['elsewhere']): void {
+    this.#registry.elsewhere = elsewhere
+    this.listeners[listener]!.take(socket)
+  }
+
+  /** A failed try at another process. */
+  countFailedTry(key: string): void {
+    this.#authenticator.countFailedTry(key)
+  }
+
+  /** Reads the files of one part again; `part` is its place among the reloadable. */
+  async load(part: number): Promise<void> {
+    await this.#reloadable()[part]!.load()
+  }
+
+  get unauthenticated(): number {
+    return this.#registry.unauthenticated
+  }
+
+  get metrics(): Metrics {
+    return this.#metrics
+  }
+
+  /** true, or what is wrong, as sentences. */
+  get health(): true | string {
+    return healthOf(this.#checks)
   }
 
   /** Resolves when every record so far is on disk. */
@@ -211,15 +285,19 @@ export class App {
     this.#stopping = true
     this.#context.draining = true
     for (const listener of this.listeners) listener.close()
-    await this.#registry.drain(withinMs)
-    this.#audit.append({ action: 'stop', decision: 'allow', reason: 'ok', effect: 'stopped' })
-    await this.#close()
+    try {
+      await (this.#crew ?? this.#registry).drain(withinMs)
+    } finally {
+      this.#audit.append({ action: 'stop', decision: 'allow', reason: 'ok', effect: 'stopped' })
+      await this.#close()
+    }
   }
 
   async #close(): Promise<void> {
     this.#reloads.close()
     this.#upstream.stop()
     for (const listener of this.listeners) listener.close()
+    await this.#crew?.close()
     await this.#admin?.close()
     await this.#credentials?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
@@ -231,52 +309,27 @@ export class App {
 
   #makeContext(policy: Policy, times: DecisionTimes): SessionContext {
     const { config } = this
+    const station = this.#station
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
-    const authenticator = new Authenticator(verifier, config, this.#clock)
+    this.#authenticator = new Authenticator(verifier, config, this.#clock, station?.onFailedTry)
     this.#credentials = new CredentialBroker(config, {
-      clock: this.#clock,
-      verifier,
-      logger: this.logger,
+      ...{ clock: this.#clock, verifier, logger: this.logger },
       onRenewed: (listener) => this.#registry.renewHeld(listener),
       count: (result) => this.tally.add(slotOf(this.#catalogue.credentials, result)),
     })
-    return {
-      config,
-      clock: this.#clock,
-      audit: this.#audit,
-      digest: this.#audit.digest,
-      pseudonym: this.#audit.pseudonym,
-      tally: this.tally,
-      slots: slotsIn(this.#catalogue),
-      logger: this.logger,
-      admit: (source, connect, peerHost, tls, listener) =>
-        this.#credentials!.of(listener)?.admit(source, connect) ??
-        authenticator.authenticate(source, connect, peerHost, tls),
-      heldToken: (listener) => this.#credentials!.of(listener),
-      renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
-      verifyCarried: (token, current, peer) =>
-        authenticator.verifyCarried(token, current, peer.host, peer.tls),
-      tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
-      revocations: this.#revocation!.revocations.roster,
+    return contextOf(config, {
+      ...{ clock: this.#clock, logger: this.logger, tally: this.tally, catalogue: this.#catalogue },
+      ...{ times, policy, tls: this.#tls, audit: this.#audit, authenticator: this.#authenticator },
+      credentials: this.#credentials,
       grants: this.#grants,
-      grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),
-      dial: (events, client) => {
-        const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
-        const proxyFor = proxyProtocol === 'v2' ? client : undefined
-        return dial({ address, timeoutMs, tls: this.#tls, proxyFor }, events)
-      },
-      memory: new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
-      bindOptionsOf: bindOptionsOf(config),
-      policyInForce: { policy, epoch: 1 },
-      draining: false,
-      observeDecisions: (seconds, count) => times.observe(seconds, count),
-    }
+      revocations: station?.roster ?? this.#revocation!.roster,
+      memory: station?.memory ?? new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
+      ...(station === undefined ? {} : { counted: station.counted }),
+    })
   }
 
-  async #openAdmin(times: DecisionTimes): Promise<void> {
-    const { admin } = this.config
-    if (admin === undefined) return
-    const metrics = metricsOf(this.tally, this.#catalogue, {
+  #makeMetrics(times: DecisionTimes): Metrics {
+    return metricsOf(this.tally, this.#catalogue, {
       version: this.#version,
       times,
       revocationTimes: this.#revocationTimes,
@@ -284,86 +337,62 @@ export class App {
       policyLoadedMs: () => this.#policyLoadedMs,
       audit: this.#audit,
       issuers: this.#issuers,
-      revocation: this.#revocation!,
-      store: this.#store,
       credentials: this.#credentials!,
+      revocation: this.#revocation,
+      workers: () => this.#crew?.size ?? 1,
+      store: this.#store,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })
+  }
+
+  async #openAdmin(): Promise<void> {
+    const { admin } = this.config
+    if (admin === undefined || this.#station !== undefined) return
+    const crew = this.#crew
     this.#admin = new AdminServer({
       address: admin.address,
-      metrics,
+      metrics: crew?.metricsWith(this.#metrics) ?? this.#metrics,
       checks: this.#checks,
+      refresh: crew && (() => crew.refresh()),
       routes: this.#revocation!.routes,
     })
     await this.#admin.listen()
     this.logger.info({ address: this.adminUrl }, 'admin endpoints')
   }
 
+  /** What the workers are to have too is handed to them when it is good. */
+  *#watched(): Iterable<Reloadable> {
+    for (const [i, part] of this.#reloadable().entries()) {
+      const load = async (): Promise<void> => {
+        await part.load()
+        if (part.what !== 'revocation') await this.#crew?.reloaded(i, part.files)
+      }
+      yield { ...part, load }
+    }
+  }
+
   /** What is read again while Postern runs, in the order of `reload`. */
-  *#reloadable(): Iterable<Reloadable> {
-    const { policy, issuers, grants, revocation, listeners } = this.config
-    yield { what: 'policy', files: [policy.file], load: () => this.#loadPolicy() }
-    for (const [i, { jwks }] of issuers.entries()) {
-      // How a fetch from a URL went is told as for every fetch.
-      const files = jwks.file === undefined ? [] : [jwks.file]
-      yield { what: 'keys', files, load: () => this.#issuers[i]!.keys.load() }
-    }
-    for (const [i, { jwks }] of (grants?.issuers ?? []).entries()) {
-      if (jwks.file === undefined) continue
-      yield { what: 'keys', files: [jwks.file], load: () => this.#grants!.loadKeys(i) }
-    }
-    if (revocation !== undefined) {
-      const secrets = revocation.events.map((stream) => stream.secretFile)
-      const files = [revocation.listFile, revocation.secretFile, ...secrets]
-      yield { what: 'revocation', files: present(files), load: () => this.#revocation!.load() }
-    }
-    for (const [i, { tls }] of listeners.entries()) {
-      if (tls === undefined) continue
-      const files = present([tls.certFile, tls.keyFile, tls.clientCaFile])
-      yield { what: 'tls', files, load: () => this.listeners[i]!.reloadTls() }
-    }
-    const upstream = this.#tls
-    if (upstream !== undefined) yield { what: 'tls', files: upstream.files, load: () => upstream.load() }
+  #reloadable(): Reloadable[] {
+    return reloadable(this.config, {
+      policy: () => this.#loadPolicy(),
+      keys: (i) => this.#issuers[i]!.keys.load(),
+      grantKeys: (i) => this.#grants!.loadKeys(i),
+      listener: (i) => this.listeners[i]!.reloadTls(),
+      revocation: () => this.#revocation!.load(),
+      upstream: () => this.#tls!.load(),
+    })
   }
 
   async #loadPolicy(): Promise<void> {
-    const policy = await readPolicy(this.config.policy.file)
+    const policy = await readPolicy(this.config.policy.file, this.#readFile)
     this.#audit.policy = policy.version
     this.#registry.usePolicy(policy)
     this.#policyLoadedMs = this.#clock.now()
   }
 
-  #reloaded({ what, source, error }: ReloadOutcome): void {
-    const ok = error === undefined
-    this.tally.add(slotOf(this.#catalogue.reloads, what, ok ? 'ok' : 'failed'))
-    this.#audit.append({
-      action: what,
-      decision: ok ? 'allow' : 'deny',
-      reason: ok ? 'ok' : 'reload_failed',
-      effect: ok ? 'in force' : 'the former one stays in force',
-      detail: source,
-    })
-    if (ok) return this.logger.info({ what, source }, 'reloaded')
-    const problems = error instanceof PolicyError ? error.problems : undefined
-    const fields = { what, source, err: error, problems }
-    this.logger.error(fields, 'reload failed; the former one stays in force')
-  }
-
-  #storeEvents(): StoreEvents {
-    return {
-      changed: (up, why) => {
-        if (up) this.logger.info({}, 'the store is in contact')
-        else
-          this.logger.error({ why, onFailure: this.config.store!.onFailure }, 'the store cannot be reached')
-      },
-      count: (result) => this.tally.add(slotOf(this.#catalogue.storeRequests, result)),
-    }
-  }
-
-  #eventsHeard(): true | string {
-    const silent = this.#revocation?.silent ?? []
-    return silent.length === 0 || `Nothing was heard of the event streams ${silent.join(', ')} for too long.`
+  #see(): void {
+    if (this.#revocation !== undefined) this.#crew?.see(this.#revocation.sight)
   }
 
   /** Whether something that would be denied may be let through. */
@@ -371,14 +400,4 @@ export class App {
     const { rules } = this.#context.policyInForce.policy
     return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
-
-  #keysReady(): true | string {
-    const waiting = this.#issuers.filter((issuer) => !issuer.keys.ready())
-    if (waiting.length === 0) return true
-    return `No usable keys for ${waiting.map((issuer) => issuer.config.issuer).join(', ')}.`
-  }
-}
-
-function present(files: readonly (string | undefined)[]): string[] {
-  return files.filter((file) => file !== undefined)
 }

@@ -35,6 +35,8 @@ export interface AuditTrailParts {
   catalogue: Catalogue
   /** Standard output. */
   output: Writable
+  /** Names one chain of several that one key signs; undefined: there is one. */
+  chain?: string | undefined
 }
 
 export class AuditTrail implements AuditSink {
@@ -143,7 +145,7 @@ export class AuditTrail implements AuditSink {
     const { clock } = this.#parts
     const { keyFile } = audit.checkpoints
     const signer = keyFile === undefined ? undefined : readSigner(keyFile)
-    const last = signer && lastCheckpoint(audit.file, signer)
+    const last = signer && lastCheckpoint(audit.file, signer, this.#originOf(signer))
     this.#log = await this.#openLog(policy, signer, last)
     this.#sink = this.#log
     if (audit.repeats.rate > 0) {
@@ -229,6 +231,12 @@ export class AuditTrail implements AuditSink {
     })
   }
 
+  /** Each chain is a log of its own. */
+  #originOf({ name }: NoteSigner): string {
+    const { chain } = this.#parts
+    return chain === undefined ? name : `${name}/${chain}`
+  }
+
   #makeCheckpoints(signer: NoteSigner, size: number): Checkpointer {
     const { audit } = this.#config
     const { clock, logger, tally, catalogue, output } = this.#parts
@@ -242,7 +250,7 @@ export class AuditTrail implements AuditSink {
       places.push({ name: 'topic', send })
     }
     return new Checkpointer(this.#log, size, {
-      ...{ clock, signer, records, interval, places },
+      ...{ clock, signer, origin: this.#originOf(signer), records, interval, places },
       sent: (place) => tally.add(slotOf(catalogue.auditCheckpoints, place, 'ok')),
       failed: (place, error) => {
         tally.add(slotOf(catalogue.auditCheckpoints, place, 'failed'))

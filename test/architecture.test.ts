@@ -59,10 +59,15 @@ const LAYERS: Record<string, readonly string[]> = {
   ],
   'src/evidence/': ['src/errors.ts', 'src/audit/', 'src/policy/topic-filter.ts'],
   'src/reloads.ts': ['src/clock.ts', 'src/file-watch.ts'],
+  'src/reloadable.ts': [],
+  'src/roles.ts': [],
   'src/app-metrics.ts': ['src/telemetry/'],
+  'src/app-checks.ts': [],
+  'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
+  'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
   'src/app.ts': [
-    'src/app-metrics.ts',
-    'src/reloads.ts',
+    ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
+    ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
     'src/catalogue-sets.ts',
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/identity/'],
@@ -78,6 +83,11 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/net/',
       'src/audit-trail.ts',
     ],
+  ],
+  // The first process and its workers: the one side holds no session, the other is an app.
+  'src/workers/': [
+    ...['src/errors.ts', 'src/clock.ts', 'src/app.ts', 'src/telemetry/'],
+    ...['src/revocation/roster.ts', 'src/revocation/service.ts', 'src/session/session-memory.ts'],
   ],
   // A process of its own: it shares keys, audit and files with the proxy, and knows no session.
   'src/sts/': [
@@ -119,6 +129,19 @@ const TYPES: Record<string, readonly string[]> = {
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
   'src/reloads.ts': ['src/telemetry/catalogue.ts'],
+  'src/reloadable.ts': ['src/config/config.ts', 'src/reloads.ts'],
+  'src/roles.ts': ['src/grants/', 'src/revocation/', 'src/session/', 'src/telemetry/'],
+  'src/app-checks.ts': [
+    ...['src/audit-trail.ts', 'src/identity/token-verifier.ts', 'src/net/upstream-probe.ts', 'src/roles.ts'],
+    ...['src/credentials/', 'src/revocation/service.ts', 'src/store/store.ts', 'src/telemetry/admin.ts'],
+  ],
+  'src/app-context.ts': [
+    ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts', 'src/identity/', 'src/net/'],
+    ...['src/credentials/', 'src/policy/policy.ts', 'src/telemetry/'],
+  ],
+  'src/app-reports.ts': ['src/audit-trail.ts', 'src/reloads.ts', 'src/store/store.ts'],
+  'src/app.ts': ['src/roles.ts'],
+  'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',
     'src/credentials/credential-broker.ts',
@@ -144,8 +167,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   yaml: ['src/config/', 'src/policy/document'],
   zod: ['src/config/', 'src/policy/document'],
   'node:buffer': ['src/', 'cmd/'],
-  'node:child_process': ['src/dev/', 'cmd/'],
+  'node:child_process': ['src/workers/', 'src/dev/', 'cmd/'],
   'node:crypto': [
+    'src/workers/',
     'src/agent/',
     'src/evidence/',
     'src/identity/',
@@ -170,6 +194,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'cmd/',
   ],
   'node:fs/promises': [
+    'src/workers/',
     'src/app.ts',
     'src/file-watch.ts',
     'src/identity/',
@@ -187,6 +212,8 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:http': ['src/telemetry/admin.ts', 'src/sts/http-server.ts', 'src/dev/'],
   'node:https': ['src/sts/http-server.ts'],
   'node:net': [
+    // The type of what is handed from process to process.
+    ...['src/app.ts', 'src/roles.ts', 'src/workers/'],
     'src/socket-file.ts',
     'src/net/',
     'src/telemetry/admin.ts',
@@ -207,7 +234,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   ],
   'node:process': ['cmd/'],
   'node:readline': ['src/dev/', 'cmd/'],
-  'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts'],
+  'node:stream': ['src/audit/', 'src/audit-trail.ts', 'src/app.ts', 'src/workers/'],
   'node:stream/promises': ['src/audit/segments.ts'],
   'node:tls': ['src/net/'],
   'node:url': ['cmd/'],

@@ -29,8 +29,12 @@ export function checkpointFile(file: string): CheckpointPlace {
   }
 }
 
-/** The checkpoint beside the log, if this key signed it. */
-export function lastCheckpoint(file: string, signer: NoteSigner): Checkpoint | undefined {
+/** The checkpoint beside the log, if this key signed it. @param origin of the log */
+export function lastCheckpoint(
+  file: string,
+  signer: NoteSigner,
+  origin: string = signer.name,
+): Checkpoint | undefined {
   let note: string
   try {
     note = readFileSync(checkpointPath(file), 'utf8')
@@ -38,7 +42,7 @@ export function lastCheckpoint(file: string, signer: NoteSigner): Checkpoint | u
     return undefined
   }
   const opened = openCheckpoint(note, [signer])
-  return typeof opened === 'string' || opened.origin !== signer.name ? undefined : opened
+  return typeof opened === 'string' || opened.origin !== origin ? undefined : opened
 }
 
 /** @throws PosternError `ERR_AUDIT_KEY` */

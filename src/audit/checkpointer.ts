@@ -22,6 +22,8 @@ export interface CheckpointedLog {
 export interface CheckpointerOptions {
   clock: Clock
   signer: NoteSigner
+  /** Of the log; default: the name of the key. */
+  origin?: string
   /** A checkpoint after so many records, */
   records: number
   /** and after so many milliseconds, when there are new ones. */
@@ -82,7 +84,11 @@ export class Checkpointer {
     const tree = this.#log.tree!
     if (tree.size > this.#size) {
       const { size } = tree
-      const text = checkpointText({ origin: this.#options.signer.name, size, root: tree.root() })
+      const text = checkpointText({
+        origin: this.#options.origin ?? this.#options.signer.name,
+        size,
+        root: tree.root(),
+      })
       try {
         // Only what is on disk: a log must never sign what a crash takes back.
         await this.#log.flush()

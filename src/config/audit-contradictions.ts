@@ -3,7 +3,7 @@ import type { Contradiction, PartialConfig } from './contradictions.ts'
 import type { Path } from './document.ts'
 import { isLoopbackHost } from './fields.ts'
 
-export function* auditContradictions({ audit }: PartialConfig): Iterable<Contradiction> {
+export function* auditContradictions({ audit, workers }: PartialConfig): Iterable<Contradiction> {
   if (audit === undefined) return
   const at = (...path: Path): Path => ['audit', ...path]
   const { checkpoints, copies } = audit
@@ -29,7 +29,17 @@ export function* auditContradictions({ audit }: PartialConfig): Iterable<Contrad
       message: `Missing. Without a key there is no checkpoint for \`${exported}\`: \`postern audit keygen\` makes one.`,
     }
   }
-  if (audit.file === '-') yield* standardOutputContradictions(audit, at)
+  if (audit.file === '-') {
+    yield* standardOutputContradictions(audit, at)
+    if (workers !== undefined && workers > 1) {
+      yield {
+        path: at('file'),
+        others: [['workers']],
+        message:
+          'Each worker has a chain of its own, and standard output holds one: write a file (with `copies.stdout`, if records are to go there too), or `workers: 1`.',
+      }
+    }
+  }
   for (const [path, url] of [
     [at('checkpoints', 'url'), checkpoints.url],
     [at('copies', 'otlp'), copies.otlp],

@@ -219,6 +219,8 @@ export interface StoreConfig {
 export interface Config {
   /** Names this process in audit records. */
   instance: string
+  /** Processes that serve agents; 1: this one. */
+  workers: number
   listeners: readonly ListenerConfig[]
   upstream: UpstreamConfig
   issuers: readonly IssuerConfig[]

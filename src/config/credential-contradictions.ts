@@ -3,7 +3,7 @@ import type { Contradiction, PartialConfig } from './contradictions.ts'
 import type { Path } from './document.ts'
 import { isLoopback, isLoopbackHost } from './fields.ts'
 
-export function* credentialContradictions({ listeners }: PartialConfig): Iterable<Contradiction> {
+export function* credentialContradictions({ listeners, workers }: PartialConfig): Iterable<Contradiction> {
   for (const [i, listener] of listeners.entries()) {
     if (listener === undefined) continue
     const at = (...path: Path): Path => ['listeners', i, ...path]
@@ -16,6 +16,14 @@ export function* credentialContradictions({ listeners }: PartialConfig): Iterabl
       }
     }
     if (source === undefined) continue
+    if (workers !== undefined && workers > 1) {
+      yield {
+        path: at('credentialSource'),
+        others: [['workers']],
+        message:
+          'Each worker would ask for a token of its own, and an assertion is good once: write `workers: 1`.',
+      }
+    }
     if (!source.allowRemote && (!isLoopback(address) || proxyProtocolFrom.length > 0)) {
       yield {
         path: at('address'),

@@ -156,6 +156,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   const { audience, upstream, admin, revocation, store } = file
   return {
     instance: file.instance,
+    workers: file.workers,
     listeners: file.listeners.map(({ name, address, tls, credentialSource, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
@@ -246,6 +247,26 @@ function inPlace(
   }
 }
 
+function grantsInPlace(
+  grants: FileConfig['grants'],
+  audience: readonly string[] | undefined,
+  inDirectory: (path: string) => string,
+): Config['grants'] {
+  if (typeof grants !== 'object') return undefined
+  const { file, issuers, topic, ...limits } = grants
+  return {
+    file: file && inDirectory(file),
+    issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
+      ...settings,
+      audience: own ?? audience ?? [],
+      jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
+      subjects: subjects ?? settings.issuer,
+    })),
+    topic: topic === 'off' ? undefined : topic,
+    ...limits,
+  }
+}
+
 function sourceInPlace(
   source: NonNullable<FileConfig['listeners'][number]['credentialSource']>,
   inDirectoryIf: (path: string | undefined) => string | undefined,
@@ -264,26 +285,6 @@ function sourceInPlace(
       caFile: inDirectoryIf(endpoint.caFile),
     },
     allowRemote,
-  }
-}
-
-function grantsInPlace(
-  grants: FileConfig['grants'],
-  audience: readonly string[] | undefined,
-  inDirectory: (path: string) => string,
-): Config['grants'] {
-  if (typeof grants !== 'object') return undefined
-  const { file, issuers, topic, ...limits } = grants
-  return {
-    file: file && inDirectory(file),
-    issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
-      ...settings,
-      audience: own ?? audience ?? [],
-      jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
-      subjects: subjects ?? settings.issuer,
-    })),
-    topic: topic === 'off' ? undefined : topic,
-    ...limits,
   }
 }
 

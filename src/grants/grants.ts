@@ -25,35 +25,40 @@ export interface GrantPorts {
   onKeysLoaded: OnKeysLoaded
   /** Counts the uses of all replicas; undefined: the journal on disk does, for this process. */
   store: Store | undefined
+  /** Counts the uses in place of both: another process, which has them. */
+  used?: UsedGrants | undefined
+  /** Reads key files in place of the file system. */
+  read?: ((path: string) => Promise<Buffer>) | undefined
 }
 
 export class Grants {
   readonly #verifier: GrantVerifier
-  readonly #used: UsedGrants
+  readonly used: UsedGrants
   /** Of each issuer; undefined: those of a token issuer, which are not ours. */
   readonly #keys: readonly (KeySource | undefined)[]
 
   private constructor(verifier: GrantVerifier, used: UsedGrants, keys: readonly (KeySource | undefined)[]) {
     this.#verifier = verifier
-    this.#used = used
+    this.used = used
     this.#keys = keys
   }
 
   /** @throws PosternError `ERR_GRANTS` of the journal, or as `openKeys` */
   static async open(config: GrantsConfig, ports: GrantPorts): Promise<Grants> {
-    const { clock, issuers, onKeysLoaded, store } = ports
+    const { clock, issuers, onKeysLoaded, store, read } = ports
     const keys: (KeySource | undefined)[] = []
     try {
       const runtimes = config.issuers.map((issuer): GrantIssuerRuntime => {
         const { url, file } = issuer.jwks
         const shared = issuers.find(({ config: { issuer: name } }) => name === issuer.issuer)
         const isOwn = url !== undefined || file !== undefined || shared === undefined
-        const source = isOwn ? openKeys(issuer, clock, onKeysLoaded) : undefined
+        const source = isOwn ? openKeys(issuer, clock, onKeysLoaded, read) : undefined
         keys.push(source)
         return { config: issuer, keys: source ?? shared!.keys }
       })
       await Promise.all(keys.map((source) => source?.load()))
-      const used = store === undefined ? await UseJournal.open(config.file!, clock) : new SharedUses(store)
+      const own = (): Promise<UsedGrants> => UseJournal.open(config.file!, clock)
+      const used = ports.used ?? (store === undefined ? await own() : new SharedUses(store))
       return new Grants(new GrantVerifier(runtimes, config, clock), used, keys)
     } catch (error) {
       await Promise.all(keys.map((source) => source?.close()))
@@ -73,11 +78,11 @@ export class Grants {
 
   /** Takes one use. Never rejects. */
   take(grant: Grant): Promise<Take> {
-    return this.#used.take(grant.key, grant.maxUses, grant.expiresAtMs)
+    return this.used.take(grant.key, grant.maxUses, grant.expiresAtMs)
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#keys.map((source) => source?.close()))
-    await this.#used.close()
+    await this.used.close()
   }
 }

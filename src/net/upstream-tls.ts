@@ -24,12 +24,6 @@ export class UpstreamTls {
     this.#host = address.host
   }
 
-  /** The files to watch. */
-  get files(): string[] {
-    const { caFile, certFile, keyFile } = this.#tls
-    return [caFile, certFile, keyFile].filter((file) => file !== undefined)
-  }
-
   /** @throws PosternError ERR_UPSTREAM_TLS; what was loaded before stays in force */
   async load(): Promise<void> {
     const { caFile, certFile, keyFile } = this.#tls

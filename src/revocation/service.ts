@@ -160,6 +160,11 @@ export class RevocationService {
     return this.streams.filter((stream) => stream.isSilent).map((stream) => stream.config.name)
   }
 
+  /** Of this process. */
+  get roster(): Roster {
+    return this.revocations.roster
+  }
+
   get sight(): Sight {
     const strict = this.streams.filter((stream) => stream.config.onSilence === 'deny')
     return {

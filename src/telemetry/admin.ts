@@ -39,6 +39,8 @@ export interface AdminOptions {
   address: { kind: 'tcp' | 'unix'; host: string; port: number; path: string }
   metrics: { readonly contentType: string; render(): Promise<string> }
   checks: readonly ReadyCheck[]
+  /** Awaited before the checks are looked at. */
+  refresh?: (() => Promise<void>) | undefined
   /** By path. */
   routes?: ReadonlyMap<string, Route>
 }
@@ -176,7 +178,8 @@ export class AdminServer {
     }
   }
 
-  #readiness(): Answer {
+  async #readiness(): Promise<Answer> {
+    await this.#options.refresh?.()
     const checks = this.#options.checks.map((check) => {
       const result = run(check)
       return result === true

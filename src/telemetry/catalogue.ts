@@ -186,6 +186,8 @@ export interface Catalogue {
   storeUp: GaugeSpec
   shadowMode: GaugeSpec
   ready: GaugeSpec
+  workers: GaugeSpec
+  workerExits: Family
 }
 
 /** Declares all families in `tally`. Call once, at start. */
@@ -363,6 +365,16 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     shadowMode: gauge(
       'postern_shadow_mode',
       '1 while a listener or a rule set of the policy in force is in shadow mode, else 0.',
+    ),
+    workers: gauge(
+      'postern_workers',
+      'Processes that take connections; below `workers` while one is started again.',
+    ),
+    workerExits: counter(
+      'postern_worker_exits_total',
+      'Workers that ended unasked and were started again.',
+      [],
+      [[]],
     ),
     ready: gauge('postern_ready', '1 when all checks of /readyz are good, else 0.'),
   }

@@ -1,6 +1,6 @@
 // The Prometheus side of the counters: copies them when somebody scrapes. The only file that imports prom-client.
 
-import { collectDefaultMetrics, type Metric, Registry } from 'prom-client'
+import { AggregatorRegistry, collectDefaultMetrics, type Metric, Registry } from 'prom-client'
 import { BUILD_INFO, type GaugeSpec, HISTOGRAM, POLICY_INFO, REVOCATION_HISTOGRAM } from './catalogue.ts'
 import type { DecisionTimes, Durations, RevocationTimes } from './decision-times.ts'
 import type { Family, Tally } from './tally.ts'
@@ -18,8 +18,14 @@ interface Collected {
   help: string
   type: 'counter' | 'gauge' | 'histogram'
   values: Sample[]
-  aggregator: 'sum'
+  aggregator: Joining
 }
+
+/** How the values of several processes become one. */
+type Joining = 'sum' | 'first' | 'max'
+
+/** All metrics of one process, as plain data. */
+export type Snapshot = readonly { name: string; type: unknown; aggregator?: string }[]
 
 /** A registry of its own: nothing is shared with other users of prom-client in the process. */
 export class Metrics {
@@ -41,11 +47,34 @@ export class Metrics {
     return this.#registry.metrics()
   }
 
-  /** @param read value of row i, asked at every scrape; row 0 for a gauge without labels */
-  gauge(spec: GaugeSpec, read: (row: number) => number): void {
-    this.#register(spec, 'gauge', () =>
-      spec.rows.map((row, i) => ({ labels: labelsOf(spec, row), value: read(i) })),
-    )
+  /** For `joined`, in another process. */
+  snapshot(): Promise<Snapshot> {
+    return this.#registry.getMetricsAsJSON() as unknown as Promise<Snapshot>
+  }
+
+  /**
+   * The metrics of several processes as one, in text exposition format.
+   *
+   * @param first what has one value for all of them is taken from it
+   */
+  static joined(first: Snapshot, others: readonly Snapshot[]): Promise<string> {
+    return join(first, others).metrics()
+  }
+
+  /** What is to be added for a process that has ended: its counts, and not its gauges. */
+  static async ended(before: Snapshot, last: Snapshot): Promise<Snapshot> {
+    const counts = last.filter(({ type }) => type === 'counter' || type === 'histogram')
+    return (await join(before, [counts]).getMetricsAsJSON()) as unknown as Snapshot
+  }
+
+  /**
+   * @param read value of row i, asked at every scrape; row 0 for a gauge without labels
+   * @param joining how the values of several processes become one
+   */
+  gauge(spec: GaugeSpec, read: (row: number) => number, joining: Joining = 'first'): void {
+    const collect = (): Sample[] =>
+      spec.rows.map((row, i) => ({ labels: labelsOf(spec, row), value: read(i) }))
+    this.#register(spec, 'gauge', collect, joining)
   }
 
   decisionTimes(times: DecisionTimes): void {
@@ -59,19 +88,32 @@ export class Metrics {
   }
 
   buildInfo(version: string, node: string): void {
-    this.#register(BUILD_INFO, 'gauge', () => [{ labels: { version, node }, value: 1 }])
+    this.#register(BUILD_INFO, 'gauge', () => [{ labels: { version, node }, value: 1 }], 'first')
   }
 
   /** @param version of the policy in force; asked at every scrape, so that only the current one is shown */
   policyInfo(version: () => string): void {
-    this.#register(POLICY_INFO, 'gauge', () => [{ labels: { version: version() }, value: 1 }])
+    this.#register(POLICY_INFO, 'gauge', () => [{ labels: { version: version() }, value: 1 }], 'first')
   }
 
-  #register(named: { name: string; help: string }, type: Collected['type'], collect: () => Sample[]): void {
+  #register(
+    named: { name: string; help: string },
+    type: Collected['type'],
+    collect: () => Sample[],
+    aggregator: Joining = 'sum',
+  ): void {
     const { name, help } = named
-    const get = async (): Promise<Collected> => ({ name, help, type, values: collect(), aggregator: 'sum' })
+    const get = async (): Promise<Collected> => ({ name, help, type, values: collect(), aggregator })
     this.#registry.registerMetric({ name, get, reset: () => {} } as unknown as Metric)
   }
+}
+
+function join(first: Snapshot, others: readonly Snapshot[]): Registry {
+  // prom-client would leave out what cannot be joined, such as the time of the start.
+  const own = first.map((metric) =>
+    metric.aggregator === 'omit' ? { ...metric, aggregator: 'first' } : metric,
+  )
+  return AggregatorRegistry.aggregate([own, ...others] as unknown as object[])
 }
 
 function familySamples(family: Family, tally: Tally): Sample[] {

@@ -35,6 +35,7 @@ describe('defaults', () => {
   it('asks only for listeners, broker, issuers, policy and audit file', () => {
     expect(load(MINIMAL)).toEqual({
       instance: 'postern',
+      workers: 1,
       listeners: [
         {
           name: '127.0.0.1:1883',

@@ -316,6 +316,7 @@ describe('a listener whose agents bring no credential', () => {
   it.each([
     [at(FILE, '0.0.0.0:1883'), 'listeners[0].address', 'loopback or a Unix socket'],
     [at(`${FILE}, proxyProtocolFrom: [10.0.0.0/8]`), 'listeners[0].address', 'loopback or a Unix socket'],
+    [`${at(FILE)}workers: 2\n`, SOURCE, 'write `workers: 1`'],
     [at('credentials: broker'), SOURCE, 'go together'],
     [at('credentialSource: { tokenFile: t }'), SOURCE, 'go together'],
     [at('credentials: broker, credentialSource: {}'), SOURCE, 'either `tokenFile` or `tokenEndpoint`'],

@@ -1,0 +1,44 @@
+// What an app tells of its surroundings: reloads and the store, to metrics, audit trail and log.
+
+import type { AuditTrail } from './audit-trail.ts'
+import { PolicyError } from './policy-file.ts'
+import type { ReloadOutcome } from './reloads.ts'
+import type { StoreEvents } from './store/store.ts'
+import type { Catalogue } from './telemetry/catalogue.ts'
+import type { Logger } from './telemetry/logger.ts'
+import { slotOf, type Tally } from './telemetry/tally.ts'
+
+export interface Reporting {
+  tally: Tally
+  catalogue: Catalogue
+  logger: Logger
+}
+
+export function reportReload(outcome: ReloadOutcome, audit: AuditTrail, to: Reporting): void {
+  const { what, source, error } = outcome
+  const ok = error === undefined
+  to.tally.add(slotOf(to.catalogue.reloads, what, ok ? 'ok' : 'failed'))
+  audit.append({
+    action: what,
+    decision: ok ? 'allow' : 'deny',
+    reason: ok ? 'ok' : 'reload_failed',
+    effect: ok ? 'in force' : 'the former one stays in force',
+    detail: source,
+  })
+  if (ok) return to.logger.info({ what, source }, 'reloaded')
+  const problems = error instanceof PolicyError ? error.problems : undefined
+  const fields = { what, source, err: error, problems }
+  to.logger.error(fields, 'reload failed; the former one stays in force')
+}
+
+/** @param onChange contact was lost, or is back */
+export function storeReports(onFailure: string, to: Reporting, onChange: () => void): StoreEvents {
+  return {
+    changed: (up, why) => {
+      onChange()
+      if (up) to.logger.info({}, 'the store is in contact')
+      else to.logger.error({ why, onFailure }, 'the store cannot be reached')
+    },
+    count: (result) => to.tally.add(slotOf(to.catalogue.storeRequests, result)),
+  }
+}

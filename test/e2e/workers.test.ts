@@ -1,0 +1,323 @@
+// Several workers: the real command with its processes in front of a real broker. What holds for one process holds for
+// all of them together.
+import { readdirSync, readFileSync } from 'node:fs'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { AuditRecord } from '../../src/audit/record.ts'
+import { DEV_ISSUER } from '../../src/dev/issuer.ts'
+import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
+import { withSegments } from '../../src/evidence/log-files.ts'
+import { verifyLog } from '../../src/evidence/verify-log.ts'
+import { RunningPostern } from '../cmd/child.ts'
+import { Workspace } from '../cmd/workspace.ts'
+
+const SECRET = 'a-secret-of-the-operator'
+
+const policy = (extra = ''): string => `version: 1
+agents:
+  - { id: own, allow: publish+subscribe, topic: "agents/{agent_id}/#" }
+${extra}
+users:
+  - { id: all, allow: publish+subscribe, topic: "#" }
+`
+
+let broker: Broker
+let workspace: Workspace
+let postern: RunningPostern
+let port = 0
+let admin = ''
+
+beforeAll(async () => {
+  broker = await startMosquitto()
+  workspace = await Workspace.create(
+    {
+      workers: 2,
+      upstream: { address: `${broker.host}:${broker.port}` },
+      clientId: { binding: 'prefix', separator: '-' },
+      sessions: { delegated: 'resume', drain: '100ms' },
+      revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
+      limits: { failedTries: 3, connections: 12 },
+    },
+    policy(),
+  )
+  workspace.write('secret', SECRET)
+  postern = new RunningPostern(['--config', workspace.config])
+  admin = String((await postern.next({ msg: 'admin endpoints' }))['address'])
+  port = Number(
+    String((await postern.next({ msg: 'listening' }))['address'])
+      .split(':')
+      .at(-1),
+  )
+}, 30_000)
+afterAll(async () => {
+  await postern?.kill()
+  await broker?.stop()
+  workspace?.remove()
+})
+
+/** How often each client has been connected. */
+const connected = new Map<string, number>()
+
+async function connect(
+  clientId: string,
+  { user = 'alice', password, ...options }: { user?: string } & IClientOptions = {},
+): Promise<MqttClient> {
+  const client = await mqtt.connectAsync({
+    host: '127.0.0.1',
+    port,
+    protocolVersion: 5,
+    clientId,
+    username: 'jwt',
+    password: password ?? (await workspace.token(clientId.split('-')[0]!, user)),
+    reconnectPeriod: 0,
+    ...options,
+  })
+  connected.set(clientId, (connected.get(clientId) ?? 0) + 1)
+  return client
+}
+
+function records(chain: '' | '.w1' | '.w2'): AuditRecord[] {
+  const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8').split('\n')
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as AuditRecord)
+}
+
+/** In which worker's log the last CONNECT of this client is. Records are on disk after the flush interval. */
+async function workerOf(clientId: string): Promise<'.w1' | '.w2'> {
+  for (;;) {
+    const found = (['.w1', '.w2'] as const)
+      .flatMap((chain) => records(chain).map((record) => ({ chain, record })))
+      .filter(({ record: { action, decision, connection } }) => {
+        return action === 'connect' && decision === 'allow' && connection?.client_id === clientId
+      })
+      .sort((a, b) => a.record.time.localeCompare(b.record.time))
+    if (found.length === connected.get(clientId)) return found.at(-1)!.chain
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+async function metric(series: string): Promise<number> {
+  const text = await (await fetch(`${admin}/metrics`)).text()
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
+  return line === undefined ? 0 : Number(line.slice(series.length + 1))
+}
+
+async function order(sub: string): Promise<number> {
+  const response = await fetch(`${admin}/revocations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${SECRET}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ sub_id: { format: 'iss_sub', iss: DEV_ISSUER, sub } }),
+  })
+  return response.status
+}
+
+/** Clients that are connected, four to each worker or as many as asked for. */
+async function connectMany(prefix: string, count: number, options: Parameters<typeof connect>[1] = {}) {
+  const clients: MqttClient[] = []
+  for (let i = 0; i < count; i++) clients.push(await connect(`${prefix}-${i}`, options))
+  return clients
+}
+
+function closed(client: MqttClient): Promise<void> {
+  return new Promise((resolve) => client.once('close', resolve))
+}
+
+async function leave(clients: readonly MqttClient[]): Promise<void> {
+  await Promise.all(clients.map((client) => client.endAsync()))
+}
+
+/** Process ids of the workers. */
+function workers(): number[] {
+  return readdirSync(`/proc/${postern.pid}/task`)
+    .flatMap((task) => readFileSync(`/proc/${postern.pid}/task/${task}/children`, 'utf8').split(' '))
+    .filter((pid) => pid !== '')
+    .map(Number)
+}
+
+describe('two workers', () => {
+  it('connections are spread evenly, and all of them are counted', async () => {
+    const publishes = 'postern_publishes_total{decision="allow",reason="allow"}'
+    const before = await metric(publishes)
+    const clients = await connectMany('scout', 6)
+    const chains = await Promise.all(clients.map(({ options }) => workerOf(options.clientId!)))
+    expect(chains.filter((chain) => chain === '.w1')).toHaveLength(3)
+    for (const client of clients) {
+      for (let i = 0; i < 5; i++) await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
+    }
+    expect(await metric('postern_connections{state="active"}')).toBe(6)
+    expect(await metric('postern_workers')).toBe(2)
+    expect((await metric(publishes)) - before).toBe(30)
+    expect(await metric('postern_decision_seconds_count')).toBeGreaterThanOrEqual(30)
+    await leave(clients)
+  })
+
+  it('a policy reaches all, a bad one none, and is told once', async () => {
+    const clients = await connectMany('scout', 2)
+    const publish = (): Promise<unknown[]> =>
+      Promise.all(clients.map((client) => client.publishAsync('new/topic', 'x', { qos: 1 })))
+    await expect(publish()).rejects.toMatchObject({ code: 0x87 })
+    workspace.renameOver('policy.yaml', policy('  - { id: new, allow: publish, topic: "new/#" }'))
+    await postern.next({ msg: 'reloaded', what: 'policy' })
+    await publish()
+    workspace.renameOver('policy.yaml', 'version: 1\nagents: [{ allow: fly }]\n')
+    await postern.next({ msg: 'reload failed; the former one stays in force' })
+    await publish()
+    expect(await metric('postern_reloads_total{what="policy",result="failed"}')).toBe(1)
+    expect(records('').filter(({ reason }) => reason === 'reload_failed')).toHaveLength(1)
+    workspace.renameOver('policy.yaml', policy())
+    await postern.next({ msg: 'reloaded', what: 'policy' })
+    await leave(clients)
+  })
+
+  it('keys that are replaced are replaced everywhere', async () => {
+    const old = await workspace.rotateKeys()
+    await postern.next({ msg: 'reloaded', what: 'keys' })
+    const password = await workspace.token('scout', 'alice', 900_000, old)
+    for (let i = 0; i < 2; i++) {
+      const held = await connect(`scout-${i}`)
+      await expect(connect(`scout-x${i}`, { user: 'zoe', password })).rejects.toMatchObject({ code: 0x86 })
+      await held.endAsync()
+    }
+  })
+
+  it('REV-01 one call cuts at all workers before it is answered, and keeps out of all', async () => {
+    const [ofAlice, ofBob] = [await connectMany('scout', 4), await connectMany('other', 2, { user: 'bob' })]
+    const cuts = Promise.all(ofAlice.map(closed))
+    const token = await workspace.token('scout')
+    expect(await order('alice')).toBe(204)
+    await cuts
+    for (const chain of ['.w1', '.w2'] as const) {
+      expect(records(chain).filter(({ reason }) => reason === 'revoked')).toHaveLength(2)
+    }
+    expect(records('').at(-1)).toMatchObject({ action: 'revoke', effect: '4 cut' })
+    for (let i = 0; i < 4; i++) {
+      await expect(connect(`scout-${i}`, { password: token })).rejects.toMatchObject({ code: 0x87 })
+    }
+    expect(ofBob.every((client) => client.connected)).toBe(true)
+    await leave(ofBob)
+  })
+
+  it('TOK-18 failed tries count at all workers', async () => {
+    const password = await workspace.token('erin', 'zoe')
+    const held = [await connect('scout-1', { user: 'zoe' })]
+    for (let i = 0; i < 3; i++) {
+      await expect(connect('somebody-else', { password })).rejects.toMatchObject({ code: 0x85 })
+      if (i === 1) await leave(held)
+    }
+    for (let i = 0; i < 2; i++) {
+      await expect(connect('erin', { password })).rejects.toMatchObject({ code: 0x9f })
+      held[i] = await connect(`scout-${i}`, { user: 'zoe' })
+    }
+    await leave(held)
+  })
+
+  it('the limit of connections is one for all', async () => {
+    await expect.poll(() => metric('postern_connections{state="active"}')).toBe(0)
+    const clients = await connectMany('scout', 12, { user: 'zoe' })
+    await expect(connect('scout-12', { user: 'zoe' })).rejects.toMatchObject({ code: 0x89 })
+    await leave(clients)
+  })
+
+  describe('an MQTT session goes on at another worker', () => {
+    const session = { user: 'carol', clean: false, properties: { sessionExpiryInterval: 60 } }
+
+    const connections = (): Promise<number> => metric('postern_connections{state="active"}')
+
+    it.each([
+      ['after it was left', true],
+      ['while its connection is open', false],
+    ])('%s', async (_, isLeft) => {
+      await expect.poll(connections).toBe(0)
+      const clientId = isLeft ? 'scout-left' : 'scout-open'
+      const first = await connect(clientId, session)
+      await first.subscribeAsync(`agents/scout/${clientId}`, { qos: 1 })
+      const from = await workerOf(clientId)
+      // So that it is the other worker's turn: as many connections there, and one more here.
+      const held = await connectMany('held', 3, { user: 'zoe' })
+      if (isLeft) await first.endAsync()
+      for (const client of held) {
+        if ((await workerOf(client.options.clientId!)) !== from) await client.endAsync()
+      }
+      await expect.poll(connections).toBe(isLeft ? 1 : 2)
+      const second = await connect(clientId, session)
+      const to = await workerOf(clientId)
+      expect(to).not.toBe(from)
+      // Whoever remembers the session's subscriptions takes those away that a policy takes away.
+      workspace.renameOver('policy.yaml', policy().replace('agents/{agent_id}/#', 'agents/{agent_id}/card'))
+      await postern.next({ msg: 'reloaded', what: 'policy' })
+      const taken = (): AuditRecord[] =>
+        records(to).filter(
+          ({ action, connection }) => action === 'unsubscribe' && connection?.client_id === clientId,
+        )
+      await expect.poll(taken).toHaveLength(1)
+      workspace.renameOver('policy.yaml', policy())
+      await postern.next({ msg: 'reloaded', what: 'policy' })
+      await leave([...held, first, second])
+    })
+
+    it('but never for another human', async () => {
+      const first = await connect('scout-shared', session)
+      await first.subscribeAsync('agents/scout/shared', { qos: 1 })
+      await first.endAsync()
+      let present: boolean | undefined
+      const second = await connect('scout-shared', { ...session, user: 'dave' })
+      second.once('connect', (connack) => {
+        present = connack.sessionPresent
+      })
+      expect(present ?? false).toBe(false)
+      await second.endAsync()
+    })
+  })
+})
+
+describe('the end of a worker', () => {
+  it('kill -9: its connections are lost, the others go on, and the one in its place knows all', async () => {
+    const clients = await connectMany('scout', 4, { user: 'zoe' })
+    for (const client of clients) await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
+    const token = await workspace.token('victim', 'victor')
+    expect(await order('victor')).toBe(204)
+    const publishes = 'postern_publishes_total{decision="allow",reason="allow"}'
+    const before = await metric(publishes)
+    const lost: MqttClient[] = []
+    for (const client of clients) client.once('close', () => lost.push(client))
+    process.kill(workers()[0]!, 'SIGKILL')
+    await postern.next({
+      msg: 'a worker has ended, and its connections with it; it is started again',
+      worker: 'w1',
+    })
+    await expect.poll(() => lost).toHaveLength(2)
+    for (const client of clients.filter((one) => !lost.includes(one))) {
+      await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
+    }
+    expect((await fetch(`${admin}/readyz`)).status).toBe(503)
+    await postern.next({ msg: 'a worker was started again', worker: 'w1' })
+    expect((await fetch(`${admin}/readyz`)).status).toBe(200)
+    expect(await metric(publishes)).toBe(before + 2)
+    expect(await metric('postern_worker_exits_total')).toBe(1)
+    expect(await metric('postern_connections{state="active"}')).toBe(2)
+    // It is its turn, as it has none.
+    await expect(connect('victim', { password: token })).rejects.toMatchObject({ code: 0x87 })
+    await expect.poll(() => records('.w1').at(-1)).toMatchObject({ action: 'connect', reason: 'revoked' })
+    await leave(clients.filter((one) => one.connected))
+  })
+
+  it('SIGTERM: every agent is told, every chain is whole, and no process stays', async () => {
+    const clients = await connectMany('scout', 4, { user: 'zoe' })
+    const codes = Promise.all(
+      clients.map(
+        (client) =>
+          new Promise((resolve) => client.once('disconnect', (packet) => resolve(packet.reasonCode))),
+      ),
+    )
+    const pids = workers()
+    expect(pids).toHaveLength(2)
+    postern.signal('SIGTERM')
+    expect(await codes).toEqual([0x8b, 0x8b, 0x8b, 0x8b])
+    expect(await postern.exited).toBe(0)
+    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+    for (const chain of ['', '.w1', '.w2'] as const) {
+      const files = withSegments([workspace.path(`audit.jsonl${chain}`)])
+      expect(await verifyLog(files, { partial: false })).toMatchObject({ ok: true, unreadable: 0 })
+      expect(records(chain).at(-1)).toMatchObject({ action: 'stop' })
+    }
+  })
+})
