@@ -57,3 +57,8 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     observeDecisions: (seconds, count) => times.observe(seconds, count),
   }
 }
+
+/** Whether something that would be denied may be let through. */
+export function isInShadow({ listeners }: Config, { rules }: Policy): boolean {
+  return rules.shadow !== undefined || listeners.some(({ mode }) => mode === 'shadow')
+}

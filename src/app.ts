@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
-import { contextOf } from './app-context.ts'
+import { contextOf, isInShadow } from './app-context.ts'
 import { metricsOf } from './app-metrics.ts'
 import { reportReload, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
@@ -341,7 +341,7 @@ export class App {
       revocation: this.#revocation,
       workers: () => this.#crew?.size ?? 1,
       store: this.#store,
-      inShadow: () => this.#inShadow(),
+      inShadow: () => isInShadow(this.config, this.#context.policyInForce.policy),
       ready: () => this.ready,
     })
   }
@@ -393,11 +393,5 @@ export class App {
 
   #see(): void {
     if (this.#revocation !== undefined) this.#crew?.see(this.#revocation.sight)
-  }
-
-  /** Whether something that would be denied may be let through. */
-  #inShadow(): boolean {
-    const { rules } = this.#context.policyInForce.policy
-    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
 }
