@@ -66,12 +66,7 @@ async function look(file: string): Promise<{ config: Config; missing: string[] }
     }
   })
   if (loaded === undefined || 'problems' in loaded) return undefined
-  const { policy, issuers, upstream, audit } = loaded.config
-  const secrets = [
-    ...[upstream.tls?.caFile, upstream.tls?.certFile, upstream.tls?.keyFile],
-    ...[audit.digestKeyFile, audit.checkpoints.keyFile],
-  ].filter((path) => path !== undefined)
-  for (const path of [policy.file, ...secrets, ...issuers.flatMap(({ jwks }) => jwks.file ?? [])]) {
+  for (const path of filesIn(loaded.config)) {
     const readable = await access(path, constants.R_OK).then(
       () => true,
       () => false,
@@ -79,4 +74,13 @@ async function look(file: string): Promise<{ config: Config; missing: string[] }
     if (!readable) missing.push(path)
   }
   return { config: loaded.config, missing }
+}
+
+/** Every file that the configuration names to be read: keys that end in `File`, the policy, and key sets. */
+function filesIn(value: object, key = ''): string[] {
+  return Object.entries(value).flatMap(([name, inner]) => {
+    if (typeof inner === 'object' && inner !== null) return filesIn(inner, name)
+    const isRead = name.endsWith('File') || (name === 'file' && ['policy', 'jwks'].includes(key))
+    return isRead && typeof inner === 'string' ? [inner] : []
+  })
 }

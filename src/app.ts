@@ -378,6 +378,7 @@ export class App {
       policy: () => this.#loadPolicy(),
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
+      auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),
       upstream: () => this.#tls!.load(),

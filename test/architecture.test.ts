@@ -53,6 +53,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/clock.ts',
       'src/audit/',
       'src/net/broker-publisher.ts',
+      'src/net/syslog-sender.ts',
       'src/net/upstream-tls.ts',
     ],
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
@@ -183,6 +184,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/dev/',
     'cmd/',
   ],
+  'node:dgram': ['src/net/syslog-sender.ts'],
   'node:events': ['src/audit/', 'src/net/', 'src/app.ts', 'src/dev/', 'cmd/'],
   'node:fs': [
     'src/file-watch.ts',

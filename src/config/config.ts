@@ -327,7 +327,12 @@ export interface Config {
       url: string | undefined
       topic: string | undefined
     }
-    copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
+    copies: {
+      stdout: boolean
+      otlp: string | undefined
+      syslog: string | undefined
+      topic: string | undefined
+    }
   }
   /** undefined: what requires a grant is denied. */
   grants: GrantsConfig | undefined

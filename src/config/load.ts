@@ -309,6 +309,6 @@ function auditSettings(audit: FileConfig['audit'], inDirectory: (path: string) =
     file: file === '-' ? file : inDirectory(file),
     digestKeyFile: optional(digestKeyFile),
     checkpoints: { ...checkpoints, keyFile: optional(keyFile), url, topic },
-    copies: { stdout: copies.stdout, otlp: copies.otlp, topic: copies.topic },
+    copies: { stdout: copies.stdout, otlp: copies.otlp, syslog: copies.syslog, topic: copies.topic },
   }
 }

@@ -76,9 +76,10 @@ export class Revocations {
   async carryOut(order: Order): Promise<number> {
     const { clock, audit, journal, marginMs, others, share } = this.#ports
     const now = clock.now()
-    const { do: action, selector } = order
+    const { do: action, selector, source, event } = order
     const beforeMs = Math.min(order.atMs ?? now, now) + marginMs
-    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now }
+    const because = { source, ...(event === undefined ? {} : { event }) }
+    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now, because }
     const { entry, cut } = this.roster.cut(wanted)
     // At once: what is ordered later is on disk later, however long the others take.
     const writing = [journal?.append(entry)]

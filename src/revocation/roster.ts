@@ -1,6 +1,7 @@
 // Who is connected to this process, and who is kept out of it. Marks and cuts in one synchronous step, so that no
 // packet passes in between. With several processes each has one, and revocations.ts of the first tells all of them.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry } from './journal.ts'
@@ -22,6 +23,8 @@ export interface Cut {
   beforeMs: number
   /** When it was ordered. */
   nowMs: number
+  /** What goes into the records of those who are cut. */
+  because: AuditEvent['cause']
 }
 
 export interface CutResult {
@@ -128,18 +131,27 @@ export class Roster {
     this.#live.remove(who)
   }
 
-  cut({ do: action, selector, beforeMs, nowMs }: Cut): CutResult {
+  cut({ do: action, selector, beforeMs, nowMs, because }: Cut): CutResult {
     if (action !== 'revoke') {
       const entry: Entry = { do: action, selector, at: nowMs }
       apply(this.#marks, entry)
-      return { entry, cut: action === 'disable' ? end(this.#met(selector, () => true)) : 0 }
+      return {
+        entry,
+        cut:
+          action === 'disable'
+            ? end(
+                this.#met(selector, () => true),
+                because,
+              )
+            : 0,
+      }
     }
     // Of an event that comes late, those who have got a new token since are spared.
     const met = this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs + CLOCK_SKEW_MS)
     // No token that was in use may come back, also when its issuer's clock is ahead of ours.
     const entry: Entry = { do: 'revoke', selector, before: latest(met, beforeMs), at: Math.floor(nowMs) }
     apply(this.#marks, entry)
-    return { entry, cut: end(met) }
+    return { entry, cut: end(met, because) }
   }
 
   /** Takes in what another replica has ordered, as there (REV-17). undefined: it was known. */
@@ -152,13 +164,16 @@ export class Roster {
     const met = this.#met(selector, isMet)
     const latestMs = beforeMs === 0 ? 0 : latest(met, beforeMs)
     if (latestMs > beforeMs) this.#marks.revoke(selector, latestMs, atMs)
-    return { cut: end(met), latestMs: latestMs > beforeMs ? latestMs : 0 }
+    return { cut: end(met, { source: 'store' }), latestMs: latestMs > beforeMs ? latestMs : 0 }
   }
 
   /** Keeps tokens issued until `beforeMs` out, and ends who is here with one: another roster found them in use. */
   widen(selector: Selector, beforeMs: number, atMs: number): number {
     this.#marks.revoke(selector, beforeMs, atMs)
-    return end(this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs))
+    return end(
+      this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs),
+      undefined,
+    )
   }
 
   /** The list takes the place of the former one. Whoever it newly bars is cut. */
@@ -168,7 +183,13 @@ export class Roster {
     for (const selector of selectors) this.#listed.disable(selector)
     return selectors
       .filter((selector) => !before.has(wordOf(selector)))
-      .map((selector) => ({ selector, cut: end(this.#met(selector, () => true)) }))
+      .map((selector) => ({
+        selector,
+        cut: end(
+          this.#met(selector, () => true),
+          { source: 'list' },
+        ),
+      }))
   }
 
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
@@ -180,8 +201,8 @@ export class Roster {
   }
 }
 
-function end(met: readonly [Revocable, Shown][]): number {
-  for (const [who] of met) who.revoke()
+function end(met: readonly [Revocable, Shown][], because: AuditEvent['cause']): number {
+  for (const [who] of met) who.revoke(because)
   return met.length
 }
 

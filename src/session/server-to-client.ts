@@ -175,7 +175,7 @@ export class ServerToClient extends Relay {
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
         this.#known.use(session.rights)
-        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined)
+        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined, undefined)
         return Disposition.FORWARD
       }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })

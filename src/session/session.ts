@@ -1,6 +1,7 @@
 // One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
 // timers, and the one way to end.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
@@ -288,8 +289,8 @@ export class Session implements PeerEvents {
   }
 
   /** Nothing of this agent passes from here on, in either direction (REV-01). */
-  revoke(): void {
-    if (this.#state === State.RELAYING) this.end('revoked')
+  revoke(because?: AuditEvent['cause']): void {
+    if (this.#state === State.RELAYING) this.end('revoked', { because })
     else if (this.#state !== State.CLOSED) this.#handshake.revoke()
   }
 
@@ -315,7 +316,10 @@ export class Session implements PeerEvents {
    *
    * @param options.reasonCode replaces the DISCONNECT Reason Code of the cause
    */
-  end(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): void {
+  end(
+    cause: EndCause,
+    options: { detail?: string; reasonCode?: number; because?: AuditEvent['cause'] } = {},
+  ): void {
     if (this.#state === State.CLOSED) return
     if (this.#state !== State.RELAYING) return this.#handshake.refuse('internal_error')
     const why = this.#leaving ?? cause
@@ -337,7 +341,7 @@ export class Session implements PeerEvents {
     endServer(server, farewell)
     if (farewell === 'discard' || farewell === 'forget') this.sessionExpiryInterval = 0
     for (const peer of stuck) peer.destroy()
-    this.recorder.ended(why, effect, options.detail)
+    this.recorder.ended(why, effect, options.detail, options.because)
     this.close()
   }
 

@@ -68,7 +68,7 @@ export const RESULTS = ['ok', 'failed'] as const
 export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
 /** Where copies of audit records go, and checkpoints. */
-export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
+export const COPY_PLACES = ['stdout', 'otlp', 'syslog', 'topic'] as const
 export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
 
 /** What each label may hold, for docs/metrics.md. */

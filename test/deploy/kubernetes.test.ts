@@ -19,6 +19,7 @@ import {
   readManifests,
   validate,
 } from '../support/manifest.ts'
+import { objectOf } from '../support/object-initializer.ts'
 import { policyOf } from '../support/permission.ts'
 
 const CHART = 'deploy/helm/postern'
@@ -44,6 +45,14 @@ const MONITORING = {
   dashboard: { enabled: true },
 }
 const TLS = { enabled: true, secretName: 'tls', clientCertificate: true, serverName: 'broker.test' }
+
+const LISTENER = { enabled: true, secretName: 'listener' }
+const REVOCATION = {
+  enabled: true,
+  secretName: 'revocation',
+  adminKey: 'admin',
+  listConfigMap: 'kept-out',
+}
 
 /** Shapes by the chart's toggles; each line once more than the defaults. */
 const RENDERINGS: [string, Values, Values][] = [
@@ -104,6 +113,69 @@ const RENDERINGS: [string, Values, Values][] = [
     },
   ],
   ['gateway, ServiceMonitor', {}, { monitoring: { serviceMonitor: { enabled: true } } }],
+  ...Object.entries(SHAPES).flatMap(([shape, values]): [string, Values, Values][] => [
+    [
+      `${shape}, revocation`,
+      values,
+      {
+        revocation: REVOCATION,
+        networkPolicy: { admin: [{ podSelector: { matchLabels: { app: 'idp' } } }] },
+      },
+    ],
+    [`${shape}, revocation without an endpoint`, values, { revocation: { enabled: true } }],
+    [
+      `${shape}, revocation by events, other secrets`,
+      values,
+      {
+        revocation: { ...REVOCATION, adminKey: '' },
+        secrets: ['audit-keys', 'other.keys'],
+        config: {
+          audit: { payloadDigest: 'hmac', digestKeyFile: '/etc/postern/secrets/audit-keys/digest' },
+          revocation: {
+            events: [
+              {
+                name: 'idp',
+                issuer: 'https://id.example.com',
+                audience: 'https://mqtt.example.com',
+                jwks: { url: 'https://id.example.com/jwks' },
+                secretFile: '/etc/postern/revocation/idp',
+              },
+            ],
+          },
+        },
+      },
+    ],
+  ]),
+  ...['gateway', 'broker-sidecar'].flatMap((shape): [string, Values, Values][] => [
+    [`${shape}, TLS for agents`, SHAPES[shape]!, { listener: { tls: LISTENER } }],
+    [
+      `${shape}, client certificates`,
+      SHAPES[shape]!,
+      { listener: { tls: { ...LISTENER, clientCertificates: 'verify', minVersion: 'TLSv1.3' } } },
+    ],
+    [
+      `${shape}, both by cert-manager`,
+      SHAPES[shape]!,
+      {
+        listener: {
+          tls: {
+            ...LISTENER,
+            clientCertificates: 'request',
+            certManager: {
+              enabled: true,
+              issuerName: 'ca',
+              issuerKind: 'ClusterIssuer',
+              dnsNames: ['mqtt.example.com'],
+            },
+          },
+        },
+        ...(shape === 'gateway'
+          ? { broker: { tls: { ...TLS, certManager: { enabled: true, issuerName: 'ca' } } } }
+          : {}),
+      },
+    ],
+  ]),
+  ['gateway, TLS on another port', {}, { listener: { tls: LISTENER }, gateway: { service: { port: 443 } } }],
   [
     'agent-sidecar, capture',
     SHAPES['agent-sidecar']!,
@@ -224,6 +296,11 @@ async function check(
     expect(postern['startupProbe'].httpGet.path).toBe('/livez')
     expect(postern['livenessProbe'].httpGet.path).toBe('/livez')
     expect(postern['readinessProbe'].httpGet.path).toBe('/readyz')
+    const mounts = (postern['volumeMounts'] as { mountPath: string }[]).map(({ mountPath }) => mountPath)
+    const files = [...JSON.stringify(loaded.config).matchAll(/"(\/(?:etc|var)\/[^"]+)"/g)].map(
+      ([, path]) => path!,
+    )
+    expect(files.filter((path) => !mounts.some((mount) => path.startsWith(`${mount}/`)))).toEqual([])
     const { port } = loaded.config.listeners[0]!.address
     if (fileOf(manifests, 'capture.nft') === undefined || port === 11883) {
       expect([port, 1883]).toContain(postern['ports'][0].containerPort)
@@ -296,6 +373,41 @@ describe('the chart', () => {
     ['an agent as Postern’s user', { agent: { runAsUser: 65532 } }, 'agent.runAsUser: 65532'],
     ['capture in a gateway', { capture: { enabled: true } }, 'only for shape agent-sidecar'],
     ['a broker without passwords', { shape: 'broker-sidecar' }, 'mosquitto.passwordFileSecret'],
+    [
+      'TLS for an agent on loopback',
+      { ...SHAPES['agent-sidecar'], listener: { tls: LISTENER } },
+      'listener.tls.enabled: in shape agent-sidecar',
+    ],
+    [
+      'TLS for agents without a Secret',
+      { listener: { tls: { enabled: true } } },
+      'listener.tls.secretName: name the Secret',
+    ],
+    [
+      'client certificates without TLS',
+      { listener: { tls: { clientCertificates: 'verify' } } },
+      'listener.tls.enabled: listener.tls has no effect',
+    ],
+    [
+      'a server certificate by nobody',
+      { listener: { tls: { ...LISTENER, certManager: { enabled: true } } } },
+      'listener.tls.certManager.issuerName: name the cert-manager issuer',
+    ],
+    [
+      'a kind of certificate that there is not',
+      { listener: { tls: { ...LISTENER, clientCertificates: 'maybe' } } },
+      "at '/listener/tls/clientCertificates'",
+    ],
+    [
+      'revocation that is off',
+      { revocation: { secretName: 'a' } },
+      'revocation.enabled: revocation has no effect',
+    ],
+    [
+      'an endpoint without a secret',
+      { revocation: { enabled: true, adminKey: 'admin' } },
+      'revocation.secretName: name the Secret',
+    ],
     ['an unknown key', { brokers: {} }, "additional properties 'brokers' not allowed"],
     [
       'an unknown key of the configuration',
@@ -372,6 +484,37 @@ describe('the chart', () => {
     ).toEqual([9464])
   })
 
+  test.each(['gateway', 'broker-sidecar'])('TLS for agents in %s closes the plain port', async (shape) => {
+    const verify = { listener: { tls: { ...LISTENER, clientCertificates: 'verify' } } }
+    const manifests = await template(merged(NEEDED, SHAPES[shape]!, verify))
+    expect(parse(fileOf(manifests, 'postern.yaml')!).listeners).toEqual([
+      {
+        name: 'agents',
+        address: '0.0.0.0:8883',
+        mode: 'enforce',
+        tls: {
+          certFile: '/etc/postern/listener/tls.crt',
+          keyFile: '/etc/postern/listener/tls.key',
+          clientCaFile: '/etc/postern/listener/ca.crt',
+          clientCertificates: 'verify',
+          minVersion: 'TLSv1.2',
+        },
+      },
+    ])
+    const service = manifests.find(({ kind }) => kind === 'Service')!
+    expect(service['spec'].ports).toEqual([{ name: 'mqtt', port: 8883, targetPort: 'mqtt', protocol: 'TCP' }])
+    const policy = manifests.find(
+      ({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'rel-postern',
+    )!
+    const open = (policy['spec'].ingress as { ports: { port: number }[] }[]).flatMap(({ ports }) =>
+      ports.map(({ port }) => port),
+    )
+    expect(open).toEqual([8883, 9464])
+    expect(manifests.flatMap((manifest) => JSON.stringify(manifest)).join()).not.toContain(
+      'containerPort":1883',
+    )
+  })
+
   test('a guarded broker takes Postern’s pods and nobody else', async () => {
     for (const shape of ['gateway', 'agent-sidecar']) {
       const manifests = await template(merged(NEEDED, SHAPES[shape]!))
@@ -411,13 +554,11 @@ describe('the chart', () => {
       .applyConfiguration.expression as string
     const [pod] = podsOf(manifests)
     const postern = pod!.initContainers!.find(({ name }) => name === 'postern')!
-    expect(expression).toContain(`image: "${postern.image}"`)
-    expect(expression).toContain('restartPolicy: "Always"')
-    expect(expression).toContain('readOnlyRootFilesystem: true')
-    for (const { name } of postern['volumeMounts']) expect(expression).toContain(`name: "${name}"`)
-    // Braces and brackets close: a missing one would be an error of CEL in the cluster only.
-    for (const [open, close] of ['{}', '[]', '()'])
-      expect(expression.split(open!).length).toBe(expression.split(close!).length)
+    const { spec, metadata } = objectOf(expression)
+    expect(spec.initContainers).toEqual([postern])
+    expect(spec.volumes).toEqual(pod!.volumes)
+    expect(spec.terminationGracePeriodSeconds).toBe(pod!.terminationGracePeriodSeconds)
+    expect(metadata.labels).toEqual({ 'postern.dev/proxied': 'rel-postern' })
     const now = await template(
       merged(NEEDED, { ...SHAPES['agent-sidecar'], injection: { enabled: true } }),
       '--api-versions',

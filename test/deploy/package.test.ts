@@ -1,7 +1,8 @@
 // What is shipped: the npm package and the image. The image's tree starts as uid 65532 on a read-only file system.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -10,7 +11,11 @@ import mqtt from 'mqtt'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
+import { Workspace } from '../cmd/workspace.ts'
+import { connect, publish } from '../support/frames.ts'
+import { nodeVersion } from '../support/node-versions.ts'
 import { imageTree, installTree, type Packed, packPostern } from '../support/package-tree.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { TEST_AUDIENCE, TEST_ISSUER, TestIssuer } from '../support/tokens.ts'
 
 const run = promisify(execFile)
@@ -36,7 +41,13 @@ describe('the npm package', () => {
 
   test('holds the built command and its documents, and nothing of tests or tools', () => {
     expect(packed.files).toEqual(
-      expect.arrayContaining(['dist/cmd/postern.js', 'package.json', 'LICENSE', 'README.md']),
+      expect.arrayContaining([
+        'dist/cmd/bin.js',
+        'dist/cmd/postern.js',
+        'package.json',
+        'LICENSE',
+        'README.md',
+      ]),
     )
     const strange = packed.files.filter(
       (path) => !/^(dist\/(cmd|src)\/|docs\/)|^(package\.json|LICENSE|README\.md)$/.test(path),
@@ -72,6 +83,69 @@ describe('the npm package', () => {
     expect(Object.keys(dependencies).filter((name) => !names.includes(name))).toEqual([])
     expect(names).not.toContain('vitest')
   })
+})
+
+/** Who installs the package may have another Node.js than we. */
+describe('the package on Node.js', () => {
+  const { engines, version } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const oldest = (engines.node as string).replace('>=', '')
+  let command: string
+  let broker: Broker
+  let workspace: Workspace
+  let child: ChildProcess | undefined
+  beforeAll(async () => {
+    command = join(installed, 'dist/cmd/bin.js')
+    broker = await startMosquitto()
+    workspace = await Workspace.create({ upstream: { address: `${broker.host}:${broker.port}` } })
+  })
+  afterAll(async () => {
+    child?.kill('SIGKILL')
+    await broker?.stop()
+    workspace?.remove()
+  })
+
+  /** Waits for the line of the log that says where agents connect. */
+  async function listening(process: ChildProcess): Promise<number> {
+    for await (const line of createInterface({ input: process.stderr! })) {
+      const port = /"address":"127\.0\.0\.1:(\d+)","msg":"listening"/.exec(line)?.[1]
+      if (port !== undefined) return Number(port)
+    }
+    throw new Error('ended')
+  }
+
+  test.each([oldest, '22.12.0'])(
+    'on Node.js %s it takes an agent, decides, and drains',
+    async (name) => {
+      const node = await nodeVersion(name)
+      if (node === undefined) return
+      expect((await run(node, [command, '--version'])).stdout).toBe(`${version}\n`)
+      await run(node, [command, 'check', '--quiet', '--config', workspace.config])
+      child = spawn(node, [command, 'run', '--config', workspace.config], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      })
+      const agent = await RawClient.open({ port: await listening(child) })
+      agent.send(connect({ clientId: 'scout', password: await workspace.token('scout') }))
+      expect(await agent.next('connack')).toMatchObject({ reasonCode: 0 })
+      agent.send(publish({ topic: 'agents/scout/card', qos: 1, packetId: 1, retain: true }))
+      expect((await agent.next('puback')).reasonCode ?? 0).toBeLessThan(0x80)
+      agent.send(publish({ topic: 'agents/other/card', qos: 1, packetId: 2 }))
+      expect(await agent.next('puback')).toMatchObject({ reasonCode: 0x87 })
+      child.kill('SIGTERM')
+      expect(await agent.next('disconnect')).toMatchObject({ reasonCode: 0x8b })
+      expect(await once(child, 'exit')).toEqual([0, null])
+      await run(node, [command, 'audit', 'verify', workspace.path('audit.jsonl')])
+    },
+    60_000,
+  )
+
+  test('18.20.8, which is too old, says so in one line', async () => {
+    const node = await nodeVersion('18.20.8')
+    if (node === undefined) return
+    await expect(run(node, [command, 'run', '--config', 'postern.yaml'])).rejects.toMatchObject({
+      code: 64,
+      stderr: `postern: needs Node.js ${oldest} or newer, better 22 or 24; this is 18.20.8 (${await realpath(node)}).\n`,
+    })
+  }, 60_000)
 })
 
 describe.skipIf(!isRoot)('the tree of the image (needs root: chroot and mounts)', () => {

@@ -29,7 +29,8 @@ export interface Container {
 }
 
 export function readManifests(text: string): Manifest[] {
-  return parseAllDocuments(text)
+  // As kubectl reads it: in YAML 1.1, where 0440 is octal.
+  return parseAllDocuments(text, { version: '1.1' })
     .map((document) => {
       if (document.errors.length > 0) throw document.errors[0]
       return document.toJS() as Manifest | null

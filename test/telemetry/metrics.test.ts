@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { OUTCOME_NAMES } from '../../src/session/outcome.ts'
 import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
@@ -145,6 +146,18 @@ describe('the catalogue', () => {
       expect(name).toMatch(/^postern_[a-z_]+$/)
       expect(name.endsWith('_total')).toBe(kind === 'counter')
     }
+  })
+
+  it('is in docs/operations.md: what each metric is for, in one line of its table', () => {
+    const manual = readFileSync('docs/operations.md', 'utf8')
+    const documented = [...metricsTable(setUp().catalogue).matchAll(/^\| `(postern_\w+)`/gm)].map(
+      ([, name]) => name!,
+    )
+    expect(documented.length).toBeGreaterThan(20)
+    const table = manual.slice(manual.indexOf('\n## Metrics\n'), manual.indexOf('\n## Alerts\n'))
+    expect(documented.filter((name) => !table.includes(`\`${name}\``))).toEqual([])
+    const named = [...manual.matchAll(/`(postern_\w+)/g)].map(([, name]) => name!)
+    expect(named.filter((name) => !documented.includes(name))).toEqual([])
   })
 
   it('is what docs/metrics.md says', async () => {

@@ -20,7 +20,7 @@ for (const topics of [1, 1000]) {
     const reader = new PacketReader(Direction.CLIENT_TO_SERVER, LIMITS)
     reader.load(frame)
     reader.next()
-    heads.add(reader, true, undefined)
+    heads.add(reader, true, undefined, undefined)
   }
   let next = 0
   time(`known head, ${topics} topics in turn`, () => {

@@ -50,6 +50,28 @@
 {{- if and $v.broker.tls.enabled (eq $v.shape "broker-sidecar") -}}
 {{- $p = append $p "broker.tls.enabled: in shape broker-sidecar the broker is behind a Unix socket, without TLS" -}}
 {{- end -}}
+{{- with $v.listener.tls -}}
+{{- if and .enabled (eq $v.shape "agent-sidecar") -}}
+{{- $p = append $p "listener.tls.enabled: in shape agent-sidecar the agent is on loopback, without TLS" -}}
+{{- end -}}
+{{- if and .enabled (not .secretName) -}}
+{{- $p = append $p "listener.tls.secretName: name the Secret with tls.crt and tls.key" -}}
+{{- end -}}
+{{- if and (not .enabled) (or .certManager.enabled (ne .clientCertificates "none")) -}}
+{{- $p = append $p "listener.tls.enabled: listener.tls has no effect without it" -}}
+{{- end -}}
+{{- if and .certManager.enabled (not .certManager.issuerName) -}}
+{{- $p = append $p "listener.tls.certManager.issuerName: name the cert-manager issuer" -}}
+{{- end -}}
+{{- end -}}
+{{- with $v.revocation -}}
+{{- if and (not .enabled) (or .secretName .adminKey .listConfigMap) -}}
+{{- $p = append $p "revocation.enabled: revocation has no effect without it" -}}
+{{- end -}}
+{{- if and .adminKey (not .secretName) -}}
+{{- $p = append $p "revocation.secretName: name the Secret that holds revocation.adminKey" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $v.shape "broker-sidecar") (not $v.mosquitto.passwordFileSecret) -}}
 {{- $p = append $p "mosquitto.passwordFileSecret: name the Secret with Mosquitto's password file" -}}
 {{- end -}}
@@ -71,6 +93,11 @@
 {{- if $p -}}
 {{- fail (printf "\n\nNothing is rendered, these values are missing or wrong:\n  - %s\n" (join "\n  - " (uniq $p))) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Where Postern listens in its pod. */}}
+{{- define "postern.port" -}}
+{{- if .Values.capture.enabled -}}11883{{- else if .Values.listener.tls.enabled -}}8883{{- else -}}1883{{- end -}}
 {{- end -}}
 
 {{/* Seconds of a duration such as 500ms, 10s, 2m, 1h, rounded up. */}}

@@ -2,8 +2,14 @@
 {{- define "postern.config" -}}
 {{- $v := .Values -}}
 {{- $inPod := eq $v.shape "agent-sidecar" -}}
-{{- $port := ternary 11883 1883 $v.capture.enabled -}}
-{{- $listener := dict "name" "agents" "address" (printf "%s:%d" (ternary "127.0.0.1" "0.0.0.0" $inPod) $port) "mode" $v.mode -}}
+{{- $listener := dict "name" "agents" "address" (printf "%s:%s" (ternary "127.0.0.1" "0.0.0.0" $inPod) (include "postern.port" .)) "mode" $v.mode -}}
+{{- with $v.listener.tls -}}
+{{- if .enabled -}}
+{{- $tls := dict "certFile" "/etc/postern/listener/tls.crt" "keyFile" "/etc/postern/listener/tls.key" "minVersion" .minVersion "clientCertificates" .clientCertificates -}}
+{{- if eq .clientCertificates "verify" -}}{{- $_ := set $tls "clientCaFile" "/etc/postern/listener/ca.crt" -}}{{- end -}}
+{{- $_ := set $listener "tls" $tls -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $v.shape "gateway") $v.gateway.proxyProtocolFrom -}}
 {{- $_ := set $listener "proxyProtocolFrom" $v.gateway.proxyProtocolFrom -}}
 {{- end -}}
@@ -30,6 +36,14 @@
   "policy" (dict "file" "/etc/postern/policy/policy.yaml")
   "audit" (dict "file" "/var/lib/postern/audit.jsonl")
   "admin" (dict "address" "0.0.0.0:9464") -}}
+{{- with $v.revocation -}}
+{{- if .enabled -}}
+{{- $revocation := dict "file" "/var/lib/postern/revocations.jsonl" -}}
+{{- if .adminKey -}}{{- $_ := set $revocation "secretFile" (printf "/etc/postern/revocation/%s" .adminKey) -}}{{- end -}}
+{{- if .listConfigMap -}}{{- $_ := set $revocation "listFile" "/etc/postern/revocation-list/list.json" -}}{{- end -}}
+{{- $_ := set $base "revocation" $revocation -}}
+{{- end -}}
+{{- end -}}
 {{- $own := deepCopy $v.config -}}
 {{- if not $own.audience -}}{{- $_ := unset $own "audience" -}}{{- end -}}
 {{- toYaml (mergeOverwrite $base $own) -}}
@@ -46,7 +60,7 @@ env:
   - name: POSTERN_INSTANCE
     valueFrom: { fieldRef: { fieldPath: metadata.name } }
 ports:
-  - { name: mqtt, containerPort: {{ ternary 11883 1883 .Values.capture.enabled }}, protocol: TCP }
+  - { name: mqtt, containerPort: {{ include "postern.port" . }}, protocol: TCP }
   - { name: admin, containerPort: 9464, protocol: TCP }
 startupProbe:
   httpGet: { path: /livez, port: admin }
@@ -76,6 +90,18 @@ volumeMounts:
   {{- if .Values.broker.tls.enabled }}
   - { name: postern-tls, mountPath: /etc/postern/tls, readOnly: true }
   {{- end }}
+  {{- if .Values.listener.tls.enabled }}
+  - { name: postern-listener, mountPath: /etc/postern/listener, readOnly: true }
+  {{- end }}
+  {{- if .Values.revocation.secretName }}
+  - { name: postern-revocation, mountPath: /etc/postern/revocation, readOnly: true }
+  {{- end }}
+  {{- if .Values.revocation.listConfigMap }}
+  - { name: postern-revocation-list, mountPath: /etc/postern/revocation-list, readOnly: true }
+  {{- end }}
+  {{- range $i, $name := .Values.secrets }}
+  - { name: postern-secret-{{ $i }}, mountPath: /etc/postern/secrets/{{ $name }}, readOnly: true }
+  {{- end }}
   {{- if eq .Values.shape "broker-sidecar" }}
   - { name: broker-socket, mountPath: /run/mosquitto }
   {{- end }}
@@ -103,6 +129,22 @@ volumeMounts:
 {{- if .Values.broker.tls.enabled }}
 - name: postern-tls
   secret: { secretName: {{ .Values.broker.tls.secretName }}, optional: true, defaultMode: 0440 }
+{{- end }}
+{{- if .Values.listener.tls.enabled }}
+- name: postern-listener
+  secret: { secretName: {{ .Values.listener.tls.secretName }}, optional: true, defaultMode: 0440 }
+{{- end }}
+{{- with .Values.revocation.secretName }}
+- name: postern-revocation
+  secret: { secretName: {{ . }}, optional: true, defaultMode: 0440 }
+{{- end }}
+{{- with .Values.revocation.listConfigMap }}
+- name: postern-revocation-list
+  configMap: { name: {{ . }}, optional: true }
+{{- end }}
+{{- range $i, $name := .Values.secrets }}
+- name: postern-secret-{{ $i }}
+  secret: { secretName: {{ $name }}, optional: true, defaultMode: 0440 }
 {{- end }}
 {{- if ne .Values.shape "broker-sidecar" }}
 - name: postern-audit
