@@ -10,8 +10,9 @@ export interface ConnectOptions {
   host: string
   port: number
   clientId: string
-  username: string
-  password: string
+  /** Absent: it has none. */
+  username?: string
+  password?: string
   will?: { topic: string; payload: string }
 }
 

@@ -61,6 +61,8 @@ export class Stage {
     await issuer.save(directory)
     await writeFile(join(directory, 'broker-password'), password, { mode: 0o600 })
     await writeFile(join(directory, 'policy.yaml'), options.policy)
+    const held = await issuer.mint(agentClaims({ agent: 'scout', user: 'u1' }))
+    await writeFile(join(directory, 'scout.jwt'), held, { mode: 0o600 })
     const configFile = join(directory, 'postern.yaml')
     await writeFile(configFile, configText(broker))
     const app = await startPostern(configFile, directory)
@@ -80,6 +82,11 @@ export class Stage {
 
   get address(): { host: string; port: number } {
     return { host: HOST, port: Number(this.app.listeners[0]!.address.split(':').at(-1)) }
+  }
+
+  /** The listener for which Postern holds the token. */
+  get heldAddress(): { host: string; port: number } {
+    return { host: HOST, port: Number(this.app.listeners[1]!.address.split(':').at(-1)) }
   }
 
   get auditFile(): string {
@@ -164,6 +171,10 @@ instance: demo
 listeners:
   - name: agents
     address: ${HOST}:0            # any free port
+  - name: scout
+    address: ${HOST}:0
+    credentials: broker            # its agent brings none: Postern holds the token
+    credentialSource: { tokenFile: scout.jwt }
 upstream:
   address: ${broker.host}:${broker.port}
   username: ${BROKER_USER}

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/clock.ts'
 import { type Agent, NO_ANSWER } from './agent.ts'
 import { LEEWAY_MS, type Stage } from './stage.ts'
 import type { Teller } from './teller.ts'
+import { withoutCredential } from './without-credential.ts'
 
 export interface Scene {
   stage: Stage
@@ -34,6 +35,7 @@ export const STORY: readonly Step[] = [
   { title: 'Somebody copies a token and comes under another name', play: copiedToken },
   { title: 'A Will on the status of another agent', play: foreignWill },
   { title: 'A token expires in the middle of a session', play: expiry },
+  { title: 'An agent that holds no credential', play: withoutCredential },
 ]
 
 async function ownCard({ stage, tell }: Scene): Promise<void> {
