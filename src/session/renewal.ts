@@ -189,6 +189,8 @@ function effectOf(way: Way): string {
 const AUTH_FAILURE_CODES: ReadonlyMap<string, number> = new Map([
   ['rate_limited', ReasonCode.MESSAGE_RATE_TOO_HIGH],
   ['keys_unavailable', ReasonCode.SERVER_BUSY],
+  ['status_unavailable', ReasonCode.SERVER_BUSY],
+  ['introspection_unavailable', ReasonCode.SERVER_BUSY],
   ['events_silent', ReasonCode.SERVER_BUSY],
   ['store_unavailable', ReasonCode.SERVER_BUSY],
 ])
