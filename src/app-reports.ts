@@ -1,6 +1,7 @@
-// What an app tells of its surroundings: reloads and the store, to metrics, audit trail and log.
+// What an app tells of its surroundings: keys, reloads and the store, to metrics, audit trail and log.
 
 import type { AuditTrail } from './audit-trail.ts'
+import type { OnKeysLoaded } from './identity/issuers.ts'
 import { PolicyError } from './policy-file.ts'
 import type { ReloadOutcome } from './reloads.ts'
 import type { StoreEvents } from './store/store.ts'
@@ -12,6 +13,13 @@ export interface Reporting {
   tally: Tally
   catalogue: Catalogue
   logger: Logger
+}
+
+export function keysReport(to: Reporting): OnKeysLoaded {
+  return (issuer, result) => {
+    to.tally.add(slotOf(to.catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
+    if (result !== 'ok') to.logger.warn({ issuer, result }, 'keys could not be fetched')
+  }
 }
 
 export function reportReload(outcome: ReloadOutcome, audit: AuditTrail, to: Reporting): void {

@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
 import { contextOf, isInShadow } from './app-context.ts'
 import { metricsOf } from './app-metrics.ts'
-import { reportReload, storeReports } from './app-reports.ts'
+import { keysReport, reportReload, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -122,11 +122,7 @@ export class App {
 
   /** Where the admin endpoints answer, such as `http://127.0.0.1:9464`; undefined when they are off. */
   get adminUrl(): string | undefined {
-    const address = this.config.admin?.address
-    if (this.#admin === undefined || address === undefined) return undefined
-    if (address.kind === 'unix') return `unix:${address.path}`
-    const host = address.host.includes(':') ? `[${address.host}]` : address.host
-    return `http://${host}:${this.#admin.port}`
+    return this.#admin?.url
   }
 
   get connections(): number {
@@ -160,10 +156,7 @@ export class App {
     if (this.#station === undefined) for (const part of this.#watched()) await this.#reloads.watch(part)
     await this.#tls?.load()
     const policy = await readPolicy(config.policy.file, this.#readFile)
-    const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
-      this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
-      if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
-    }
+    const onKeysLoaded = keysReport({ tally: this.tally, catalogue: this.#catalogue, logger })
     this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded, this.#readFile)
     this.#audit = await AuditTrail.open(config, policy.version, {
       ...{

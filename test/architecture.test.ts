@@ -109,7 +109,7 @@ const LAYERS: Record<string, readonly string[]> = {
 
 /** What only the types of may be imported, besides the above: shapes without code. */
 const TYPES: Record<string, readonly string[]> = {
-  'src/identity/': ['src/config/config.ts'],
+  'src/identity/': ['src/config/config.ts', 'src/config/credential-config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
   'src/grants/': ['src/config/config.ts', 'src/store/'],
@@ -121,7 +121,7 @@ const TYPES: Record<string, readonly string[]> = {
     'src/telemetry/admin.ts',
   ],
   'src/sts/': ['src/config/sts-config.ts'],
-  'src/credentials/': ['src/config/config.ts', 'src/telemetry/logger.ts'],
+  'src/credentials/': ['src/config/', 'src/telemetry/logger.ts'],
   'src/store/': ['src/config/config.ts'],
   'src/session/': [
     'src/config/config.ts',
@@ -143,7 +143,9 @@ const TYPES: Record<string, readonly string[]> = {
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts', 'src/identity/', 'src/net/'],
     ...['src/credentials/', 'src/policy/policy.ts', 'src/telemetry/'],
   ],
-  'src/app-reports.ts': ['src/audit-trail.ts', 'src/reloads.ts', 'src/store/store.ts'],
+  'src/app-reports.ts': [
+    ...['src/audit-trail.ts', 'src/identity/issuers.ts', 'src/reloads.ts', 'src/store/store.ts'],
+  ],
   'src/app.ts': ['src/roles.ts'],
   'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [

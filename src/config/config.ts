@@ -1,6 +1,8 @@
 // The effective configuration: what schema.ts reads from a file, with every default filled in and paths absolute.
 // Durations are milliseconds, sizes bytes, in this type; files write `5s`, `16KiB`. Maps of names have no prototype.
 
+import type { CredentialSourceConfig } from './credential-config.ts'
+
 export interface Address {
   kind: 'tcp' | 'unix'
   host: string
@@ -22,30 +24,6 @@ export interface ListenerConfig {
   credentials: 'agent' | 'broker'
   /** With `credentials: broker` only. */
   credentialSource?: CredentialSourceConfig | undefined
-}
-
-/** One of `tokenFile` and `tokenEndpoint`. */
-export interface CredentialSourceConfig {
-  tokenFile: string | undefined
-  tokenEndpoint: TokenEndpointConfig | undefined
-  allowRemote: boolean
-}
-
-export interface TokenEndpointConfig {
-  url: string
-  grant: 'jwt-bearer' | 'client_credentials'
-  /** With `jwt-bearer`. */
-  assertionFile: string | undefined
-  clientId: string
-  /** One of these. */
-  clientSecretFile: string | undefined
-  clientKeyFile: string | undefined
-  /** With `clientKeyFile`. */
-  audience: string | undefined
-  scope: string | undefined
-  resource: string | undefined
-  caFile: string | undefined
-  timeout: number
 }
 
 export interface TlsConfig {

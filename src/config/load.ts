@@ -4,15 +4,9 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type {
-  Config,
-  CredentialSourceConfig,
-  IntrospectionConfig,
-  IssuerConfig,
-  StoreConfig,
-  TlsConfig,
-} from './config.ts'
+import type { Config, IntrospectionConfig, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
+import type { CredentialSourceConfig } from './credential-config.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
 import { formatAddress } from './fields.ts'

@@ -5,7 +5,7 @@
 import { hash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
-import type { CredentialSourceConfig } from '../config/config.ts'
+import type { CredentialSourceConfig } from '../config/credential-config.ts'
 import { watchFile } from '../file-watch.ts'
 import type { Authentication, RenewalAnswer } from '../identity/authenticator.ts'
 import type { HeldAdmission } from '../identity/held-admission.ts'

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { importJWK, type JWK, SignJWT } from 'jose'
 import { Agent, request } from 'undici'
 import type { Clock } from '../clock.ts'
-import type { TokenEndpointConfig } from '../config/config.ts'
+import type { TokenEndpointConfig } from '../config/credential-config.ts'
 import { tokenText } from './credential.ts'
 
 /** Why there is no token. A closed set. */

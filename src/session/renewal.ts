@@ -6,7 +6,7 @@ import type { PublishHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, auth } from '../wire/reply.ts'
-import type { Renewed } from './context.ts'
+import type { HeldToken, Renewed } from './context.ts'
 import { hex } from './effect.ts'
 import { answerTo } from './outcome.ts'
 import type { Session } from './session.ts'
@@ -90,7 +90,7 @@ export class Renewal {
   /** Takes over the token that Postern holds for the agents of this listener, unless this connection has it already. */
   takeHeld(): void {
     const session = this.#session
-    const held = session.heldToken
+    const held = this.#held
     const current = session.principal
     if (held?.digest === undefined || current === undefined) return
     if (this.#isUnderWay || !session.receiving || held.digest === current.tokenDigest) return
@@ -101,9 +101,15 @@ export class Renewal {
       .catch((error: unknown) => session.onPanic(error))
   }
 
+  /** The token that Postern holds for the agents of this listener; undefined: they bring their own. */
+  get #held(): HeldToken | undefined {
+    const { context, recorder } = this.#session
+    return context.heldToken(recorder.listener)
+  }
+
   #barOf(head: PublishHead): string | undefined {
-    const { heldToken, context } = this.#session
-    if (heldToken !== undefined) return 'unexpected_credential'
+    const { context } = this.#session
+    if (this.#held !== undefined) return 'unexpected_credential'
     if (this.#isUnderWay || this.#upload !== undefined) return 'renewal_in_progress'
     return head.payloadLength > context.config.token.maxBytes ? 'token_too_large' : undefined
   }

@@ -10,7 +10,7 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { disconnect } from '../wire/reply.ts'
 import { identityOf } from './audit-identity.ts'
-import type { HeldToken, SessionContext } from './context.ts'
+import type { SessionContext } from './context.ts'
 import { hex } from './effect.ts'
 import { disconnectOf, type EndOptions, endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake } from './handshake.ts'
@@ -107,10 +107,6 @@ export class Session implements PeerEvents {
   }
   get principal(): Principal | undefined {
     return this.standing.principal
-  }
-  /** The token that Postern holds for the agents of this listener; undefined: they bring their own. */
-  get heldToken(): HeldToken | undefined {
-    return this.context.heldToken(this.recorder.listener)
   }
   get rights(): number {
     return this.standing.serial
