@@ -1,7 +1,7 @@
 // The part of the story in which the agent holds no credential at all: Postern has its token.
 
 import { Agent } from './agent.ts'
-import type { Scene } from './story.ts'
+import type { Scene } from './stage.ts'
 
 const CARD = 'a2a/v1/agents/scout/card'
 
