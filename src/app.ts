@@ -34,6 +34,7 @@ import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
+import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -70,6 +71,7 @@ export class App {
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
   readonly #store: Store | undefined
+  #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -177,6 +179,10 @@ export class App {
       const shared = { read: this.#readFile, used: this.#station?.usedGrants }
       this.#grants = await Grants.open(config.grants, { ...ports, ...shared })
     }
+    this.#tokenChecks = openTokenChecks(this.#issuers, {
+      ...{ clock: this.#clock, audit: this.#audit, tally: this.tally, catalogue: this.#catalogue },
+      roster: this.#station?.roster ?? this.#revocation!.roster,
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -187,6 +193,7 @@ export class App {
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
+    for (const checks of this.#tokenChecks) checks.start()
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
   }
 
@@ -296,6 +303,7 @@ export class App {
     await this.#crew?.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
     await this.#revocation?.close()
     await this.#grants?.close()

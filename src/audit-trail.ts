@@ -99,8 +99,8 @@ export class AuditTrail implements AuditSink {
     return this.#sink.prepare(event)
   }
 
-  count(record: PreparedRecord, payloadLength: number): boolean {
-    return this.#sink.count(record, payloadLength)
+  count(record: PreparedRecord, payloadBytes: number, times: number): boolean {
+    return this.#sink.count(record, payloadBytes, times)
   }
 
   appendPrepared(

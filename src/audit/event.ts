@@ -159,12 +159,13 @@ export interface AuditSink {
   /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
   prepare(event: AuditEvent): PreparedRecord
   /**
-   * Adds an action to a sum, when so many of its kind have a record already that it need not have one; its time is that
-   * of the last `tick`.
+   * Adds actions to a sum, when so many of their kind have a record already that they need not have one; their time is
+   * that of the last `tick`.
    *
-   * @returns false: it is not counted, and needs `appendPrepared`
+   * @param payloadBytes of all of them
+   * @returns false: none is counted, and each needs `appendPrepared`
    */
-  count(record: PreparedRecord, payloadLength: number): boolean
+  count(record: PreparedRecord, payloadBytes: number, times: number): boolean
   /**
    * As `append` of the prepared event with these two added; its times are those of the last `tick`.
    *

@@ -10,7 +10,7 @@ import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wor
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store', 'status_list', 'introspection'] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {
@@ -94,6 +94,7 @@ export class Revocations {
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
     const mark = this.roster.markOf(selector)
     const results = await Promise.allSettled([...writing, mark && share?.(mark)])
+    await this.roster.settled
     await audit.flush()
     for (const result of results) if (result.status === 'rejected') throw result.reason
     if (elsewhere.every(({ recorded }) => recorded)) return total

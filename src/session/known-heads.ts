@@ -235,6 +235,35 @@ export class KnownHeads {
   }
 }
 
+let view: DataView = new DataView(new ArrayBuffer(0))
+
+/**
+ * How many frames that follow one another in `source` have the same head, byte for byte, as the frame at `start`, and so
+ * the same length. The body of the last one may be cut short.
+ *
+ * @param headLength of the frame at `start`, without Packet Identifier; 4 or more
+ */
+export function repeatsOf(source: Buffer, start: number, headLength: number, frameLength: number): number {
+  const last = source.length - headLength
+  let at = start + frameLength
+  if (at > last) return 0
+  if (view.buffer !== source.buffer) view = new DataView(source.buffer)
+  // Four bytes at a time: this is most of what a small message costs.
+  const words = view
+  const offset = source.byteOffset
+  const lastWord = headLength - 4
+  let count = 0
+  for (; at <= last; at += frameLength) {
+    const there = offset + at
+    const before = there - frameLength
+    let i = 0
+    while (i < lastWord && words.getInt32(there + i) === words.getInt32(before + i)) i += 4
+    if (i < lastWord || words.getInt32(there + lastWord) !== words.getInt32(before + lastWord)) break
+    count++
+  }
+  return count
+}
+
 function isSame(
   known: KnownHead,
   source: Buffer,

@@ -5,7 +5,7 @@ import type { Acl } from '../policy/acl.ts'
 import { PacketType } from '../wire/control-packet.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { varintLength, writeVarint } from '../wire/varint.ts'
-import { type HeadChanges, type KnownHead, KnownHeads } from './known-heads.ts'
+import { type HeadChanges, type KnownHead, KnownHeads, repeatsOf } from './known-heads.ts'
 import type { MessageRights } from './message-rights.ts'
 import { Outcome } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -52,8 +52,7 @@ export class KnownPublishes {
     this.more = false
     const at = reader.nextStart
     const { recorder } = session
-    if (at < 0 || recorder.congested || !recorder.accepting) return 0
-    if (heads.isEmpty || !session.relaying) return 0
+    if (at < 0 || this.#isFull || heads.isEmpty || !session.relaying) return 0
     heads.use(session.rights)
     const first = heads.find(chunk, at, chunk.length)
     if (first === undefined) return 0
@@ -84,8 +83,11 @@ export class KnownPublishes {
       const { frameEnd, packetId } = heads
       if (frameEnd - at > mostBytes || this.#needsDigest(known, chunk)) break
       if (packetId > 0 && !packetIds.take(packetId)) break
-      at = frameEnd
-      if (!this.#goesOn(known, chunk) || at >= chunk.length) break
+      if (this.#hasRecord(known, chunk)) {
+        at = frameEnd
+        if (this.#isFull) break
+      } else at = frameEnd + (packetId > 0 ? 0 : this.#repeats(known, chunk, at))
+      if (at >= chunk.length) break
       known = heads.find(chunk, at, chunk.length)
     }
     return at
@@ -120,7 +122,7 @@ export class KnownPublishes {
       }
       if (outStart < 0) outStart = roomAt
       roomAt = writeHead(room, roomAt, chunk[at]!, changes, payload, packetId)
-      const goesOn = this.#goesOn(known, chunk)
+      const goesOn = !this.#hasRecord(known, chunk) || !this.#isFull
       at = frameEnd
       if (isLong) {
         this.changed = { bytes: room.subarray(outStart, roomAt), to: payloadStart }
@@ -140,14 +142,40 @@ export class KnownPublishes {
     return record !== undefined && this.#heads.frameEnd > chunk.length
   }
 
-  /** Counts and records the frame that was just found. @returns whether more that makes records may be taken */
-  #goesOn({ record }: KnownHead, chunk: Buffer): boolean {
+  /**
+   * Passes the frames behind the one at `start` that have the same head, when that one has no record of its own: they are
+   * counted as it was, since the time that decides on it stands still within a chunk.
+   *
+   * @returns their bytes
+   */
+  #repeats({ record }: KnownHead, chunk: Buffer, start: number): number {
+    const { frameEnd, payloadStart } = this.#heads
+    const frameLength = frameEnd - start
+    let repeats = repeatsOf(chunk, start, payloadStart - start, frameLength)
+    if (record !== undefined) {
+      // One that is not all there yet may need its digest.
+      repeats = Math.min(repeats, Math.floor((chunk.length - frameEnd) / frameLength))
+      const bytes = repeats * (frameEnd - payloadStart)
+      if (repeats > 0) this.#session.recorder.counts(record, bytes, repeats)
+    }
+    this.passed += repeats
+    return repeats * frameLength
+  }
+
+  /** Nothing more that makes records may be taken. */
+  get #isFull(): boolean {
+    const { recorder } = this.#session
+    return recorder.congested || !recorder.accepting
+  }
+
+  /** Counts or records the frame that was just found. @returns whether it has a record of its own */
+  #hasRecord({ record }: KnownHead, chunk: Buffer): boolean {
     const { frameEnd, payloadStart, packetId } = this.#heads
     const { recorder } = this.#session
     this.passed++
-    if (record === undefined || recorder.counts(record, frameEnd - payloadStart)) return true
+    if (record === undefined || recorder.counts(record, frameEnd - payloadStart, 1)) return false
     recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
-    return !recorder.congested && recorder.accepting
+    return true
   }
 
   /**

@@ -58,7 +58,9 @@ export class MessageRights {
   }
 
   /** Of a revocation that meets the token: the next `refusalAt` finds it. */
-  revoke(): void {}
+  revoke(): () => void {
+    return () => {}
+  }
 
   #bind(session: Session): void {
     const { context, recorder } = session

@@ -207,10 +207,10 @@ export class Recorder {
     })
   }
 
-  /** Sums up one more of many like it; false: it needs a record of its own, by `forwarded`. */
-  counts(record: PreparedRecord, payloadLength: number): boolean {
+  /** Sums up so many more of many like it; false: each needs a record of its own, by `forwarded`. */
+  counts(record: PreparedRecord, payloadBytes: number, times: number): boolean {
     this.#uncommitted = true
-    return this.#audit.count(record, payloadLength)
+    return this.#audit.count(record, payloadBytes, times)
   }
 
   /** @param packetId 0: none */

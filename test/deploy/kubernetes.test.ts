@@ -103,6 +103,25 @@ const RENDERINGS: [string, Values, Values][] = [
     { gateway: { autoscaling: { enabled: false }, podDisruptionBudget: { enabled: false } } },
   ],
   [
+    'gateway, a store',
+    {},
+    {
+      store: { secret: 'store' },
+      networkPolicy: {
+        store: [
+          {
+            to: [{ podSelector: { matchLabels: { app: 'valkey' } } }],
+            ports: [{ protocol: 'TCP', port: 6379 }],
+          },
+        ],
+      },
+      config: {
+        revocation: { file: 'revocations.jsonl' },
+        store: { url: 'rediss://valkey:6379', passwordFile: '/etc/postern/store/password' },
+      },
+    },
+  ],
+  [
     'gateway, load balancer',
     {},
     {

@@ -1,6 +1,6 @@
 // What it costs to know a head again by its bytes.
 
-import { KnownHeads } from '../../../src/session/known-heads.ts'
+import { KnownHeads, repeatsOf } from '../../../src/session/known-heads.ts'
 import { Direction } from '../../../src/wire/control-packet.ts'
 import { PacketReader } from '../../../src/wire/packet-reader.ts'
 import { publish } from '../../frames.ts'
@@ -28,3 +28,7 @@ for (const topics of [1, 1000]) {
     return heads.find(frame, 0, frame.length)
   })
 }
+
+const frame = publish('agents/bench/data/sensor-7/temperature', 64)
+const many = Buffer.concat(Array.from({ length: 1000 }, () => frame))
+time('1000 frames with the head of the one before', () => repeatsOf(many, 0, frame.length - 64, frame.length))
