@@ -142,11 +142,15 @@ export interface GrantsConfig {
   /** Journal of the uses; undefined: a `store` is there, which counts them. */
   file: string | undefined
   issuers: readonly GrantIssuerConfig[]
+  /** User Property of a PUBLISH that carries a grant; undefined: none. */
+  property: string | undefined
   /** Topic Name that takes grants; undefined: none. */
   topic: string | undefined
   maxLifetime: number
   /** Longest grant. */
   maxBytes: number
+  /** Longest payload that a grant may be bound to. */
+  maxPayload: number
 }
 
 /** Token status lists of an issuer. */

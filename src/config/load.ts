@@ -262,7 +262,7 @@ function grantsInPlace(
   inDirectory: (path: string) => string,
 ): Config['grants'] {
   if (typeof grants !== 'object') return undefined
-  const { file, issuers, topic, ...limits } = grants
+  const { file, issuers, property, topic, ...limits } = grants
   return {
     file: file && inDirectory(file),
     issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
@@ -271,6 +271,7 @@ function grantsInPlace(
       jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
       subjects: subjects ?? settings.issuer,
     })),
+    property: property === 'off' ? undefined : property,
     topic: topic === 'off' ? undefined : topic,
     ...limits,
   }
