@@ -193,7 +193,11 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       }
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
-    proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    proof: {
+      ...file.proof,
+      dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop,
+      aceKeysFile: inDirectoryIf(file.proof.aceKeysFile),
+    },
     delegation: {
       ...file.delegation,
       property: file.delegation.property === 'off' ? undefined : file.delegation.property,
