@@ -240,6 +240,7 @@ issuers:
     maxLifetime: 1h                # so that there is time to play
     leeway: ${LEEWAY_MS}ms
 policy: { file: policy.yaml }
+delegation: { property: postern-token }
 audit: { file: audit.jsonl }
 admin: { address: "${HOST}:0" }
 proof: { dpop: draft-nandakumar-moq-generic-dpop-proof-00 }

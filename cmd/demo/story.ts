@@ -99,6 +99,18 @@ async function delegation({ stage, tell }: Scene): Promise<void> {
     user: 'u1',
     rules: { user: '-' },
   })
+
+  tell.tries('operator, on the same connection, with a token of u2 in the message: the same')
+  const userProperties = { 'postern-token': await stage.token('operator', 'u2') }
+  const text = '{"text":"hello for u2"}'
+  const answer = await forU1.publish(POST, text, { ...post, userProperties })
+  if (tell.gets('PUBACK', answer, 0x00)) {
+    await stage.witness.seen(POST)
+    const names = stage.witness.received.findLast(({ payload }) => payload === text)?.names ?? {}
+    const isTold = names['postern-human'] === 'u2' && !Object.hasOwn(names, 'postern-token')
+    tell.sees('whoever receives it reads postern-human: u2, and no token', isTold)
+  }
+  tell.audit(await last(stage, 'publish'), { ...FORWARDED, agent: 'operator', user: 'u2' })
   await forU1.end()
 
   const forU2 = await stage.connect('operator', await stage.token('operator', 'u2'))
