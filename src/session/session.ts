@@ -175,6 +175,7 @@ export class Session implements PeerEvents {
     this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
     this.standing.arm()
     this.subscriptions.judgeAgain()
+    this.renewal.takeHeld()
   }
 
   /** Reads on after the CONNACK, starting with what the agent sent before it. */

@@ -112,6 +112,13 @@ export class AdminServer {
     return bound !== null && typeof bound === 'object' ? (bound as AddressInfo).port : 0
   }
 
+  /** Where it answers, such as `http://127.0.0.1:9464`. */
+  get url(): string {
+    const { kind, host, path } = this.#options.address
+    if (kind === 'unix') return `unix:${path}`
+    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
+  }
+
   /** @throws PosternError `ERR_ADMIN_LISTEN` */
   async listen(): Promise<void> {
     const { address } = this.#options
