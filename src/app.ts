@@ -4,16 +4,19 @@ import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
-import { contextOf } from './app-context.ts'
+import { contextOf, isInShadow } from './app-context.ts'
+import { openKeysOf } from './app-keys.ts'
 import { metricsOf } from './app-metrics.ts'
 import { reportReload, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListenerConfig } from './config/config.ts'
+import { CredentialBroker } from './credentials/credential-broker.ts'
 import { Grants } from './grants/grants.ts'
+import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
-import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
+import type { OnKeysLoaded } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
@@ -74,6 +77,8 @@ export class App {
   #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
+  #credentials: CredentialBroker | undefined
+  readonly #aceKeys: AceKeys | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
   #authenticator!: Authenticator
@@ -96,6 +101,7 @@ export class App {
     this.#catalogue = catalogueFor(config, this.tally)
     const { tls } = config.upstream
     this.#tls = tls && new UpstreamTls(tls, config.upstream, this.#readFile)
+    if (config.proof.ace) this.#aceKeys = new AceKeys(config.proof.aceKeysFile, this.#readFile)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -111,6 +117,7 @@ export class App {
       ...{ store: this.#store, upstream: this.#upstream, crew },
       draining: () => this.#context.draining,
       issuers: () => this.#issuers,
+      credentials: () => this.#credentials!,
       audit: () => this.#audit,
       revocation: () => this.#revocation,
     }
@@ -119,11 +126,7 @@ export class App {
 
   /** Where the admin endpoints answer, such as `http://127.0.0.1:9464`; undefined when they are off. */
   get adminUrl(): string | undefined {
-    const address = this.config.admin?.address
-    if (this.#admin === undefined || address === undefined) return undefined
-    if (address.kind === 'unix') return `unix:${address.path}`
-    const host = address.host.includes(':') ? `[${address.host}]` : address.host
-    return `http://${host}:${this.#admin.port}`
+    return this.#admin?.url
   }
 
   get connections(): number {
@@ -152,26 +155,22 @@ export class App {
   }
 
   async #start(): Promise<void> {
-    const { config, logger } = this
+    const { config } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
     if (this.#station === undefined) for (const part of this.#watched()) await this.#reloads.watch(part)
     await this.#tls?.load()
     const policy = await readPolicy(config.policy.file, this.#readFile)
-    const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
-      this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
-      if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
-    }
-    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded, this.#readFile)
+    const { issuers, onKeysLoaded } = await openKeysOf(config, {
+      ...{ clock: this.#clock, readFile: this.#readFile, audit: () => this.#audit },
+      // The workers have the connections, and key sets of their own.
+      roster: () => (this.#crew ? undefined : (this.#station?.roster ?? this.#revocation?.roster)),
+      reporting: { tally: this.tally, catalogue: this.#catalogue, logger: this.logger },
+    })
+    this.#issuers = issuers
+    await this.#aceKeys?.load()
     this.#audit = await AuditTrail.open(config, policy.version, {
-      ...{
-        clock: this.#clock,
-        tls: this.#tls,
-        logger,
-        tally: this.tally,
-        catalogue: this.#catalogue,
-        output: this.#output,
-        chain: this.#station?.name,
-      },
+      ...{ clock: this.#clock, tls: this.#tls, logger: this.logger, output: this.#output },
+      ...{ tally: this.tally, catalogue: this.#catalogue, chain: this.#station?.name },
     })
     if (this.#station === undefined) await this.#openRevocation(onKeysLoaded)
     if (config.grants !== undefined) {
@@ -190,6 +189,7 @@ export class App {
     this.#metrics = this.#makeMetrics(times)
     await this.#openAdmin()
     await this.#startCrew()
+    await this.#credentials!.start()
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
@@ -200,13 +200,10 @@ export class App {
   async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {
     const { config, logger } = this
     this.#revocation = await RevocationService.open(config, {
-      clock: this.#clock,
-      audit: this.#audit,
-      store: this.#store,
+      ...{ clock: this.#clock, audit: this.#audit, store: this.#store, onKeysLoaded },
       count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
       countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
       observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
-      onKeysLoaded,
       others: this.#crew?.rosters,
       onContact: () => this.#see(),
       onPollFailure: (stream, reason) =>
@@ -302,6 +299,7 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#crew?.close()
     await this.#admin?.close()
+    await this.#credentials?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
@@ -314,11 +312,22 @@ export class App {
     const { config } = this
     const station = this.#station
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
-    this.#authenticator = new Authenticator(verifier, config, this.#clock, station?.onFailedTry)
+    this.#authenticator = new Authenticator(
+      verifier,
+      config,
+      this.#clock,
+      station?.onFailedTry,
+      this.#aceKeys,
+    )
+    this.#credentials = new CredentialBroker(config, {
+      ...{ clock: this.#clock, verifier, logger: this.logger },
+      onRenewed: (listener) => this.#registry.renewHeld(listener),
+      count: (result) => this.tally.add(slotOf(this.#catalogue.credentials, result)),
+    })
     return contextOf(config, {
       ...{ clock: this.#clock, logger: this.logger, tally: this.tally, catalogue: this.#catalogue },
       ...{ times, policy, tls: this.#tls, audit: this.#audit, authenticator: this.#authenticator },
-      grants: this.#grants,
+      ...{ credentials: this.#credentials, grants: this.#grants },
       revocations: station?.roster ?? this.#revocation!.roster,
       memory: station?.memory ?? new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       ...(station === undefined ? {} : { counted: station.counted }),
@@ -327,17 +336,13 @@ export class App {
 
   #makeMetrics(times: DecisionTimes): Metrics {
     return metricsOf(this.tally, this.#catalogue, {
-      version: this.#version,
-      times,
-      revocationTimes: this.#revocationTimes,
+      ...{ version: this.#version, times, revocationTimes: this.#revocationTimes },
       policyInForce: () => this.#context.policyInForce.policy,
       policyLoadedMs: () => this.#policyLoadedMs,
-      audit: this.#audit,
-      issuers: this.#issuers,
-      revocation: this.#revocation,
+      ...{ audit: this.#audit, issuers: this.#issuers, revocation: this.#revocation, store: this.#store },
       workers: () => this.#crew?.size ?? 1,
-      store: this.#store,
-      inShadow: () => this.#inShadow(),
+      credentials: this.#credentials!,
+      inShadow: () => isInShadow(this.config, this.#context.policyInForce.policy),
       ready: () => this.ready,
     })
   }
@@ -374,6 +379,7 @@ export class App {
       policy: () => this.#loadPolicy(),
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
+      aceKeys: () => this.#aceKeys!.load(),
       auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),
@@ -390,11 +396,5 @@ export class App {
 
   #see(): void {
     if (this.#revocation !== undefined) this.#crew?.see(this.#revocation.sight)
-  }
-
-  /** Whether something that would be denied may be let through. */
-  #inShadow(): boolean {
-    const { rules } = this.#context.policyInForce.policy
-    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
 }

@@ -66,10 +66,12 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/app-checks.ts': [],
   'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
+  'src/app-keys.ts': ['src/app-reports.ts', 'src/identity/issuers.ts', 'src/revocation/withdrawn-keys.ts'],
   'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/', 'src/telemetry/tally.ts'],
   'src/app.ts': [
     'src/token-checks.ts',
     ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
+    'src/app-keys.ts',
     ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
     'src/catalogue-sets.ts',
@@ -81,6 +83,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/revocation/',
       'src/grants/',
       'src/store/',
+      'src/credentials/',
       'src/session/',
       'src/net/',
       'src/audit-trail.ts',
@@ -96,6 +99,9 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/errors.ts', 'src/clock.ts', 'src/reloads.ts', 'src/socket-file.ts'],
     ...['src/identity/', 'src/audit/', 'src/telemetry/logger.ts'],
   ],
+  'src/credentials/': [
+    ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/identity/', 'src/wire/heads.ts'],
+  ],
   'src/agent/': ['src/clock.ts'],
   'src/dev/': ['src/errors.ts', 'src/clock.ts'],
   'cmd/': ['src/'],
@@ -105,7 +111,7 @@ const LAYERS: Record<string, readonly string[]> = {
 
 /** What only the types of may be imported, besides the above: shapes without code. */
 const TYPES: Record<string, readonly string[]> = {
-  'src/identity/': ['src/config/config.ts'],
+  'src/identity/': ['src/config/config.ts', 'src/config/credential-config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
   'src/grants/': ['src/config/config.ts', 'src/store/'],
@@ -117,6 +123,7 @@ const TYPES: Record<string, readonly string[]> = {
     'src/telemetry/admin.ts',
   ],
   'src/sts/': ['src/config/sts-config.ts'],
+  'src/credentials/': ['src/config/', 'src/telemetry/logger.ts'],
   'src/store/': ['src/config/config.ts'],
   'src/session/': [
     'src/config/config.ts',
@@ -132,17 +139,27 @@ const TYPES: Record<string, readonly string[]> = {
   'src/roles.ts': ['src/grants/', 'src/revocation/', 'src/session/', 'src/telemetry/'],
   'src/app-checks.ts': [
     ...['src/audit-trail.ts', 'src/identity/token-verifier.ts', 'src/net/upstream-probe.ts', 'src/roles.ts'],
-    ...['src/revocation/service.ts', 'src/store/store.ts', 'src/telemetry/admin.ts'],
+    ...['src/credentials/', 'src/revocation/service.ts', 'src/store/store.ts', 'src/telemetry/admin.ts'],
   ],
   'src/app-context.ts': [
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts', 'src/identity/', 'src/net/'],
-    ...['src/policy/policy.ts', 'src/telemetry/'],
+    ...['src/credentials/', 'src/policy/policy.ts', 'src/telemetry/'],
   ],
-  'src/app-reports.ts': ['src/audit-trail.ts', 'src/reloads.ts', 'src/store/store.ts'],
+  'src/app-reports.ts': [
+    'src/identity/issuers.ts',
+    'src/audit-trail.ts',
+    'src/reloads.ts',
+    'src/store/store.ts',
+  ],
   'src/app.ts': ['src/roles.ts'],
+  'src/app-keys.ts': [
+    ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts'],
+    ...['src/identity/token-verifier.ts', 'src/revocation/roster.ts'],
+  ],
   'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',
+    'src/credentials/credential-broker.ts',
     'src/identity/token-verifier.ts',
     'src/policy/policy.ts',
     'src/revocation/service.ts',
@@ -176,6 +193,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/session/',
     'src/net/',
     'src/sts/',
+    'src/credentials/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
@@ -200,6 +218,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/net/',
     'src/revocation/',
     'src/sts/',
+    'src/credentials/',
     'src/grants/',
     'src/store/',
     'src/policy-file.ts',

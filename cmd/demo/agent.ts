@@ -2,6 +2,7 @@
 // library makes of them.
 
 import mqtt, { type IClientOptions, type IConnackPacket, type MqttClient, type Packet } from 'mqtt'
+import { answerChallenge, type ProverOptions } from '../../src/agent/proof.ts'
 
 /** In place of a Reason Code: the connection ended without an answer. */
 export const NO_ANSWER = -1
@@ -10,14 +11,18 @@ export interface ConnectOptions {
   host: string
   port: number
   clientId: string
-  username: string
-  password: string
+  username?: string
+  password?: string
+  /** In place of name and password: the token, and the key that it is bound to. */
+  prover?: ProverOptions
   will?: { topic: string; payload: string }
 }
 
 export interface Message {
   topic: string
   payload: string
+  /** Names and values of User Properties. */
+  names: Readonly<Record<string, unknown>>
 }
 
 export class Agent {
@@ -34,24 +39,33 @@ export class Agent {
     this.#client = client
     this.connack = connack
     this.#disconnected = disconnected
-    client.on('message', (topic, payload) => {
-      this.received.push({ topic, payload: payload.toString() })
+    client.on('message', (topic, payload, { properties }) => {
+      this.received.push({ topic, payload: payload.toString(), names: { ...properties?.userProperties } })
       for (const wait of this.#waiting) if (wait.topic === topic) wait.resolve()
     })
   }
 
   /** Resolves with the answer, good or bad. */
   static async connect(options: ConnectOptions): Promise<Agent> {
-    const { will, ...rest } = options
+    const { will, prover, ...rest } = options
     const client = mqtt.connect({
       ...rest,
       protocolVersion: 5,
       clean: true,
       reconnectPeriod: 0,
+      ...(prover === undefined
+        ? {}
+        : {
+            properties: {
+              authenticationMethod: 'POSTERN-DPOP',
+              authenticationData: Buffer.from(prover.token),
+            },
+          }),
       ...(will === undefined
         ? {}
         : { will: { ...will, payload: Buffer.from(will.payload), qos: 1, retain: true } }),
     } satisfies IClientOptions)
+    if (prover !== undefined) client.handleAuth = answerChallenge(prover, () => client.stream) as never
     // A refusal is an answer here, not an error.
     client.on('error', () => {})
     const disconnected = answerOf(client, 'disconnect')
@@ -63,16 +77,11 @@ export class Agent {
   publish(
     topic: string,
     payload: string,
-    options: { retain?: boolean; responseTopic?: string } = {},
+    options: { retain?: boolean; responseTopic?: string; userProperties?: Record<string, string> } = {},
   ): Promise<number> {
-    const { retain = false, responseTopic } = options
+    const { retain = false, ...properties } = options
     const answer = answerOf(this.#client, 'puback')
-    this.#client.publish(
-      topic,
-      payload,
-      { qos: 1, retain, ...(responseTopic === undefined ? {} : { properties: { responseTopic } }) },
-      () => {},
-    )
+    this.#client.publish(topic, payload, { qos: 1, retain, properties }, () => {})
     return answer
   }
 

@@ -1,16 +1,12 @@
 // The story, step by step: what an agent tries, what it gets, why. Played with real clients under the policy of
 // deploy/examples/policy-tools.yaml; what is said about rules is held against the audit records.
 
-import type { AuditRecord } from '../../src/audit/record.ts'
 import { systemClock } from '../../src/clock.ts'
 import { type Agent, NO_ANSWER } from './agent.ts'
-import { LEEWAY_MS, type Stage } from './stage.ts'
+import { renewal, revocation, stolenToken } from './identity-steps.ts'
+import { LEEWAY_MS, lastRecord as last, type Scene } from './stage.ts'
 import type { Teller } from './teller.ts'
-
-export interface Scene {
-  stage: Stage
-  tell: Teller
-}
+import { withoutCredential } from './without-credential.ts'
 
 export interface Step {
   title: string
@@ -22,7 +18,7 @@ const STATUS = (agent: string): string => `a2a/v1/agents/${agent}/status`
 const POST = 'a2a/v1/mcp/tools/create_social_post/call'
 
 const FORWARDED = { decision: 'allow', reason: 'allow', effect: 'forwarded' } as const
-/** Life of the token in the last step. */
+/** Life of the token that expires. */
 const SHORT_LIFE_MS = 3_000
 const SECOND_MS = 1_000
 
@@ -34,6 +30,10 @@ export const STORY: readonly Step[] = [
   { title: 'Somebody copies a token and comes under another name', play: copiedToken },
   { title: 'A Will on the status of another agent', play: foreignWill },
   { title: 'A token expires in the middle of a session', play: expiry },
+  { title: 'A thief copies a token that is bound to a key', play: stolenToken },
+  { title: 'A session is renewed, and outlives its first token', play: renewal },
+  { title: 'An agent that holds no credential', play: withoutCredential },
+  { title: 'A human is revoked', play: revocation },
 ]
 
 async function ownCard({ stage, tell }: Scene): Promise<void> {
@@ -99,6 +99,18 @@ async function delegation({ stage, tell }: Scene): Promise<void> {
     user: 'u1',
     rules: { user: '-' },
   })
+
+  tell.tries('operator, on the same connection, with a token of u2 in the message: the same')
+  const userProperties = { 'postern-token': await stage.token('operator', 'u2') }
+  const text = '{"text":"hello for u2"}'
+  const answer = await forU1.publish(POST, text, { ...post, userProperties })
+  if (tell.gets('PUBACK', answer, 0x00)) {
+    await stage.witness.seen(POST)
+    const names = stage.witness.received.findLast(({ payload }) => payload === text)?.names ?? {}
+    const isTold = names['postern-human'] === 'u2' && !Object.hasOwn(names, 'postern-token')
+    tell.sees('whoever receives it reads postern-human: u2, and no token', isTold)
+  }
+  tell.audit(await last(stage, 'publish'), { ...FORWARDED, agent: 'operator', user: 'u2' })
   await forU1.end()
 
   const forU2 = await stage.connect('operator', await stage.token('operator', 'u2'))
@@ -188,8 +200,4 @@ async function countDown(agent: Agent, expiresAtMs: number, tell: Teller): Promi
 function expiryOf(token: string): number {
   const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as { exp: number }
   return claims.exp * SECOND_MS
-}
-
-async function last(stage: Stage, action: AuditRecord['action']): Promise<AuditRecord | undefined> {
-  return (await stage.records()).findLast((record) => record.action === action)
 }

@@ -3,11 +3,13 @@
 import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
+import { credentialContradictions } from './credential-contradictions.ts'
 import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
 import { grantsContradictions } from './grants-contradictions.ts'
+import { proofContradictions } from './proof-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
@@ -51,9 +53,11 @@ export function findContradictions(
     ...fileContradictions(config, file),
     ...auditContradictions(config),
     ...delegationContradictions(config),
+    ...proofContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...credentialContradictions(config),
     ...grantsContradictions(config, file),
     ...storeContradictions(config),
   ]

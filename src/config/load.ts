@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
 import type { Config, IntrospectionConfig, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
+import type { CredentialSourceConfig } from './credential-config.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
 import { formatAddress } from './fields.ts'
@@ -157,11 +158,14 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   return {
     instance: file.instance,
     workers: file.workers,
-    listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
+    listeners: file.listeners.map(({ name, address, tls, credentialSource, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
       ...settings,
       ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
+      ...(credentialSource === undefined
+        ? {}
+        : { credentialSource: sourceInPlace(credentialSource, inDirectoryIf) }),
     })),
     upstream: {
       address: upstream.address,
@@ -193,7 +197,11 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       }
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
-    proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    proof: {
+      ...file.proof,
+      dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop,
+      aceKeysFile: inDirectoryIf(file.proof.aceKeysFile),
+    },
     delegation: {
       ...file.delegation,
       property: file.delegation.property === 'off' ? undefined : file.delegation.property,
@@ -262,7 +270,7 @@ function grantsInPlace(
   inDirectory: (path: string) => string,
 ): Config['grants'] {
   if (typeof grants !== 'object') return undefined
-  const { file, issuers, topic, ...limits } = grants
+  const { file, issuers, property, topic, ...limits } = grants
   return {
     file: file && inDirectory(file),
     issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
@@ -271,8 +279,30 @@ function grantsInPlace(
       jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
       subjects: subjects ?? settings.issuer,
     })),
+    property: property === 'off' ? undefined : property,
     topic: topic === 'off' ? undefined : topic,
     ...limits,
+  }
+}
+
+function sourceInPlace(
+  source: NonNullable<FileConfig['listeners'][number]['credentialSource']>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): CredentialSourceConfig {
+  const { tokenFile, tokenEndpoint: endpoint, allowRemote } = source
+  return {
+    tokenFile: inDirectoryIf(tokenFile),
+    tokenEndpoint: endpoint && {
+      ...endpoint,
+      assertionFile: inDirectoryIf(endpoint.assertionFile),
+      clientSecretFile: inDirectoryIf(endpoint.clientSecretFile),
+      clientKeyFile: inDirectoryIf(endpoint.clientKeyFile),
+      audience: endpoint.audience,
+      scope: endpoint.scope,
+      resource: endpoint.resource,
+      caFile: inDirectoryIf(endpoint.caFile),
+    },
+    allowRemote,
   }
 }
 

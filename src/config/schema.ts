@@ -2,10 +2,12 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
+import { credentialSourceSchema } from './credential-schema.ts'
 import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { grantsSchema } from './grants-schema.ts'
 import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
+import { proofSchema } from './proof-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
@@ -54,6 +56,12 @@ const listener = section({
     .describe(
       '`shadow`: what would be denied is recorded, counted and let through. Tokens are checked all the same.',
     ),
+  credentials: choice(['agent', 'broker'])
+    .prefault('agent')
+    .describe(
+      'Who has the token: `agent` shows it in CONNECT; `broker` Postern holds it, and an agent that shows any credential is refused.',
+    ),
+  credentialSource: credentialSourceSchema,
   proxyProtocolFrom: z
     .array(field(parseNetwork, { type: 'string' }), { error: 'Write a list of networks, or `[]`.' })
     .prefault([])
@@ -107,6 +115,11 @@ const issuer = section({
   kubernetes: kubernetesSchema,
   spiffe: spiffeSchema,
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
+  onWithdrawnKey: choice(['ignore', 'cut'])
+    .prefault('ignore')
+    .describe(
+      'A key that is gone from the key set: `ignore` live connections go on until their token expires; `cut` they end at once.',
+    ),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
   requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
   requireSubProfile: flag(false).describe(
@@ -188,17 +201,7 @@ export const configSchema = section({
       .prefault('$postern/token')
       .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
-  proof: requiredSection({
-    dpop: choice(['off', 'draft-nandakumar-moq-generic-dpop-proof-00'])
-      .prefault('off')
-      .describe('Challenge for tokens with `cnf.jkt`: the draft that proofs follow, or `off`.'),
-    method: text('a method name')
-      .prefault('POSTERN-DPOP')
-      .describe('Authentication Method with which tokens with `cnf.jkt` are taken.'),
-    timeout: duration('5s', '10ms', '5m').describe('For the answer to the challenge.'),
-    window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
-    algorithms: algorithmsSchema(['ES256', 'Ed25519']),
-  }).describe('Proof that a client holds the key of its token.'),
+  proof: proofSchema,
   delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
@@ -274,7 +277,7 @@ export const configSchema = section({
   limits: requiredSection({
     connections: count(10_000, 1, 1_000_000).describe('Connections at a time.'),
     unauthenticated: count(1000, 1, 1_000_000).describe(
-      'Connections at a time that have not finished CONNECT.',
+      'Connections at a time that have not finished CONNECT, TLS handshakes among them.',
     ),
     connectTimeout: duration('5s', '10ms', '5m').describe('From accept to the complete CONNECT.'),
     connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT, with token and Will.'),

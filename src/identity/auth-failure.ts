@@ -77,7 +77,9 @@ const FAILURES = {
   bad_signature: BAD_TOKEN,
   /** The token is bound to a key (`cnf`), which its bearer has not proved to hold. */
   proof_required: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
-  /** The answer to the challenge does not prove it. */
+  /** The method `ace`: a User Name or Password beside it, or no token with its length in Authentication Data. */
+  ace_malformed: BAD_TOKEN,
+  /** The answer to the challenge, or the proof in CONNECT, does not prove it. */
   proof_failed: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
   missing_claim: BAD_TOKEN,
   bad_claim: BAD_TOKEN,
@@ -107,6 +109,20 @@ const FAILURES = {
     enhanced: ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
     text: 'client identifier not allowed',
     counts: 'bearer',
+  },
+  /** A credential on a listener whose agents bring none (`credentials: broker`). */
+  unexpected_credential: {
+    basic: BAD_USER_NAME_OR_PASSWORD,
+    enhanced: NOT_AUTHORIZED,
+    text: 'no credential expected',
+    counts: 'address',
+  },
+  /** Postern holds the token of this listener, and has none that is good. */
+  credential_unavailable: {
+    basic: ReasonCode.SERVER_UNAVAILABLE,
+    enhanced: ReasonCode.SERVER_UNAVAILABLE,
+    text: 'try again later',
+    counts: 'nobody',
   },
   /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
   identity_changed: BAD_IDENTITY,

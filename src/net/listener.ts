@@ -1,6 +1,6 @@
 // Accepts agents' connections and hands each to a new session.
 
-import { randomBytes } from 'node:crypto'
+import { hash, hkdfSync, randomBytes } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
@@ -20,6 +20,7 @@ import { addressText, SocketPeer } from './socket-peer.ts'
 const OPTIONS = { noDelay: true, keepAlive: true, allowHalfOpen: true } as const
 /** For the TLS handshake, which is ahead of every other limit. */
 const TLS_HANDSHAKE_MS = 5_000
+const TICKET_KEY_BYTES = 48
 
 export interface ListenerPorts {
   clock: Clock
@@ -35,12 +36,19 @@ export interface ListenerPorts {
   ticketKeys?: Buffer | undefined
 }
 
+/** Names a TCP connection among those that are open. */
+function flowOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
 export class Listener {
   readonly name: string
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   #server: Server
   #tls: TlsServer | undefined
+  /** Gives back the place of a connection whose TLS handshake is under way; by both addresses. */
+  readonly #handshakes = new Map<string, () => void>()
   readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
   readonly #ports: ListenerPorts
 
@@ -120,22 +128,47 @@ export class Listener {
       requestCert: tls.clientCertificates !== 'none',
       rejectUnauthorized: tls.clientCertificates === 'verify',
       handshakeTimeout: TLS_HANDSHAKE_MS,
-      ticketKeys: this.#ports.ticketKeys,
     }
-    this.#tls = this.#attempt(() =>
-      createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))),
+    const server = this.#attempt(() =>
+      createTlsServer(options, (socket) => {
+        this.#handshakes.get(flowOf(socket))?.()
+        this.#accept(new SocketPeer(socket))
+      }),
     )
-    this.#server = this.#tls
+    this.#tls = server
+    this.#server = createServer(OPTIONS, (socket) => this.#shakeHands(socket, server))
   }
 
-  async #contextOf(tls: TlsConfig): Promise<SecureContextOptions> {
+  /** A handshake that does not end holds a place like a CONNECT that does not come. */
+  #shakeHands(socket: Socket, server: TlsServer): void {
+    const release = this.#registry.reserve()
+    if (release === undefined) return void socket.destroy()
+    const flow = flowOf(socket)
+    const done = (): void => {
+      release()
+      if (this.#handshakes.get(flow) === done) this.#handshakes.delete(flow)
+    }
+    socket.once('close', done)
+    // Those of a Unix socket cannot be told apart: whoever may open it is trusted to end what it begins.
+    if (socket.remotePort === undefined) done()
+    else this.#handshakes.set(flow, done)
+    server.emit('connection', socket)
+  }
+
+  async #contextOf(tls: TlsConfig): Promise<SecureContextOptions & { ticketKeys?: Buffer }> {
     const read = (file: string): Promise<Buffer> =>
       this.#ports.readFile(file).catch((cause: Error) => {
         throw this.#tlsError(cause)
       })
     const { certFile, keyFile, clientCaFile, minVersion } = tls
     const [cert, key] = await Promise.all([read(certFile), read(keyFile)])
-    return { cert, key, minVersion, ...(clientCaFile === undefined ? {} : { ca: await read(clientCaFile) }) }
+    const ca = clientCaFile === undefined ? undefined : await read(clientCaFile)
+    const { ticketKeys } = this.#ports
+    return {
+      ...{ cert, key, minVersion },
+      ...(ca === undefined ? {} : { ca }),
+      ...(ticketKeys === undefined ? {} : { ticketKeys: keysFor(ticketKeys, [cert, key, ca]) }),
+    }
   }
 
   #attempt<T>(use: () => T): T {
@@ -160,6 +193,9 @@ export class Listener {
   #readHeader(socket: Socket): void {
     socket.on('error', () => socket.destroy())
     if (!this.#fromLoadBalancer!(socket.remoteAddress ?? '')) return void socket.destroy()
+    const release = this.#registry.reserve()
+    if (release === undefined) return void socket.destroy()
+    socket.once('close', release)
     const { clock, headerTimeoutMs } = this.#ports
     const timer = clock.after(headerTimeoutMs, () => socket.destroy())
     const onEnd = (): void => void socket.destroy()
@@ -176,6 +212,7 @@ export class Listener {
       if (header === 'malformed') return void socket.destroy()
       socket.pause()
       if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length))
+      release()
       this.#accept(new SocketPeer(socket, { source: header.source }))
       socket.resume()
     }
@@ -186,4 +223,13 @@ export class Listener {
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }
+}
+
+/**
+ * The secret of tickets that are good under these files only: who resumes a connection is not verified again, and one that
+ * was verified by a former authority must not go on. The same in every process that reads the same files.
+ */
+function keysFor(secret: Buffer, files: readonly (Buffer | undefined)[]): Buffer {
+  const digests = files.map((file) => hash('sha256', file ?? '', 'buffer'))
+  return Buffer.from(hkdfSync('sha256', secret, Buffer.concat(digests), 'postern tickets', TICKET_KEY_BYTES))
 }

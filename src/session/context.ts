@@ -58,6 +58,8 @@ export type Admit = (
   connect: ConnectHead,
   peerAddress: string,
   tls: TlsEvidence | undefined,
+  /** Name of the listener by which it came. */
+  listener: string,
 ) => Promise<Admission | AdmissionChallenge>
 
 /** A fresh token for a connection: the principal that takes over, or why not. */
@@ -70,8 +72,33 @@ export type Renewed =
       detail: string | undefined
     }
 
-/** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
-export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
+/** A fresh token is good; its key is to be proved by the answer to `data`, which goes out in AUTH 0x18. */
+export interface RenewalChallenge {
+  ok: 'challenge'
+  data: Buffer
+  answer(proof: Buffer): Promise<Renewed>
+}
+
+/**
+ * Verifies a fresh token and that it is of the same bearer as `current`. Never rejects.
+ *
+ * @param data the token; by AUTH, Authentication Data
+ * @param method by AUTH 0x19: its Authentication Method
+ */
+export type Renew = (
+  data: Buffer,
+  current: Principal,
+  peerAddress: string,
+  method?: string,
+) => Promise<Renewed | RenewalChallenge>
+
+/** The token that Postern holds for the agents of a listener, which bring none. */
+export interface HeldToken {
+  /** SHA-256 of the compact form, hex, as in a Principal; undefined: none that is good is at hand. */
+  readonly digest: string | undefined
+  /** Verifies it for a connection that exists. Never rejects. */
+  renew(current: Principal): Promise<Renewed>
+}
 
 /** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
 export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>
@@ -111,6 +138,8 @@ export interface SessionContext {
   readonly logger: Logger
   readonly admit: Admit
   readonly renew: Renew
+  /** By name of a listener; undefined: its agents bring their own credential. */
+  heldToken(listener: string): HeldToken | undefined
   readonly verifyCarried: VerifyCarried
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */

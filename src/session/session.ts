@@ -175,6 +175,7 @@ export class Session implements PeerEvents {
     this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
     this.standing.arm()
     this.subscriptions.judgeAgain()
+    this.renewal.takeHeld()
   }
 
   /** Reads on after the CONNACK, starting with what the agent sent before it. */
@@ -331,7 +332,7 @@ export class Session implements PeerEvents {
     const client = this.towardsClient
     const server = this.#server
     const farewell = farewellOf(why, this.context.config)
-    const stuck = stuckPeers(why, [client, server])
+    const stuck = stuckPeers(cause, [client, server])
     let effect = 'closed'
     this.#pump.clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.
@@ -366,6 +367,7 @@ export class Session implements PeerEvents {
     this.grants.close()
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
+    this.renewal.cancelTimers()
     this.context.revocations.leave(this)
     this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)
