@@ -178,6 +178,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   ],
   'node:events': ['src/audit/', 'src/net/', 'src/app.ts', 'src/dev/', 'cmd/'],
   'node:fs': [
+    'src/evidence/chains.ts',
     'src/file-watch.ts',
     'src/socket-file.ts',
     'src/audit/',
@@ -216,6 +217,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   ],
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
   'node:path': [
+    'src/evidence/chains.ts',
     'src/grants/',
     'src/file-watch.ts',
     'src/audit/',

@@ -1,14 +1,13 @@
 // Several workers: the real command with its processes in front of a real broker. What holds for one process holds for
 // all of them together.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { AuditRecord } from '../../src/audit/record.ts'
+import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
 import { DEV_ISSUER } from '../../src/dev/issuer.ts'
 import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
-import { withSegments } from '../../src/evidence/log-files.ts'
-import { verifyLog } from '../../src/evidence/verify-log.ts'
-import { RunningPostern } from '../cmd/child.ts'
+import { postern as command, type Ended, RunningPostern } from '../cmd/child.ts'
 import { Workspace } from '../cmd/workspace.ts'
 
 const SECRET = 'a-secret-of-the-operator'
@@ -77,8 +76,11 @@ async function connect(
 }
 
 function records(chain: '' | '.w1' | '.w2'): AuditRecord[] {
-  const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8').split('\n')
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as AuditRecord)
+  const models = new Models()
+  const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8')
+    .split('\n')
+    .slice(0, -1)
+  return lines.map((line) => models.whole(JSON.parse(line) as WrittenRecord)!)
 }
 
 /** In which worker's log the last CONNECT of this client is. Records are on disk after the flush interval. */
@@ -314,10 +316,47 @@ describe('the end of a worker', () => {
     expect(await codes).toEqual([0x8b, 0x8b, 0x8b, 0x8b])
     expect(await postern.exited).toBe(0)
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
-    for (const chain of ['', '.w1', '.w2'] as const) {
-      const files = withSegments([workspace.path(`audit.jsonl${chain}`)])
-      expect(await verifyLog(files, { partial: false })).toMatchObject({ ok: true, unreadable: 0 })
+    for (const chain of ['', '.w1', '.w2'] as const)
       expect(records(chain).at(-1)).toMatchObject({ action: 'stop' })
-    }
+  })
+})
+
+describe('the logs of all processes are one set', () => {
+  const audit = (...args: string[]): Promise<Ended> =>
+    command(['audit', ...args], { cwd: workspace.directory })
+
+  it('verify proves each chain, and names the one that was changed', async () => {
+    const good = await audit('verify', 'audit.jsonl')
+    expect(good.status).toBe(0)
+    expect(good.stdout.match(/^OK {2}[^:]+/gm)).toEqual([
+      'OK  audit.jsonl',
+      'OK  audit.jsonl.w1',
+      'OK  audit.jsonl.w2',
+    ])
+    const path = workspace.path('audit.jsonl.w2')
+    const text = readFileSync(path, 'utf8')
+    writeFileSync(path, text.replace('"scout"', '"SCOUT"'))
+    const bad = await audit('verify', 'audit.jsonl')
+    writeFileSync(path, text)
+    expect(bad.status).toBe(1)
+    expect(bad.stdout).toMatch(/^OK {2}audit\.jsonl\.w1.*\nBAD audit\.jsonl\.w2:/m)
+  })
+
+  it('query answers in the order of time', async () => {
+    const { stdout } = await audit('query', '--agent', 'scout', '--format', 'jsonl', 'audit.jsonl')
+    const found = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as AuditRecord)
+    const times = found.map(({ time }) => time)
+    expect(times).toEqual([...times].sort())
+    expect(new Set(found.map(({ instance }) => instance))).toEqual(new Set(['postern.w1', 'postern.w2']))
+    const both = (['.w1', '.w2'] as const).flatMap(records)
+    expect(found).toHaveLength(both.filter(({ identity }) => identity?.agent?.id === 'scout').length)
+  })
+
+  it('report is about all of them', async () => {
+    expect((await audit('report', '--out', 'page.html', 'audit.jsonl')).status).toBe(0)
+    expect(readFileSync(workspace.path('page.html'), 'utf8')).toMatch(/audit\.jsonl\.w1: records 1 to/)
   })
 })
