@@ -105,11 +105,11 @@ export const LOADS: readonly Load[] = [
     ...{ payload: 256, topics: 100_000, rules: 10_000 },
   }),
   flow('denied-10', 'pipelined, 256 B, 10 % denied', { payload: 256, deniedEvery: 10 }),
-  flow('workers-256', 'pipelined, 256 B, 64 clients, 1 and 2 workers', {
-    ...{ paths: WORKERS, clients: 64, payload: 256 },
+  flow('workers-256', 'pipelined, 256 B, 8 clients, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256 },
   }),
-  flow('workers-topics', 'pipelined, 256 B, 64 clients, 100 000 topics, 1 and 2 workers', {
-    ...{ paths: WORKERS, clients: 64, payload: 256, topics: 100_000 },
+  flow('workers-topics', 'pipelined, 256 B, 8 clients, 100 000 topics, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256, topics: 100_000 },
   }),
   connecting('storm', 'workers-connect', 'CONNECT, ES256, every token new, 1 and 2 workers', {
     ...{ paths: ['postern', 'postern-2'], distinct: true },

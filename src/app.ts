@@ -187,7 +187,8 @@ export class App {
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
-    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
+    const detail = this.#crew && `${config.workers} workers`
+    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening', detail })
   }
 
   async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {

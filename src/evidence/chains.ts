@@ -47,7 +47,7 @@ export function strayCheckpoints<T extends { origin: string }>(
 }
 
 function workerIn(file: string): string {
-  return /\.(w[1-9]\d*)(\.\d{8,}(\.gz)?)?$/.exec(file)?.[1] ?? ''
+  return /\.(w[1-9]\d*)(\.\d{8,}(\.[a-z]+)?)?$/.exec(file)?.[1] ?? ''
 }
 
 function numberIn(worker: string): number {
