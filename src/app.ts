@@ -183,8 +183,9 @@ export class App {
     this.#registry = new SessionRegistry(this.#context)
     this.#metrics = this.#makeMetrics(times)
     await this.#openAdmin()
-    await this.#startCrew()
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
+    await this.#startCrew()
+    if (this.#station === undefined) for (const listener of this.listeners) await this.#listen(listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
     const detail = this.#crew && `${config.workers} workers`
@@ -229,9 +230,12 @@ export class App {
         this.logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
     })
     this.listeners.push(opened)
-    if (this.#station !== undefined) return opened.open()
-    await opened.listen()
-    this.logger.info({ listener: opened.name, address: opened.address }, 'listening')
+    await opened.open()
+  }
+
+  async #listen(listener: Listener): Promise<void> {
+    await listener.listen()
+    this.logger.info({ listener: listener.name, address: listener.address }, 'listening')
   }
 
   /** A connection that the first process accepted. @param elsewhere as in SessionRegistry */

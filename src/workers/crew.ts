@@ -178,7 +178,13 @@ export class Workers implements Crew {
   async #open(place: number): Promise<void> {
     const { entry, clock, version } = this.#options
     const name = `w${place + 1}`
-    const member = new Member(name, entry, clock, (from) => this.#handlersFor(from))
+    const member = new Member(
+      name,
+      entry,
+      clock,
+      (from) => this.#handlersFor(from),
+      () => this.#handOver(),
+    )
     this.#members[place] = member
     void member.gone.then(async () => {
       this.#directory.lost(member)
@@ -233,7 +239,11 @@ export class Workers implements Crew {
       claim: ({ clientId, owner }) => directory.claim(member, clientId, owner),
       release: ({ clientId, owner }) => void directory.release(member, clientId, owner),
       recall: (clientId) => directory.recall(member, clientId),
-      opened: ({ clientId, owner }) => void directory.opened(member, clientId, owner),
+      opened: ({ clientId, owner }) => {
+        directory.opened(member, clientId, owner)
+        directory.release(member, clientId, owner)
+        return undefined
+      },
       closed: ({ clientId, remembered }) => void directory.closed(member, clientId, remembered),
       takeUse: ({ key, maxUses, expiresAtMs }) =>
         this.#shared.usedGrants?.take(key, maxUses, expiresAtMs) ?? 'unavailable',
@@ -249,7 +259,7 @@ export class Workers implements Crew {
       const member = this.#nextToTake()
       if (member === undefined) return
       const { listener, socket } = this.#waiting.shift()!
-      void this.#handTo(member, listener, socket)
+      this.#handTo(member, listener, socket)
     }
   }
 
@@ -263,22 +273,13 @@ export class Workers implements Crew {
     return next
   }
 
-  async #handTo(member: Member, listener: number, socket: Socket): Promise<void> {
+  #handTo(member: Member, listener: number, socket: Socket): void {
     const elsewhere: Counts = { connections: 0, unauthenticated: 0 }
     for (const { load } of this.#members.filter((one) => one !== member && !one.hasEnded)) {
       elsewhere.connections += load.connections
       elsewhere.unauthenticated += load.unauthenticated
     }
-    member.isTaking = true
-    try {
-      await member.take(listener, elsewhere, socket)
-    } catch {
-      // It has ended, and the connection with it.
-      socket.destroy()
-    } finally {
-      member.isTaking = false
-      this.#handOver()
-    }
+    member.take(listener, elsewhere, socket)
   }
 
   async #snapshots(): Promise<void> {

@@ -1,7 +1,8 @@
 // Several workers: the real command with its processes in front of a real broker. What holds for one process holds for
 // all of them together.
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import mqtt, { type IClientOptions, type IConnackPacket, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Models } from '../../src/audit/models.ts'
 import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
@@ -24,29 +25,40 @@ let broker: Broker
 let workspace: Workspace
 let postern: RunningPostern
 let port = 0
+let tlsPort = 0
 let admin = ''
 
 beforeAll(async () => {
   broker = await startMosquitto()
-  workspace = await Workspace.create(
-    {
-      workers: 2,
-      upstream: { address: `${broker.host}:${broker.port}` },
-      clientId: { binding: 'prefix', separator: '-' },
-      sessions: { delegated: 'resume', drain: '100ms' },
-      revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
-      limits: { failedTries: 3, connections: 12 },
-    },
-    policy(),
-  )
+  workspace = await Workspace.create({}, policy())
+  workspace.configure({
+    workers: 2,
+    listeners: [
+      { name: 'agents', address: '127.0.0.1:0' },
+      { name: 'socket', address: `unix:${workspace.path('agents.sock')}` },
+      { name: 'tls', address: '127.0.0.1:0', tls: { certFile: 'cert.pem', keyFile: 'key.pem' } },
+    ],
+    upstream: { address: `${broker.host}:${broker.port}` },
+    clientId: { binding: 'prefix', separator: '-' },
+    sessions: { delegated: 'resume', drain: '100ms' },
+    revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
+    limits: { failedTries: 3, connections: 12 },
+  })
   workspace.write('secret', SECRET)
-  postern = new RunningPostern(['--config', workspace.config])
+  const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', 'key.pem', '-out', 'cert.pem']
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  execFileSync('openssl', ['req', '-x509', ...curve, ...subject], {
+    cwd: workspace.directory,
+    stdio: 'ignore',
+  })
+  postern = new RunningPostern(['--config', workspace.config], { cwd: workspace.directory })
   admin = String((await postern.next({ msg: 'admin endpoints' }))['address'])
-  port = Number(
-    String((await postern.next({ msg: 'listening' }))['address'])
-      .split(':')
-      .at(-1),
-  )
+  const portOf = async (listener: string): Promise<number> => {
+    const { address } = await postern.next({ msg: 'listening', listener })
+    return Number(String(address).split(':').at(-1))
+  }
+  port = await portOf('agents')
+  tlsPort = await portOf('tls')
 }, 30_000)
 afterAll(async () => {
   await postern?.kill()
@@ -56,12 +68,14 @@ afterAll(async () => {
 
 /** How often each client has been connected. */
 const connected = new Map<string, number>()
+/** Whether the broker had a session for it. */
+const resumed = new WeakMap<MqttClient, boolean>()
 
 async function connect(
   clientId: string,
   { user = 'alice', password, ...options }: { user?: string } & IClientOptions = {},
 ): Promise<MqttClient> {
-  const client = await mqtt.connectAsync({
+  const client = mqtt.connect({
     host: '127.0.0.1',
     port,
     protocolVersion: 5,
@@ -71,6 +85,12 @@ async function connect(
     reconnectPeriod: 0,
     ...options,
   })
+  const { sessionPresent } = await new Promise<IConnackPacket>((resolve, reject) => {
+    client.once('connect', resolve)
+    client.once('error', reject)
+  })
+  resumed.set(client, sessionPresent)
+  client.on('error', () => {})
   connected.set(clientId, (connected.get(clientId) ?? 0) + 1)
   return client
 }
@@ -257,17 +277,37 @@ describe('two workers', () => {
     })
 
     it('but never for another human', async () => {
+      await expect.poll(connections).toBe(0)
       const first = await connect('scout-shared', session)
       await first.subscribeAsync('agents/scout/shared', { qos: 1 })
       await first.endAsync()
-      let present: boolean | undefined
+      await expect.poll(connections).toBe(0)
+      const held = await connect('held', { user: 'zoe' })
       const second = await connect('scout-shared', { ...session, user: 'dave' })
-      second.once('connect', (connack) => {
-        present = connack.sessionPresent
-      })
-      expect(present ?? false).toBe(false)
-      await second.endAsync()
+      expect(resumed.get(second)).toBe(false)
+      await leave([held, second])
     })
+  })
+
+  it('Unix sockets and TLS are handed over too', async () => {
+    const socket = { protocol: 'mqtt', unixSocket: true, path: workspace.path('agents.sock') } as const
+    const overUnix = await connect('scout-unix', { user: 'zoe', host: '', ...socket })
+    const overTls = await Promise.all(
+      ['a', 'b'].map((name) =>
+        connect(`scout-${name}`, {
+          user: 'zoe',
+          protocol: 'mqtts',
+          port: tlsPort,
+          rejectUnauthorized: false,
+        }),
+      ),
+    )
+    for (const client of [overUnix, ...overTls]) {
+      await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
+    }
+    const chains = await Promise.all(['scout-a', 'scout-b'].map(workerOf))
+    expect(chains.sort()).toEqual(['.w1', '.w2'])
+    await leave([overUnix, ...overTls])
   })
 })
 
