@@ -39,10 +39,8 @@ const event: AuditEvent = {
   payload: { length: 120, sha256: 'd'.repeat(64) },
   rules: { user: 'may-post', agent: 'inboxes' },
 }
-const nth = (i: number): AuditEvent => ({
-  ...event,
-  resource: { topic: `a2a/v1/tasks/analyst/${i % 5000}`, qos: 1, retain: false },
-})
+const resource = (i: number) => ({ topic: `a2a/v1/tasks/analyst/${i % 5000}`, qos: 1, retain: false })
+const nth = (i: number): AuditEvent => ({ ...event, resource: resource(i) })
 
 async function timed(name: string, count: number, work: () => unknown): Promise<void> {
   const cpu = process.cpuUsage()
@@ -52,7 +50,7 @@ async function timed(name: string, count: number, work: () => unknown): Promise<
   const { user, system } = process.cpuUsage(cpu)
   const used = (user + system) / 1e6
   const each = `${((used * 1e6) / count).toFixed(2)} µs CPU each`
-  console.log(`${name.padEnd(44)} ${wall.toFixed(2)} s wall  ${used.toFixed(2)} s CPU  ${each}`)
+  console.log(`${name.padEnd(48)} ${wall.toFixed(2)} s wall  ${used.toFixed(2)} s CPU  ${each}`)
 }
 
 function settings(durability: 'async' | 'write-ahead', checkpoints: boolean) {
@@ -65,38 +63,52 @@ function settings(durability: 'async' | 'write-ahead', checkpoints: boolean) {
 }
 
 const big = join(directory, 'big.jsonl')
-let note = ''
-const tree = new MerkleTree()
-await timed(`make ${COUNT} records, with tree`, COUNT, () => {
-  const encoder = new RecordEncoder({ ...settings('async', true), head: GENESIS })
-  const file = openSync(big, 'w')
-  let text = ''
-  const first = {
-    action: 'signer',
-    decision: 'allow',
-    reason: 'first_key',
-    effect: 'in force',
-    signer: signer.text,
-  } as const
-  for (let i = 0; i < COUNT; i++) {
-    text += `${encoder.encode(i === 0 ? first : nth(i))}\n`
-    tree.append(encoder.head.hash)
-    if (text.length < 1e6) continue
-    writeSync(file, text)
-    text = ''
-  }
-  writeSync(file, text)
-  closeSync(file)
-  note = signNote(checkpointText({ origin: signer.name, size: tree.size, root: tree.root() }), signer)
-})
-console.log(`${' '.repeat(44)} ${Math.round(statSync(big).size / COUNT)} bytes each`)
-await timed('verify them', COUNT, () => verifyLog([big], { partial: false }))
-const checkpoints = [openCheckpoint(note, [signer]) as OpenedCheckpoint]
-await timed('verify them against a checkpoint', COUNT, async () => {
-  const { ok, confirmed } = await verifyLog([big], { partial: false, checkpoints })
-  if (!ok || confirmed !== 1) throw new Error('the checkpoint was not confirmed')
-})
-rmSync(big)
+const FIRST = {
+  ...({ action: 'signer', decision: 'allow', reason: 'first_key', effect: 'in force' } as const),
+  signer: signer.text,
+}
+const DIGEST = { name: 'sha256', hex: 'd'.repeat(64) } as const
+
+/** Half as many topics as short records can refer to. */
+const TOPICS = 2000
+for (const short of [false, true]) {
+  const kind = short ? 'short' : 'whole'
+  const tree = new MerkleTree()
+  let note = ''
+  await timed(`make ${COUNT} ${kind} records, with tree`, COUNT, () => {
+    const encoder = new RecordEncoder({ ...settings('async', true), head: GENESIS, short })
+    const { payload: _, packet_id: __, ...common } = event
+    const prepared = Array.from({ length: TOPICS }, (___, i) =>
+      encoder.prepare({ ...common, resource: resource(i) }),
+    )
+    const file = openSync(big, 'w')
+    const lines = Buffer.alloc(1024 * 1024)
+    let end = 0
+    for (let i = 0; i < COUNT; i++) {
+      if (i % 500 === 0) encoder.tick()
+      if (i === 0) end += lines.write(encoder.encode(FIRST))
+      else end = encoder.encodePrepared(lines, end, prepared[i % TOPICS]!, 120, DIGEST, 7)
+      lines[end++] = 0x0a
+      tree.append(encoder.head.hash)
+      if (end < lines.length - 4096 && i < COUNT - 1) continue
+      writeSync(file, lines.subarray(0, end))
+      end = 0
+    }
+    closeSync(file)
+    note = signNote(checkpointText({ origin: signer.name, size: tree.size, root: tree.root() }), signer)
+  })
+  console.log(`${' '.repeat(48)} ${Math.round(statSync(big).size / COUNT)} bytes each`)
+  await timed(`verify the ${kind} records`, COUNT, async () => {
+    const { ok } = await verifyLog([big], { partial: false })
+    if (!ok) throw new Error('the log is not good')
+  })
+  const checkpoints = [openCheckpoint(note, [signer]) as OpenedCheckpoint]
+  await timed(`verify the ${kind} records against a checkpoint`, COUNT, async () => {
+    const { ok, confirmed } = await verifyLog([big], { partial: false, checkpoints })
+    if (!ok || confirmed !== 1) throw new Error('the checkpoint was not confirmed')
+  })
+  rmSync(big)
+}
 
 const small = join(directory, 'small.jsonl')
 const ahead = await AuditLog.open(small, settings('write-ahead', false))

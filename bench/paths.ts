@@ -95,7 +95,7 @@ function commandOf(
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
@@ -121,7 +121,12 @@ export function makeIssuer(alg: PosternSettings['alg']): Promise<DevIssuer> {
   return DevIssuer.generate(systemClock, { alg })
 }
 
-function posternConfig(port: number, sinkPort: number, { alg }: PosternSettings, ownRecords: number): object {
+export function posternConfig(
+  port: number,
+  sinkPort: number,
+  { alg }: PosternSettings,
+  ownRecords: number,
+): object {
   const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
   return {
     listeners: [{ name: 'bench', address: `127.0.0.1:${port}` }],

@@ -29,6 +29,15 @@ export interface Sent {
   latencies: Float64Array | undefined
 }
 
+/** When all connections were ended by the other side; milliseconds since the epoch. */
+export interface Ends {
+  firstPacketMs: number
+  lastPacketMs: number
+  lastEndMs: number
+  /** Connections that were sent something first. */
+  packets: number
+}
+
 const PIPELINE_BYTES = 64 * 1024
 const PUBACK_BYTES = 4
 const CONNECTING_AT_A_TIME = 64
@@ -41,7 +50,8 @@ let onReply: ((socket: number, bytes: number) => void) | undefined
 
 function open(port: number, index: number, client: Client, filter?: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = dial({ port, host: '127.0.0.1', noDelay: true })
+    // Half open, so that the end costs this process no more than seeing it.
+    const socket = dial({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
     let phase = 0
     socket.on('error', reject)
     socket.on('close', () => reject(new Error('closed before it was connected')))
@@ -160,6 +170,26 @@ serve({
     await Promise.all(Array.from({ length: CONNECTING_AT_A_TIME }, one))
     return {}
   },
+  /** Answers when the other side has ended all connections. */
+  ended: (): Promise<Ends> =>
+    new Promise((resolve) => {
+      const now = (): number => performance.timeOrigin + performance.now()
+      const ends: Ends = { firstPacketMs: 0, lastPacketMs: 0, lastEndMs: 0, packets: 0 }
+      let open = sockets.length
+      for (const socket of sockets) {
+        socket.once('data', () => {
+          ends.lastPacketMs = now()
+          ends.firstPacketMs ||= ends.lastPacketMs
+          ends.packets += 1
+        })
+        socket.once('end', () => {
+          open -= 1
+          if (open > 0) return
+          ends.lastEndMs = now()
+          resolve(ends)
+        })
+      }
+    }),
   /** Counts anew. */
   start: () => {
     received = 0

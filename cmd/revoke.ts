@@ -9,7 +9,8 @@ import { EXIT } from './exit.ts'
 
 const HELP = `
 Everything that fits is cut at once in both directions, and its tokens issued until now are refused. When the command
-returns, that is on disk and in the audit log. Needs \`revocation.secretFile\` and \`admin\` in the configuration.
+returns, that is on disk and in the audit log, and known to all replicas of a \`store\`. Needs \`revocation.secretFile\` and
+\`admin\` in the configuration.
 
 Exit codes: 0 done, 1 refused or Postern cannot be reached, 64 wrong usage or configuration.
 

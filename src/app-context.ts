@@ -33,8 +33,8 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     ...shared,
     config,
     audit,
-    digest: audit.digest,
-    pseudonym: audit.pseudonym,
+    digest: audit.keys.digest,
+    pseudonym: audit.keys.pseudonym,
     slots: slotsIn(catalogue),
     admit: (source, connect, peerHost, evidence) =>
       authenticator.authenticate(source, connect, peerHost, evidence),

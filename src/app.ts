@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
 import { contextOf } from './app-context.ts'
 import { metricsOf } from './app-metrics.ts'
-import { reportReload, storeReports } from './app-reports.ts'
+import { reportReload, revocationReports, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -34,6 +34,7 @@ import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import { slotOf, Tally } from './telemetry/tally.ts'
+import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
 const REMEMBERED_SESSIONS = 10_000
@@ -70,6 +71,7 @@ export class App {
   #revocation: RevocationService | undefined
   #grants: Grants | undefined
   readonly #store: Store | undefined
+  #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
   #context!: SessionContext
@@ -177,6 +179,10 @@ export class App {
       const shared = { read: this.#readFile, used: this.#station?.usedGrants }
       this.#grants = await Grants.open(config.grants, { ...ports, ...shared })
     }
+    this.#tokenChecks = openTokenChecks(this.#issuers, {
+      ...{ clock: this.#clock, audit: this.#audit, tally: this.tally, catalogue: this.#catalogue },
+      roster: this.#station?.roster ?? this.#revocation!.roster,
+    })
     this.#policyLoadedMs = this.#clock.now()
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
@@ -188,24 +194,18 @@ export class App {
     if (this.#station === undefined) for (const listener of this.listeners) await this.#listen(listener)
     if (this.#station === undefined) this.#upstream.start()
     this.#revocation?.start()
+    for (const checks of this.#tokenChecks) checks.start()
     const detail = this.#crew && `${config.workers} workers`
     this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening', detail })
   }
 
   async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {
-    const { config, logger } = this
-    this.#revocation = await RevocationService.open(config, {
-      clock: this.#clock,
-      audit: this.#audit,
-      store: this.#store,
-      count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
-      countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
-      observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
-      onKeysLoaded,
+    const to = { tally: this.tally, catalogue: this.#catalogue, logger: this.logger }
+    this.#revocation = await RevocationService.open(this.config, {
+      ...{ clock: this.#clock, audit: this.#audit, store: this.#store, onKeysLoaded },
+      ...revocationReports(this.#revocationTimes, to),
       others: this.#crew?.rosters,
       onContact: () => this.#see(),
-      onPollFailure: (stream, reason) =>
-        logger.warn({ stream, reason }, 'security events could not be polled'),
     })
   }
 
@@ -301,6 +301,7 @@ export class App {
     await this.#crew?.close()
     await this.#admin?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
+    await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
     await this.#revocation?.close()
     await this.#grants?.close()
@@ -371,6 +372,7 @@ export class App {
       policy: () => this.#loadPolicy(),
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
+      auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),
       upstream: () => this.#tls!.load(),

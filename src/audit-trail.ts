@@ -2,12 +2,13 @@
 // and the digests. Owns the order in which they end.
 
 import type { Writable } from 'node:stream'
-import { AuditLog, type AuditLogOptions } from './audit/audit-log.ts'
-import { checkpointFile, lastCheckpoint, readDigestKey, readSigner } from './audit/checkpoint-file.ts'
+import { AuditKeys } from './audit/audit-keys.ts'
+import { AuditLog } from './audit/audit-log.ts'
+import { checkpointFile, lastCheckpoint } from './audit/checkpoint-file.ts'
 import { checkpointHook } from './audit/checkpoint-hook.ts'
 import { Checkpointer, type CheckpointPlace } from './audit/checkpointer.ts'
-import { payloadDigest, pseudonym } from './audit/digest.ts'
-import type { AuditEvent, AuditSink, DigestPort, PayloadDigest, PreparedRecord } from './audit/event.ts'
+import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './audit/event.ts'
+import type { AuditLogOptions } from './audit/log-options.ts'
 import { otlpCopy } from './audit/otlp.ts'
 import { type CopyPlace, RecordCopy } from './audit/record-copies.ts'
 import { RepeatCounter } from './audit/repeat-counter.ts'
@@ -18,9 +19,11 @@ import {
   STANDARD_OUTPUT,
   standardOutputLog,
 } from './audit/standard-output.ts'
+import { syslogMessages } from './audit/syslog-message.ts'
 import type { Clock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import { BrokerPublisher } from './net/broker-publisher.ts'
+import { syslogSender } from './net/syslog-sender.ts'
 import type { UpstreamTls } from './net/upstream-tls.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import type { Logger } from './telemetry/logger.ts'
@@ -40,9 +43,7 @@ export interface AuditTrailParts {
 }
 
 export class AuditTrail implements AuditSink {
-  readonly digest: DigestPort | undefined
-  /** Names a human in records; undefined: as in the token. */
-  readonly pseudonym: ((issuer: string, name: string) => string) | undefined
+  readonly keys: AuditKeys
   readonly #config: Config
   readonly #parts: AuditTrailParts
   readonly #publisher: BrokerPublisher
@@ -60,15 +61,12 @@ export class AuditTrail implements AuditSink {
   }
 
   private constructor(config: Config, parts: AuditTrailParts) {
-    const { digestKeyFile, payloadDigest: kind, subjects } = config.audit
     this.#config = config
     this.#parts = parts
     const clientId = `postern-audit-${config.instance}`
     const { clock, tls } = parts
     this.#publisher = new BrokerPublisher({ upstream: config.upstream, tls, clientId, clock })
-    const key = digestKeyFile === undefined ? undefined : readDigestKey(digestKeyFile)
-    this.digest = kind === 'none' ? undefined : payloadDigest(kind === 'hmac' ? key : undefined)
-    if (subjects === 'hmac') this.pseudonym = (issuer, name) => pseudonym(key!, issuer, name)
+    this.keys = new AuditKeys(config.audit)
   }
 
   get accepting(): boolean {
@@ -101,8 +99,8 @@ export class AuditTrail implements AuditSink {
     return this.#sink.prepare(event)
   }
 
-  count(record: PreparedRecord, payloadLength: number): boolean {
-    return this.#sink.count(record, payloadLength)
+  count(record: PreparedRecord, payloadBytes: number, times: number): boolean {
+    return this.#sink.count(record, payloadBytes, times)
   }
 
   appendPrepared(
@@ -120,6 +118,23 @@ export class AuditTrail implements AuditSink {
 
   commit(): boolean {
     return this.#sink.commit()
+  }
+
+  /**
+   * Reads the keys again and says so in the chain where they changed. What was signed and digested before stays as it
+   * is: connections keep the name that they gave their human.
+   *
+   * @throws PosternError `ERR_AUDIT_KEY`; the former keys stay in force
+   */
+  async reloadKeys(): Promise<void> {
+    const changed = this.keys.reload()
+    if (changed.digest) this.#sink.append(this.keys.digestKeyEvent('key_changed')!)
+    if (!changed.signer) return
+    const signer = this.keys.signer!
+    // The former key vouches for everything before.
+    await this.#checkpointer!.make()
+    this.#log.useSigner(signer.text)
+    this.#checkpointer!.useSigner(signer)
   }
 
   /** Resolves when every record so far is on disk. */
@@ -143,8 +158,7 @@ export class AuditTrail implements AuditSink {
   async #open(policy: string): Promise<void> {
     const { audit } = this.#config
     const { clock } = this.#parts
-    const { keyFile } = audit.checkpoints
-    const signer = keyFile === undefined ? undefined : readSigner(keyFile)
+    const { signer } = this.keys
     const last = signer && lastCheckpoint(audit.file, signer, this.#originOf(signer))
     this.#log = await this.#openLog(policy, signer, last)
     this.#sink = this.#log
@@ -155,6 +169,8 @@ export class AuditTrail implements AuditSink {
     }
     this.#copies = this.#copyPlaces().map((place) => this.#copyTo(place))
     if (signer !== undefined) this.#checkpointer = this.#makeCheckpoints(signer, last?.size ?? 0)
+    const keyed = this.keys.digestKeyEvent('ok')
+    if (keyed !== undefined) this.#log.append(keyed)
   }
 
   async #openLog(
@@ -202,10 +218,15 @@ export class AuditTrail implements AuditSink {
 
   #copyPlaces(): CopyPlace[] {
     const { audit, instance } = this.#config
-    const { stdout, otlp, topic } = audit.copies
+    const { stdout, otlp, syslog, topic } = audit.copies
     const places: CopyPlace[] = []
     if (stdout) places.push(recordsToOutput(this.#parts.output))
     if (otlp !== undefined) places.push(otlpCopy(otlp, instance))
+    if (syslog !== undefined) {
+      const sender = syslogSender(syslog)
+      const send = (lines: Buffer) => sender.send(syslogMessages(lines, instance))
+      places.push({ name: 'syslog', send, close: async () => sender.close() })
+    }
     if (topic !== undefined) {
       places.push({ name: 'topic', send: (lines) => this.#publishLines(topic, lines) })
     }
@@ -232,7 +253,7 @@ export class AuditTrail implements AuditSink {
   }
 
   /** Each chain is a log of its own. */
-  #originOf({ name }: NoteSigner): string {
+  readonly #originOf = ({ name }: NoteSigner): string => {
     const { chain } = this.#parts
     return chain === undefined ? name : `${name}/${chain}`
   }
@@ -250,7 +271,7 @@ export class AuditTrail implements AuditSink {
       places.push({ name: 'topic', send })
     }
     return new Checkpointer(this.#log, size, {
-      ...{ clock, signer, origin: this.#originOf(signer), records, interval, places },
+      ...{ clock, signer, originOf: this.#originOf, records, interval, places },
       sent: (place) => tally.add(slotOf(catalogue.auditCheckpoints, place, 'ok')),
       failed: (place, error) => {
         tally.add(slotOf(catalogue.auditCheckpoints, place, 'failed'))
@@ -263,5 +284,6 @@ export class AuditTrail implements AuditSink {
 /** Other programs want records that can be read one by one. */
 function areShort({ records, file, copies }: Config['audit']): boolean {
   if (records !== 'auto') return records === 'short'
-  return file !== STANDARD_OUTPUT && !copies.stdout && copies.otlp === undefined && copies.topic === undefined
+  const { stdout, otlp, syslog, topic } = copies
+  return file !== STANDARD_OUTPUT && !stdout && [otlp, syslog, topic].every((place) => place === undefined)
 }

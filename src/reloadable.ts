@@ -10,12 +10,14 @@ export interface Loaders {
   keys(issuer: number): Promise<void>
   grantKeys(issuer: number): Promise<void>
   listener(listener: number): Promise<void>
+  /** Those that sign checkpoints and make keyed digests. */
+  auditKeys(): Promise<void>
   revocation(): Promise<void>
   upstream(): Promise<void>
 }
 
 export function reloadable(config: Config, load: Loaders): Reloadable[] {
-  const { policy, issuers, grants, revocation, listeners, upstream } = config
+  const { policy, issuers, grants, audit, revocation, listeners, upstream } = config
   const parts: Reloadable[] = [{ what: 'policy', files: [policy.file], load: () => load.policy() }]
   for (const [i, { jwks }] of issuers.entries()) {
     // How a fetch from a URL went is told as for every fetch.
@@ -25,6 +27,8 @@ export function reloadable(config: Config, load: Loaders): Reloadable[] {
     if (jwks.file !== undefined)
       parts.push({ what: 'keys', files: [jwks.file], load: () => load.grantKeys(i) })
   }
+  const auditKeys = present([audit.checkpoints.keyFile, audit.digestKeyFile])
+  if (auditKeys.length > 0) parts.push({ what: 'keys', files: auditKeys, load: () => load.auditKeys() })
   if (revocation !== undefined) {
     const secrets = revocation.events.map((stream) => stream.secretFile)
     const files = present([revocation.listFile, revocation.secretFile, ...secrets])

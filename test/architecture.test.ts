@@ -53,6 +53,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/clock.ts',
       'src/audit/',
       'src/net/broker-publisher.ts',
+      'src/net/syslog-sender.ts',
       'src/net/upstream-tls.ts',
     ],
     ...['src/telemetry/tally.ts', 'src/telemetry/catalogue.ts'],
@@ -65,7 +66,9 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/app-checks.ts': [],
   'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
+  'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/', 'src/telemetry/tally.ts'],
   'src/app.ts': [
+    'src/token-checks.ts',
     ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
     ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
@@ -124,6 +127,7 @@ const TYPES: Record<string, readonly string[]> = {
   'src/net/': ['src/identity/confirmation.ts', 'src/config/config.ts', 'src/telemetry/logger.ts'],
   'src/catalogue-sets.ts': ['src/config/config.ts'],
   'src/reloads.ts': ['src/telemetry/catalogue.ts'],
+  'src/token-checks.ts': ['src/audit/event.ts', 'src/telemetry/catalogue.ts'],
   'src/reloadable.ts': ['src/config/config.ts', 'src/reloads.ts'],
   'src/roles.ts': ['src/grants/', 'src/revocation/', 'src/session/', 'src/telemetry/'],
   'src/app-checks.ts': [
@@ -134,7 +138,9 @@ const TYPES: Record<string, readonly string[]> = {
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts', 'src/identity/', 'src/net/'],
     ...['src/policy/policy.ts', 'src/telemetry/'],
   ],
-  'src/app-reports.ts': ['src/audit-trail.ts', 'src/reloads.ts', 'src/store/store.ts'],
+  'src/app-reports.ts': [
+    ...['src/audit-trail.ts', 'src/reloads.ts', 'src/revocation/service.ts', 'src/store/store.ts'],
+  ],
   'src/app.ts': ['src/roles.ts'],
   'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [
@@ -176,6 +182,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/dev/',
     'cmd/',
   ],
+  'node:dgram': ['src/net/syslog-sender.ts'],
   'node:events': ['src/audit/', 'src/net/', 'src/app.ts', 'src/dev/', 'cmd/'],
   'node:fs': [
     'src/evidence/chains.ts',
@@ -232,8 +239,8 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:stream/promises': ['src/audit/segments.ts'],
   'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
-  'node:util': ['src/audit/', 'src/dev/', 'cmd/'],
-  'node:zlib': ['src/audit/segments.ts'],
+  'node:util': ['src/identity/status-list.ts', 'src/audit/', 'src/dev/', 'cmd/'],
+  'node:zlib': ['src/identity/status-list.ts', 'src/audit/segments.ts'],
 }
 
 /** Name -> where in src, cmd and bench it may stand, and why nowhere else. */

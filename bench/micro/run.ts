@@ -3,5 +3,6 @@
 await import('./wire/packet-reader.ts')
 await import('./session/known-heads.ts')
 await import('./identity/admission.ts')
+await import('./session/message-tokens.ts')
 await import('./policy/decision.ts')
 await import('./audit/record.ts')

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { readDigestKey } from '../../src/audit/checkpoint-file.ts'
 import { pseudonym } from '../../src/audit/digest.ts'
-import type { AuditAction } from '../../src/audit/event.ts'
+import { AUDIT_ACTIONS, type AuditAction } from '../../src/audit/event.ts'
 import {
   type NoteVerifier,
   type OpenedCheckpoint,
@@ -17,20 +17,6 @@ import { EXIT } from '../exit.ts'
 
 /** A file that a command was given cannot be read. */
 export const EXIT_UNREADABLE = 2
-
-const ACTIONS: readonly AuditAction[] = [
-  ...([
-    'connect',
-    'will',
-    'publish',
-    'subscribe',
-    'unsubscribe',
-    'deliver',
-    'release',
-    'disconnect',
-  ] as const),
-  ...(['payload', 'policy', 'keys', 'start', 'stop', 'gap', 'segment', 'signer'] as const),
-]
 
 export interface SelectionOptions {
   human?: string
@@ -51,7 +37,7 @@ export function addSelection(command: Command): Command {
     .option('--agent <id>', 'actions of this agent (`id` or `sub`)')
     .option('--topic <filter>', 'topics that this MQTT Topic Filter matches', parseFilter)
     .addOption(new Option('--decision <decision>', 'only these').choices(['allow', 'deny']))
-    .addOption(new Option('--action <action>', 'only these').choices(ACTIONS))
+    .addOption(new Option('--action <action>', 'only these').choices(AUDIT_ACTIONS))
     .option(
       '--since <time>',
       'from this time on: 2026-03-01, 2026-03-01T12:00Z, or 90m, 24h, 7d ago',

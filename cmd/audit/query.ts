@@ -10,6 +10,7 @@ import { readRecord } from '../../src/audit/record-reader.ts'
 import { systemClock } from '../../src/clock.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
 import { chainsOf } from '../../src/evidence/chains.ts'
+import { ecsDocument } from '../../src/evidence/ecs.ts'
 import { csvHeader, csvRow, jsonLine, table } from '../../src/evidence/listing.ts'
 import { linesOf } from '../../src/evidence/log-files.ts'
 import { ocsfEvent } from '../../src/evidence/ocsf.ts'
@@ -46,6 +47,7 @@ Example:
 
 const EXPORT_HELP = `
   ocsf               OCSF 1.5.0, class API Activity, one event in a line
+  ecs                Elastic Common Schema 9.4.0, one document in a line
   agent-audit-trail  draft-sharif-agent-audit-trail, one record in a line, a chain for each connection
 
 ${EXIT_CODES}
@@ -75,10 +77,12 @@ export function exportCommand(): Command {
     .description('convert records to other formats')
     .argument('<file...>', 'audit logs, oldest first')
     .addOption(
-      new Option('--format <format>', 'target').choices(['ocsf', 'agent-audit-trail']).makeOptionMandatory(),
+      new Option('--format <format>', 'target')
+        .choices(['ocsf', 'ecs', 'agent-audit-trail'])
+        .makeOptionMandatory(),
     )
     .addHelpText('after', EXPORT_HELP)
-    .action(async (files: string[], options: SelectionOptions & { format: string }) => {
+    .action(async (files: string[], options: SelectionOptions & { format: ExportFormat }) => {
       process.exitCode = await reading(files, () =>
         exportRecords(files, selectionOf(options), options.format),
       )
@@ -121,6 +125,8 @@ async function reading(files: readonly string[], work: () => Promise<void>): Pro
   }
 }
 
+type ExportFormat = keyof typeof FORMATS | 'agent-audit-trail'
+
 async function query(files: readonly string[], selection: Selection, format: string): Promise<void> {
   if (format === 'csv') await print(csvHeader())
   const found = []
@@ -133,10 +139,16 @@ async function query(files: readonly string[], selection: Selection, format: str
   if (format === 'table') process.stderr.write(`${found.length} record(s)\n`)
 }
 
-async function exportRecords(files: readonly string[], selection: Selection, format: string): Promise<void> {
+const FORMATS = { ocsf: ocsfEvent, ecs: ecsDocument }
+
+async function exportRecords(
+  files: readonly string[],
+  selection: Selection,
+  format: ExportFormat,
+): Promise<void> {
   const trail = new AgentAuditTrail()
   for await (const record of select(chainsOf(files), selection)) {
-    const line = format === 'ocsf' ? JSON.stringify(ocsfEvent(record)) : trail.line(record)
+    const line = format === 'agent-audit-trail' ? trail.line(record) : JSON.stringify(FORMATS[format](record))
     if (line !== undefined) await print(line)
   }
 }

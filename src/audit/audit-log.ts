@@ -2,54 +2,15 @@
 // what happens when the disk does not take them (design.md 6, AUD-09), and where one segment ends. Never throws from
 // `append` and `commit`.
 
-import type { Clock, Timer } from '../clock.ts'
+import type { Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import type { AuditFile } from './audit-file.ts'
 import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
+import type { AuditLogOptions } from './log-options.ts'
 import type { MerkleTree } from './merkle.ts'
 import { openAuditFile, type Tail } from './open-log.ts'
 import { type Group, PendingRecords } from './pending-records.ts'
 import { type ChainHead, RecordEncoder } from './record.ts'
-import type { Retention } from './segments.ts'
-import type { Checkpoint } from './signed-note.ts'
-
-/** What the log tells whoever counts, reports and copies. */
-export interface AuditObserver {
-  /** Records that reached the disk; their lines, each with its newline. */
-  written(records: number, lines: Buffer): void
-  /** Records that were not written and never will be; a gap record will count them. */
-  lost(records: number): void
-  /** A write or sync failed. It is tried again. */
-  failed(error: PosternError): void
-  /** Writing works again after `failed`. */
-  recovered(): void
-  /** A closed segment could not be compressed or removed; it stays as it is. */
-  segmentFailed(error: Error): void
-}
-
-export interface AuditLogOptions {
-  clock: Clock
-  /** Names this process in the records. */
-  instance: string
-  /** Version of the policy in force; empty before one is loaded. */
-  policy: string
-  /** See RecordEncoder. */
-  short?: boolean | undefined
-  /** `async`: written in groups behind the caller's back. `write-ahead`: `commit` returns when they are on disk. */
-  durability: 'async' | 'write-ahead'
-  onFailure: 'deny' | 'continue'
-  /** Milliseconds after which a record is on disk at the latest, while the disk works. */
-  flushInterval: number
-  /** Unwritten bytes above which records are lost, and `deny` stops accepting. */
-  maxPending: number
-  /** A file of at least this many bytes, or older than this, is closed and another one begun. */
-  segments: { bytes: number; ageMs: number } & Retention
-  /** Verification key of the checkpoints; undefined: none are made. */
-  signer?: string | undefined
-  /** The last checkpoint that was made of this log, when it is known. */
-  last?: Checkpoint | undefined
-  observer: AuditObserver
-}
 
 /** A failed write is tried again after this. */
 const RETRY_MS = 1000
@@ -65,6 +26,8 @@ export class AuditLog implements AuditSink {
   readonly #pending = new PendingRecords()
   /** Last record that is known to be on disk. */
   #durableSeq: number
+  /** Verification key of the checkpoints. */
+  #signer: string | undefined
   #segment: number
   #oldestSegment: number
   #segmentBytes: number
@@ -95,6 +58,7 @@ export class AuditLog implements AuditSink {
     this.#options = options
     this.#encoder = new RecordEncoder({ ...options, head: tail.head })
     this.#tree = tail.tree
+    this.#signer = options.signer
     this.#segment = tail.segment
     this.#oldestSegment = tail.oldest
     this.#segmentBytes = tail.size
@@ -108,10 +72,8 @@ export class AuditLog implements AuditSink {
       this.#push({ ...begun, action: 'gap', decision: 'deny', reason: 'torn_record', effect: 'sealed', gap })
     } else if (begun) this.#push(begun)
     const { signer } = options
-    if (signer !== undefined && signer !== tail.signer) {
-      const reason = tail.signer === undefined ? 'first_key' : 'key_changed'
-      this.#push({ action: 'signer', decision: 'allow', reason, effect: 'in force', signer })
-    }
+    if (signer === undefined || signer === tail.signer) return
+    this.#pushSigner(tail.signer === undefined ? 'first_key' : 'key_changed', signer)
   }
 
   /** The last record of the chain, written or not. */
@@ -142,6 +104,12 @@ export class AuditLog implements AuditSink {
   /** Version that the following records carry. */
   set policy(version: string) {
     this.#encoder.policy = version
+  }
+
+  /** Verification key of the checkpoints from here on, in place of another one. */
+  useSigner(signer: string): void {
+    this.#signer = signer
+    this.#pushSigner('key_changed', signer)
   }
 
   whenRoom(call: () => void): void {
@@ -248,7 +216,7 @@ export class AuditLog implements AuditSink {
     this.#segment += 1
     this.#segmentBytes = 0
     this.#segmentEndsMs = this.#options.clock.now() + this.#options.segments.ageMs
-    const event = this.#segmentEvent(this.#options.signer)
+    const event = this.#segmentEvent(this.#signer)
     this.#encoder.beginFile()
     this.#pending.beginFile({ closing, oldest: event.segment!.oldest })
     this.#push(event)
@@ -262,6 +230,10 @@ export class AuditLog implements AuditSink {
     const tree = this.#tree === undefined ? {} : { tree: [...this.#tree.edge] }
     const segment = { number, oldest, ...tree }
     return { action: 'segment', decision: 'allow', reason: 'ok', effect: 'begun', segment, signer }
+  }
+
+  #pushSigner(reason: string, signer: string): void {
+    this.#push({ action: 'signer', decision: 'allow', reason, effect: 'in force', signer })
   }
 
   #push(event: AuditEvent): void {

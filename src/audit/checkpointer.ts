@@ -22,8 +22,8 @@ export interface CheckpointedLog {
 export interface CheckpointerOptions {
   clock: Clock
   signer: NoteSigner
-  /** Of the log; default: the name of the key. */
-  origin?: string
+  /** Names the log; default: the name of the key. */
+  originOf?: (signer: NoteSigner) => string
   /** A checkpoint after so many records, */
   records: number
   /** and after so many milliseconds, when there are new ones. */
@@ -42,6 +42,7 @@ export class Checkpointer {
   /** Place to the note it has not taken yet. */
   readonly #unsent = new Map<CheckpointPlace, string>()
   readonly #sending = new Map<CheckpointPlace, Promise<void>>()
+  #signer: NoteSigner
   #size: number
   #making: Promise<void> | undefined
   #timer: Timer | undefined
@@ -52,12 +53,18 @@ export class Checkpointer {
     this.#log = log
     this.#size = size
     this.#options = options
+    this.#signer = options.signer
     this.#arm()
   }
 
   /** Records reached the disk. */
   written(): void {
     if (this.#log.head.seq - this.#size >= this.#options.records) void this.make()
+  }
+
+  /** Signs the following ones; the log must have said so. */
+  useSigner(signer: NoteSigner): void {
+    this.#signer = signer
   }
 
   /** Makes one now, if there are records since the last, and begins to send it. Never rejects. */
@@ -84,11 +91,10 @@ export class Checkpointer {
     const tree = this.#log.tree!
     if (tree.size > this.#size) {
       const { size } = tree
-      const text = checkpointText({
-        origin: this.#options.origin ?? this.#options.signer.name,
-        size,
-        root: tree.root(),
-      })
+      // Of the key that is in force now, whatever comes while the disk is waited for.
+      const signer = this.#signer
+      const origin = this.#options.originOf?.(signer) ?? signer.name
+      const text = checkpointText({ origin, size, root: tree.root() })
       try {
         // Only what is on disk: a log must never sign what a crash takes back.
         await this.#log.flush()
@@ -96,7 +102,7 @@ export class Checkpointer {
         return // the log reports its failure itself
       }
       this.#size = size
-      const note = signNote(text, this.#options.signer)
+      const note = signNote(text, signer)
       for (const place of this.#options.places) this.#unsent.set(place, note)
     }
     void this.#sendAll()

@@ -1,32 +1,41 @@
 // What one audit record says. The log adds seq, time, prev, hash, instance and policy version.
 // Never a token, a password or payload bytes.
 
-export type AuditAction =
-  | 'connect'
-  | 'will'
-  | 'publish'
-  | 'subscribe'
-  | 'unsubscribe'
-  | 'deliver'
-  | 'release'
-  | 'disconnect'
-  | 'renew'
-  | 'grant'
-  | 'revoke'
+export const AUDIT_ACTIONS = [
+  ...([
+    'connect',
+    'will',
+    'publish',
+    'subscribe',
+    'unsubscribe',
+    'deliver',
+    'release',
+    'disconnect',
+  ] as const),
+  ...([
+    'renew',
+    'grant',
+    'revoke',
+    'payload',
+    'policy',
+    'keys',
+    'revocation',
+    'tls',
+    'start',
+    'stop',
+    'gap',
+  ] as const),
   /** A token that was issued, or not, by `postern sts`. */
-  | 'token'
-  | 'payload'
-  | 'policy'
-  | 'keys'
-  | 'revocation'
-  | 'tls'
-  | 'start'
-  | 'stop'
-  | 'gap'
+  'token',
   /** First record of a file that continues another one. */
-  | 'segment'
+  'segment',
   /** From here on another key signs the checkpoints. */
-  | 'signer'
+  'signer',
+  /** From here on another key makes the keyed digests. */
+  'digest_key',
+] as const
+
+export type AuditAction = (typeof AUDIT_ACTIONS)[number]
 
 /** Identity part of a record, made once per connection and not changed after (its bytes are kept). */
 export interface AuditIdentity {
@@ -86,7 +95,10 @@ export interface AuditEvent {
     | undefined
   /** Free words for a reason that needs them (file names, counts); never from a token. */
   detail?: string | undefined
-  /** With action `revoke`: who is meant, by which way in, and the security event it came as. With `token`: for what it was asked. */
+  /**
+   * With action `revoke`: who is meant, by which way in, and the security event it came as; with the `disconnect` of each
+   * connection that was cut the same without who is meant. With `token`: for what it was asked.
+   */
   cause?: { source: string; [member: string]: unknown } | undefined
   /** Only with action `gap`: what is missing at this place of the log. Written by the log itself (docs/audit-format.md). */
   gap?:
@@ -147,12 +159,13 @@ export interface AuditSink {
   /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
   prepare(event: AuditEvent): PreparedRecord
   /**
-   * Adds an action to a sum, when so many of its kind have a record already that it need not have one; its time is that
-   * of the last `tick`.
+   * Adds actions to a sum, when so many of their kind have a record already that they need not have one; their time is
+   * that of the last `tick`.
    *
-   * @returns false: it is not counted, and needs `appendPrepared`
+   * @param payloadBytes of all of them
+   * @returns false: none is counted, and each needs `appendPrepared`
    */
-  count(record: PreparedRecord, payloadLength: number): boolean
+  count(record: PreparedRecord, payloadBytes: number, times: number): boolean
   /**
    * As `append` of the prepared event with these two added; its times are those of the last `tick`.
    *

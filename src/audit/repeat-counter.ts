@@ -74,14 +74,14 @@ export class RepeatCounter implements AuditSink {
     const kind = this.#kindOf(connection, event)
     this.#readClock()
     if (this.#hasRecord(kind)) this.#next.append(event)
-    else this.#sum(kind, event, event.payload?.length ?? 0)
+    else this.#sum(kind, event, event.payload?.length ?? 0, 1)
   }
 
   prepare(event: AuditEvent): PreparedRecord {
     return this.#next.prepare(event)
   }
 
-  count(record: PreparedRecord, payloadLength: number): boolean {
+  count(record: PreparedRecord, payloadBytes: number, times: number): boolean {
     let kind = record.kind as Kind | undefined
     if (kind === undefined || !kind.kept) {
       const { connection, action } = record.event
@@ -90,7 +90,7 @@ export class RepeatCounter implements AuditSink {
       record.kind = kind
     }
     if (this.#hasRecord(kind)) return false
-    this.#sum(kind, record.event, payloadLength)
+    this.#sum(kind, record.event, payloadBytes, times)
     return true
   }
 
@@ -159,10 +159,10 @@ export class RepeatCounter implements AuditSink {
     return kind.inWindow <= this.#options.rate
   }
 
-  #sum(kind: Kind, event: AuditEvent, bytes: number): void {
+  #sum(kind: Kind, event: AuditEvent, bytes: number, times: number): void {
     const now = this.#now
     kind.sum ??= { event, count: 0, firstMs: now, lastMs: now, bytes: 0 }
-    kind.sum.count += 1
+    kind.sum.count += times
     kind.sum.lastMs = now
     kind.sum.bytes += bytes
   }

@@ -47,6 +47,8 @@ export function* auditContradictions({ audit, workers }: PartialConfig): Iterabl
     const message = url === undefined ? undefined : urlProblem(url)
     if (message !== undefined) yield { path, message }
   }
+  const syslog = copies.syslog === undefined ? undefined : syslogProblem(copies.syslog)
+  if (syslog !== undefined) yield { path: at('copies', 'syslog'), message: syslog }
   for (const [path, topic] of [
     [at('checkpoints', 'topic'), checkpoints.topic],
     [at('copies', 'topic'), copies.topic],
@@ -75,6 +77,15 @@ function* standardOutputContradictions(
       message: 'The log itself goes to standard output already: remove this key.',
     }
   }
+}
+
+function syslogProblem(text: string): string | undefined {
+  const url = URL.parse(text)
+  const scheme = /^(udp|tcp|tls):$/.test(url?.protocol ?? '')
+  const isWhole = scheme && url!.hostname !== '' && `${url!.protocol}//${url!.host}` === text
+  return isWhole
+    ? undefined
+    : 'Write `udp://`, `tcp://` or `tls://`, a host and a port, such as `tls://logs.example:6514`.'
 }
 
 function urlProblem(text: string): string | undefined {

@@ -70,6 +70,11 @@ export const auditSection = requiredSection({
   copies: requiredSection({
     stdout: flag(false).describe('Records to standard output too.'),
     otlp: text('an address').optional().describe('Records to this OTLP/HTTP logs endpoint too.'),
+    syslog: text('an address')
+      .optional()
+      .describe(
+        'Records to this syslog collector too: `udp://host:514`, `tcp://host:601` or `tls://host:6514`.',
+      ),
     topic: text('a topic').optional().describe('Records to this topic of the broker too.'),
   }).describe('Other places that get every record once it is in the file, byte for byte.'),
 }).describe('The audit trail.')

@@ -118,6 +118,10 @@ export interface IssuerConfig {
   maxActorDepth: number
   /** Which token ceilings are read: any of `scope`, `authorization_details`, `acl`. */
   ceilings: readonly ('scope' | 'authorization_details' | 'acl')[]
+  /** undefined: its lists, if it has any, are not looked at. */
+  statusList?: StatusListConfig | undefined
+  /** undefined: it is not asked. */
+  introspection?: IntrospectionConfig | undefined
   /** What a token with none of them means: `none` = no ceiling layer, `deny` = nothing is allowed. */
   missingCeiling: 'none' | 'deny'
 }
@@ -143,6 +147,31 @@ export interface GrantsConfig {
   maxLifetime: number
   /** Longest grant. */
   maxBytes: number
+}
+
+/** Token status lists of an issuer. */
+export interface StatusListConfig {
+  draft: 'draft-ietf-oauth-status-list-21'
+  /** How the addresses of its lists begin, each up to a `/`. */
+  uris: readonly string[]
+  /** A token without a status is refused. */
+  required: boolean
+  /** Between two looks at tokens in use, and two fetches of a list that sets no shorter time. */
+  maxAge: number
+  timeout: number
+  /** Of a list, as sent and decompressed. */
+  maxBytes: number
+  maxListBytes: number
+}
+
+/** Introspection of an issuer's tokens, RFC 7662. */
+export interface IntrospectionConfig {
+  url: string
+  clientId: string
+  secretFile: string
+  /** How long an answer counts, and between two questions about a token in use. */
+  cache: number
+  timeout: number
 }
 
 /** A stream of security events: SSF 1.0, SETs (RFC 8417) by push (RFC 8935) or poll (RFC 8936). */
@@ -299,7 +328,12 @@ export interface Config {
       url: string | undefined
       topic: string | undefined
     }
-    copies: { stdout: boolean; otlp: string | undefined; topic: string | undefined }
+    copies: {
+      stdout: boolean
+      otlp: string | undefined
+      syslog: string | undefined
+      topic: string | undefined
+    }
   }
   /** undefined: what requires a grant is denied. */
   grants: GrantsConfig | undefined

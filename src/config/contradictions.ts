@@ -11,6 +11,7 @@ import { grantsContradictions } from './grants-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
+import { tokenCheckContradictions } from './token-check-contradictions.ts'
 import { workloadContradictions } from './workload-contradictions.ts'
 
 export interface Contradiction {
@@ -196,6 +197,7 @@ function* issuerContradictions(
         '`staleAge` is below `cacheAge`: write at least the same, since a set is not stale before it is due.',
     }
   }
+  yield* tokenCheckContradictions(issuer, at)
   const owners = Object.keys(issuer.owners).length
   const isOwned = ['self', 'kubernetes', 'spiffe'].includes(issuer.mapping)
   if (isOwned && owners === 0) {

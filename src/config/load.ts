@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
-import type { Config, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
+import type { Config, IntrospectionConfig, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
@@ -176,7 +176,8 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       },
       proxyProtocol: upstream.proxyProtocol,
     },
-    issuers: file.issuers.map(({ issuer, audience: own, jwks, claims, ...settings }): IssuerConfig => {
+    issuers: file.issuers.map((entry): IssuerConfig => {
+      const { issuer, audience: own, jwks, claims, statusList, introspection, ...settings } = entry
       const { url, file: keys, ...fetching } = jwks
       const { agentId, userId, tenant, attributes } = claims
       return {
@@ -184,6 +185,10 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
         audience: own ?? audience ?? [],
         jwks: { url, file: keys === undefined ? undefined : inDirectory(keys), ...fetching },
         claims: { agentId, userId, tenant, attributes },
+        ...(typeof statusList === 'object' ? { statusList } : {}),
+        ...(typeof introspection === 'object'
+          ? { introspection: inPlaceOf(introspection, inDirectory) }
+          : {}),
         ...settings,
       }
     }),
@@ -205,6 +210,13 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
     limits: file.limits,
     log: file.log,
   }
+}
+
+function inPlaceOf(
+  { secretFile, ...settings }: IntrospectionConfig,
+  inDirectory: (path: string) => string,
+): IntrospectionConfig {
+  return { secretFile: inDirectory(secretFile), ...settings }
 }
 
 function storeInPlace(
@@ -285,6 +297,6 @@ function auditSettings(audit: FileConfig['audit'], inDirectory: (path: string) =
     file: file === '-' ? file : inDirectory(file),
     digestKeyFile: optional(digestKeyFile),
     checkpoints: { ...checkpoints, keyFile: optional(keyFile), url, topic },
-    copies: { stdout: copies.stdout, otlp: copies.otlp, topic: copies.topic },
+    copies: { stdout: copies.stdout, otlp: copies.otlp, syslog: copies.syslog, topic: copies.topic },
   }
 }

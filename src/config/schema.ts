@@ -23,6 +23,7 @@ import {
   topicName,
 } from './schema-fields.ts'
 import { storeSchema } from './store-schema.ts'
+import { introspectionSchema, statusListSchema } from './token-check-schema.ts'
 import { kubernetesSchema, spiffeSchema } from './workload-schema.ts'
 
 /** MQTT 5.0 §2.1.4: the largest packet, 268 435 455 bytes after a fixed header of 5. */
@@ -120,6 +121,8 @@ const issuer = section({
     })
     .prefault(['scope', 'authorization_details', 'acl'])
     .describe('Permission formats that are read from the token. Each one present must allow.'),
+  statusList: statusListSchema,
+  introspection: introspectionSchema,
   missingCeiling: choice(['none', 'deny'])
     .prefault('none')
     .describe('A token with no such format: `none` no ceiling applies, `deny` nothing is allowed.'),

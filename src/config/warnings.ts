@@ -160,7 +160,7 @@ function* settingWarnings(config: Config): Iterable<Warning> {
     yield {
       path: ['store', 'onFailure'],
       message:
-        'While the store is down, whoever another replica cuts stays connected here, and a grant can be used once on each.',
+        'While the store is down, whoever another replica cuts stays connected here and can come back.',
     }
   }
   const { url } = config.store ?? {}

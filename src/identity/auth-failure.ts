@@ -46,6 +46,13 @@ const BAD_IDENTITY: FailureRow = {
   counts: 'bearer',
 }
 
+const UNAVAILABLE: FailureRow = {
+  basic: ReasonCode.SERVER_UNAVAILABLE,
+  enhanced: ReasonCode.SERVER_UNAVAILABLE,
+  text: 'try again later',
+  counts: 'nobody',
+}
+
 const FAILURES = {
   no_token: NO_TOKEN,
   /** A User Name without a Password, or an empty Password. */
@@ -66,12 +73,7 @@ const FAILURES = {
   algorithm_not_allowed: BAD_TOKEN,
   unknown_key: BAD_TOKEN,
   ambiguous_key: BAD_TOKEN,
-  keys_unavailable: {
-    basic: ReasonCode.SERVER_UNAVAILABLE,
-    enhanced: ReasonCode.SERVER_UNAVAILABLE,
-    text: 'try again later',
-    counts: 'nobody',
-  },
+  keys_unavailable: UNAVAILABLE,
   bad_signature: BAD_TOKEN,
   /** The token is bound to a key (`cnf`), which its bearer has not proved to hold. */
   proof_required: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
@@ -110,6 +112,17 @@ const FAILURES = {
   identity_changed: BAD_IDENTITY,
   /** A message carries the token of another agent or tenant than the connection's, or one that is no delegation. */
   foreign_token: BAD_IDENTITY,
+  /** The issuer has a status list (`statusList`), and the token no entry in it. */
+  status_missing: BAD_TOKEN,
+  /** It names a list that is not its issuer's, or an entry that there is not. */
+  status_bad_reference: BAD_TOKEN,
+  /** The list says: invalid, suspended, or anything but valid. */
+  status_not_valid: BAD_TOKEN,
+  /** The list cannot be had, or is not to be believed. */
+  status_unavailable: UNAVAILABLE,
+  /** The issuer says, when asked (`introspection`): not active. */
+  not_active: BAD_TOKEN,
+  introspection_unavailable: UNAVAILABLE,
   rate_limited: {
     basic: ReasonCode.CONNECTION_RATE_EXCEEDED,
     enhanced: ReasonCode.CONNECTION_RATE_EXCEEDED,

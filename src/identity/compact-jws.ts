@@ -29,7 +29,7 @@ export function parseCompactJws(token: string, maxBytes: number): CompactJws | J
   if (token.length > maxBytes) return { ok: false, reason: 'token_too_large' }
   const parts = token.split('.', 4)
   if (parts.length !== 3) return { ok: false, reason: 'malformed_token' }
-  const [header, payload, signature] = parts.map(decodePart)
+  const [header, payload, signature] = parts.map(decodeCanonical)
   if (header === undefined || payload === undefined || signature === undefined) {
     return { ok: false, reason: 'malformed_token' }
   }
@@ -41,7 +41,7 @@ export function parseCompactJws(token: string, maxBytes: number): CompactJws | J
 }
 
 /** undefined unless `part` is the one canonical form of its bytes: set trailing bits would give a token a second digest. */
-function decodePart(part: string): Buffer | undefined {
+export function decodeCanonical(part: string): Buffer | undefined {
   if (!PART.test(part)) return undefined
   const bytes = Buffer.from(part, 'base64url')
   return bytes.toString('base64url') === part ? bytes : undefined

@@ -14,6 +14,7 @@ import { SIGNATURE_ALGORITHMS, type VerificationKey } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
 import { KnownSignatures } from './known-signatures.ts'
 import { buildPrincipal, type VerifiedToken } from './principal.ts'
+import type { TokenCheck } from './token-check.ts'
 import { classOf, type TokenClass } from './token-type.ts'
 import { isSvidHeader, isWorkloadIssuer, readSpiffeId, withTokenId } from './workload.ts'
 
@@ -21,6 +22,8 @@ import { isSvidHeader, isWorkloadIssuer, readSpiffeId, withTokenId } from './wor
 export interface IssuerRuntime {
   config: IssuerConfig
   keys: KeySource
+  /** Asked about every token whose signature and claims hold. */
+  checks?: readonly TokenCheck[]
 }
 
 export type VerifyResult =
@@ -129,7 +132,14 @@ export class TokenVerifier {
     if (!registered.ok) return { ...authentic, reason: registered.reason }
     const evidence = { digest, keyId: found.key.kid, confirmation }
     const built = buildPrincipal(claims, registered, issuer.config, evidence)
-    return built.ok ? built : { ...authentic, reason: built.reason }
+    if (!built.ok) return { ...authentic, reason: built.reason }
+    const { tokenId, expiresAtMs } = built.principal
+    const checked = { token: jws.token, digest, claims, issuer: issuer.config.issuer, tokenId, expiresAtMs }
+    for (const check of issuer.checks ?? []) {
+      const failure = await check.check(checked)
+      if (failure !== undefined) return { ...authentic, reason: failure }
+    }
+    return built
   }
 
   #issuerOf(claims: ReadonlyMap<string, unknown>): IssuerRuntime | undefined {

@@ -1,10 +1,12 @@
 // The live connections by everything they can be named by, so that finding whom a revocation meets costs the number of
 // those, not of all.
 
+import type { AuditEvent } from '../audit/event.ts'
+
 /** A connection, as revocation sees it. */
 export interface Revocable {
-  /** Ends it at once in both directions. */
-  revoke(): void
+  /** Ends it at once in both directions; returns what is left to do, soon. @param because what goes into its record */
+  revoke(because?: AuditEvent['cause']): () => void
 }
 
 /** When the token of a connection was issued, and when it was shown here; milliseconds since the epoch. */
@@ -41,6 +43,11 @@ export class LiveIndex {
       set?.delete(who)
       if (set?.size === 0) this.#byFacet.delete(facet)
     }
+  }
+
+  /** Whether this is true of anybody. */
+  has(facet: string): boolean {
+    return this.#byFacet.has(facet)
   }
 
   /** Those of which all facets are true. */

@@ -10,7 +10,7 @@ import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wor
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll', 'store'] as const
+export const SOURCES = ['admin', 'list', 'push', 'poll', 'store', 'status_list', 'introspection'] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {
@@ -76,9 +76,10 @@ export class Revocations {
   async carryOut(order: Order): Promise<number> {
     const { clock, audit, journal, marginMs, others, share } = this.#ports
     const now = clock.now()
-    const { do: action, selector } = order
+    const { do: action, selector, source, event } = order
     const beforeMs = Math.min(order.atMs ?? now, now) + marginMs
-    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now }
+    const because = { source, ...(event === undefined ? {} : { event }) }
+    const wanted: Cut = { do: action, selector, beforeMs, nowMs: now, because }
     const { entry, cut } = this.roster.cut(wanted)
     // At once: what is ordered later is on disk later, however long the others take.
     const writing = [journal?.append(entry)]
@@ -93,6 +94,7 @@ export class Revocations {
     this.#ports.observe(order.source, Math.max(0, clock.now() - (order.atMs ?? now)) / 1000)
     const mark = this.roster.markOf(selector)
     const results = await Promise.allSettled([...writing, mark && share?.(mark)])
+    await this.roster.settled
     await audit.flush()
     for (const result of results) if (result.status === 'rejected') throw result.reason
     if (elsewhere.every(({ recorded }) => recorded)) return total

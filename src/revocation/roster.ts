@@ -1,15 +1,18 @@
 // Who is connected to this process, and who is kept out of it. Marks and cuts in one synchronous step, so that no
 // packet passes in between. With several processes each has one, and revocations.ts of the first tells all of them.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import { apply, type Entry } from './journal.ts'
 import { LiveIndex, type Revocable, type Shown } from './live-index.ts'
-import type { Bar, Mark, Marks } from './marks.ts'
+import { type Bar, type Mark, Marks } from './marks.ts'
 import { facetsOf, facetsOfGrant, facetsOfPrincipal, type HeldGrant, type Selector } from './selector.ts'
 
 /** Tokens of an issuer whose clock is ahead may bear a later `iat`; the longest leeway there is, milliseconds. */
 const CLOCK_SKEW_MS = 60_000
+/** Connections settled between two turns of the event loop. */
+const SETTLED_AT_A_TIME = 200
 
 /** Why revocations may be missed at the moment, when by configuration nobody is let in then (REV-16). */
 export type Blindness = 'events_silent' | 'store_unavailable'
@@ -22,6 +25,8 @@ export interface Cut {
   beforeMs: number
   /** When it was ordered. */
   nowMs: number
+  /** What goes into the records of those who are cut. */
+  because: AuditEvent['cause']
 }
 
 export interface CutResult {
@@ -49,9 +54,13 @@ export interface RosterContent {
 export class Roster {
   readonly #marks: Marks
   readonly #listed: Marks
+  /** Tokens that were found not to hold; whoever finds it asks again. */
+  readonly #suspended: Marks
   readonly #live = new LiveIndex()
   readonly #clock: Clock
   readonly #blindness: () => Blindness | undefined
+  /** What is left of those that were cut. */
+  #settled: Promise<void> = Promise.resolve()
 
   /**
    * @param marks to begin with
@@ -60,6 +69,7 @@ export class Roster {
   constructor(marks: Marks, listed: Marks, clock: Clock, blindness: () => Blindness | undefined) {
     this.#marks = marks
     this.#listed = listed
+    this.#suspended = new Marks(clock, 0)
     this.#clock = clock
     this.#blindness = blindness
   }
@@ -116,7 +126,7 @@ export class Roster {
 
   /** Grows with every order: what `barOf` said under another number may be out of date. */
   get version(): number {
-    return this.#marks.version + this.#listed.version
+    return this.#marks.version + this.#listed.version + this.#suspended.version
   }
 
   /** Why a principal is kept out at this moment; undefined: it is not. */
@@ -124,22 +134,55 @@ export class Roster {
     return this.#barOf(facetsOfPrincipal(principal), principal.issuedAtMs)
   }
 
+  /** Whether anybody here bears this token. */
+  isInUse(iss: string, jti: string): boolean {
+    return this.#live.has(facetsOf({ token: { iss, jti } })[0]!)
+  }
+
+  /** Ends whoever bears this token, and lets nobody in with it until `resume`. @returns how many were ended */
+  suspend(iss: string, jti: string, because: AuditEvent['cause']): number {
+    const selector = { token: { iss, jti } }
+    this.#suspended.disable(selector)
+    const met = this.#met(selector, () => true)
+    return this.#end(met, because)
+  }
+
+  resume(iss: string, jti: string): void {
+    if (this.#suspended.size === 0) return
+    const selector = { token: { iss, jti } }
+    if (this.#suspended.of(selector) !== undefined) this.#suspended.enable(selector)
+  }
+
+  /** Resolves when the records of all that were cut so far are made, and the broker told. */
+  get settled(): Promise<void> {
+    return this.#settled
+  }
+
   leave(who: Revocable): void {
     this.#live.remove(who)
   }
 
-  cut({ do: action, selector, beforeMs, nowMs }: Cut): CutResult {
+  cut({ do: action, selector, beforeMs, nowMs, because }: Cut): CutResult {
     if (action !== 'revoke') {
       const entry: Entry = { do: action, selector, at: nowMs }
       apply(this.#marks, entry)
-      return { entry, cut: action === 'disable' ? end(this.#met(selector, () => true)) : 0 }
+      return {
+        entry,
+        cut:
+          action === 'disable'
+            ? this.#end(
+                this.#met(selector, () => true),
+                because,
+              )
+            : 0,
+      }
     }
     // Of an event that comes late, those who have got a new token since are spared.
     const met = this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs + CLOCK_SKEW_MS)
     // No token that was in use may come back, also when its issuer's clock is ahead of ours.
     const entry: Entry = { do: 'revoke', selector, before: latest(met, beforeMs), at: Math.floor(nowMs) }
     apply(this.#marks, entry)
-    return { entry, cut: end(met) }
+    return { entry, cut: this.#end(met, because) }
   }
 
   /** Takes in what another replica has ordered, as there (REV-17). undefined: it was known. */
@@ -152,13 +195,16 @@ export class Roster {
     const met = this.#met(selector, isMet)
     const latestMs = beforeMs === 0 ? 0 : latest(met, beforeMs)
     if (latestMs > beforeMs) this.#marks.revoke(selector, latestMs, atMs)
-    return { cut: end(met), latestMs: latestMs > beforeMs ? latestMs : 0 }
+    return { cut: this.#end(met, { source: 'store' }), latestMs: latestMs > beforeMs ? latestMs : 0 }
   }
 
   /** Keeps tokens issued until `beforeMs` out, and ends who is here with one: another roster found them in use. */
   widen(selector: Selector, beforeMs: number, atMs: number): number {
     this.#marks.revoke(selector, beforeMs, atMs)
-    return end(this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs))
+    return this.#end(
+      this.#met(selector, ({ issuedAtMs }) => issuedAtMs <= beforeMs),
+      undefined,
+    )
   }
 
   /** The list takes the place of the former one. Whoever it newly bars is cut. */
@@ -168,11 +214,29 @@ export class Roster {
     for (const selector of selectors) this.#listed.disable(selector)
     return selectors
       .filter((selector) => !before.has(wordOf(selector)))
-      .map((selector) => ({ selector, cut: end(this.#met(selector, () => true)) }))
+      .map((selector) => ({
+        selector,
+        cut: this.#end(
+          this.#met(selector, () => true),
+          { source: 'list' },
+        ),
+      }))
   }
 
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
-    return this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+    const bar = this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
+    return bar ?? (this.#suspended.barOf(facets, issuedAtMs) && 'revoked')
+  }
+
+  /**
+   * Cuts all before it returns. What is left of each, its record and the broker's side, follows in the next turns of the
+   * event loop, so that the last agent does not wait for it.
+   */
+  #end(met: readonly [Revocable, Shown][], because: AuditEvent['cause']): number {
+    const rest = met.map(([who]) => who.revoke(because))
+    if (rest.length <= SETTLED_AT_A_TIME) for (const finish of rest) finish()
+    else this.#settled = Promise.all([this.#settled, settle(rest)]).then(() => {})
+    return met.length
   }
 
   #met(selector: Selector, isMet: (shown: Shown) => boolean): [Revocable, Shown][] {
@@ -180,9 +244,11 @@ export class Roster {
   }
 }
 
-function end(met: readonly [Revocable, Shown][]): number {
-  for (const [who] of met) who.revoke()
-  return met.length
+async function settle(rest: readonly (() => void)[]): Promise<void> {
+  for (const [i, finish] of rest.entries()) {
+    if (i % SETTLED_AT_A_TIME === 0) await new Promise((resolve) => setImmediate(resolve))
+    finish()
+  }
 }
 
 /** When the last of their tokens was issued; at least `least`. */

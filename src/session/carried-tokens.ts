@@ -23,8 +23,6 @@ interface Entry {
   refusal: string
   /** Refused: until then. */
   untilMs: number
-  /** Looked up since it was last spared. */
-  used: boolean
 }
 
 export class CarriedTokens {
@@ -68,9 +66,9 @@ export class CarriedTokens {
       this.#verify(key, Buffer.from(source.subarray(start, end)))
       return false
     }
-    entry.used = true
     this.identity = entry.identity
     if (entry.rights === undefined) return this.#refuse(entry.refusal)
+    entry.rights.used = true
     const refusal = entry.rights.refusalAt(session, nowMs)
     if (refusal !== undefined) return this.#refuse(refusal)
     this.rights = entry.rights
@@ -111,15 +109,14 @@ export class CarriedTokens {
       identity: rights?.identity,
       refusal: refusal ?? '',
       untilMs: clock.now() + REFUSED_FOR_MS,
-      used: false,
     })
   }
 
-  /** The oldest that was not looked up since it was last spared. */
+  /** The oldest that was not used since it was last spared. */
   #forgetOne(): void {
     for (const [key, entry] of this.#entries) {
-      if (!entry.used) return this.#forget(key)
-      entry.used = false
+      if (entry.rights?.used !== true) return this.#forget(key)
+      entry.rights.used = false
       this.#entries.delete(key)
       this.#entries.set(key, entry)
     }
@@ -127,7 +124,10 @@ export class CarriedTokens {
 
   #forget(key: number): void {
     const rights = this.#entries.get(key)?.rights
-    if (rights !== undefined) this.#session.context.revocations.leave(rights)
+    if (rights !== undefined) {
+      rights.forgotten = true
+      this.#session.context.revocations.leave(rights)
+    }
     this.#entries.delete(key)
   }
 

@@ -15,15 +15,9 @@ import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
 import { MessageProperties } from './message-properties.ts'
+import { MessageRights } from './message-rights.ts'
 import type { Outbox } from './outbox.ts'
-import {
-  answerTo,
-  type EndCause,
-  LENGTH_GROWTH,
-  Outcome,
-  reasonCodeOf,
-  type SessionFault,
-} from './outcome.ts'
+import { answerTo, type EndCause, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
 import { Disposition, Relay } from './relay.ts'
 import { retainedExpiry } from './retained-expiry.ts'
@@ -34,9 +28,6 @@ import { SubscriptionRequests } from './subscription-requests.ts'
 import { TopicAliasTable } from './topic-alias.ts'
 
 const EMPTY = Buffer.alloc(0)
-
-/** Message Expiry Interval as a property, and what Property Length may grow by. */
-const EXPIRY_PROPERTY_BYTES = 6
 
 interface PayloadFacts {
   packetId: number
@@ -95,8 +86,11 @@ export class ClientToServer extends Relay {
   }
 
   protected passKnown(): number {
-    const end = this.#known.pass(this.reader, this.chunk)
-    if (end > 0) this.addDecided(this.#known.passed)
+    const known = this.#known
+    const end = known.pass(this.reader, this.chunk, this.nowMs)
+    if (end > 0) this.addDecided(known.passed)
+    this.passed = known.changed
+    this.passesMore = known.more
     return end
   }
 
@@ -222,11 +216,6 @@ export class ClientToServer extends Relay {
     const messageExpiryInterval = head.retain
       ? retainedExpiry(session, head.messageExpiryInterval, rights)
       : undefined
-    const growth =
-      (nameMissing ? end - start + LENGTH_GROWTH : 0) +
-      (messageExpiryInterval === undefined ? 0 : EXPIRY_PROPERTY_BYTES + LENGTH_GROWTH) +
-      (added === undefined ? 0 : added.length + LENGTH_GROWTH)
-
     const request = this.#request
     request.topic = topic
     request.topicStart = start
@@ -241,15 +230,22 @@ export class ClientToServer extends Relay {
       refusal === undefined
         ? session.grants.judgePublish(acl, request, rights, this.chunk, reader.pos)
         : Outcome.TOKEN_REFUSED
+    let changed: Buffer | undefined
     if (outcome === Outcome.ALLOW) {
+      const isChanged = nameMissing || (messageExpiryInterval ?? without ?? added) !== undefined
+      if (isChanged) {
+        const name = nameMissing ? topic : undefined
+        const changes = { topic: name, messageExpiryInterval, without, added }
+        changed = rewritePublish(reader.source, reader, head, changes)
+      }
+      const length = changed === undefined ? reader.frameLength : changed.length + head.payloadLength
       if (!session.recorder.accepting) outcome = Outcome.AUDIT_UNAVAILABLE
-      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights))
+      else if (head.qos === 2 && !session.memory.isFreeFor(head.packetId, request, rights?.principal))
         outcome = Outcome.PACKET_ID_IN_USE
       else if (head.qos === 2 && !session.memory.hasRoomFor(end - start))
         outcome = Outcome.TOO_MANY_UNRELEASED
-      else if (reader.frameLength + growth > session.serverMaximumPacketSize) {
-        outcome = Outcome.TOO_LARGE_FOR_RECEIVER
-      } else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
+      else if (length > session.serverMaximumPacketSize) outcome = Outcome.TOO_LARGE_FOR_RECEIVER
+      else if (head.qos > 0 && !session.packetIds.take(head.packetId)) outcome = Outcome.PACKET_ID_IN_USE
     }
 
     const facts = this.#facts
@@ -278,18 +274,12 @@ export class ClientToServer extends Relay {
       }
       this.#payload.digest?.update(this.chunk.subarray(reader.pos))
     }
-    if (head.qos === 2) session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights))
+    if (head.qos === 2)
+      session.memory.forwarded(head.packetId, releaseOf(request, session.rights, rights?.principal))
     if (alias > 0) this.aliases.markRelayed(alias)
-    if (!nameMissing && messageExpiryInterval === undefined && without === undefined && added === undefined) {
-      if (facts.grant === undefined) this.#known.remember(reader, facts)
-      return Disposition.FORWARD
-    }
-    this.replacement = rewritePublish(reader.source, reader, head, {
-      topic: nameMissing ? topic : undefined,
-      messageExpiryInterval,
-      without,
-      added,
-    })
+    if (facts.grant === undefined) this.#known.remember(reader, facts, acl, changed, rights)
+    if (changed === undefined) return Disposition.FORWARD
+    this.replacement = changed
     return Disposition.REPLACE
   }
 
@@ -315,7 +305,7 @@ export class ClientToServer extends Relay {
     const session = this.#session
     const id = this.reader.ack.packetId
     const release = session.memory.releaseOf(id)
-    const rights = release?.rights
+    const rights = release?.bearer && new MessageRights(session, release.bearer)
     const refusal = rights?.refusalAt(session, this.nowMs)
     let outcome: Outcome = Outcome.ALLOW
     if (release === undefined) {

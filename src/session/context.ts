@@ -1,6 +1,6 @@
 // What all sessions of a process share: ports, settings, the policy in force, and the memory of MQTT sessions.
 
-import type { AuditSink, DigestPort } from '../audit/event.ts'
+import type { AuditEvent, AuditSink, DigestPort } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { Take } from '../grants/used-grants.ts'
@@ -81,10 +81,10 @@ export type Barred = 'revoked' | 'disabled' | 'events_silent' | 'store_unavailab
 /** Who is kept out, and who is to be found when that changes. Satisfied by revocation/revocations.ts. */
 export interface Standing {
   /** Takes a connection in, or its renewed principal; or says why it is barred. */
-  enter(who: { revoke(): void }, principal: Principal): Barred | undefined
+  enter(who: { revoke(because?: AuditEvent['cause']): () => void }, principal: Principal): Barred | undefined
   /** As `enter`, for a just-in-time grant in the hands of a connection. */
-  enterGrant(who: { revoke(): void }, grant: Grant): Barred | undefined
-  leave(who: { revoke(): void }): void
+  enterGrant(who: { revoke(because?: AuditEvent['cause']): () => void }, grant: Grant): Barred | undefined
+  leave(who: { revoke(): () => void }): void
   /** Grows with every order. */
   readonly version: number
   /** Why a principal that was let in is barred now. */

@@ -1,24 +1,41 @@
 // Heads of PUBLISH packets that were allowed, by their bytes: the same head under the same rights has the same answer,
 // so it is neither read nor judged again. Bounded, per session and direction, dropped with every new set of rights.
 //
-// Hot path: runs per frame. Only heads that went on unchanged are here, and only such as depend on nothing but their
-// bytes and the rights: no Topic Alias, no QoS 2, at most 127 bytes of properties.
+// Hot path: runs per frame. Only such heads are here as depend on nothing but their bytes and the rights: no Topic
+// Alias, no QoS 2. What goes out is the head as it came, or always the same other one.
 //
 //   | first byte | Remaining Length | topic length, topic | Packet Identifier | property length, properties | payload
 //   |    key     |                  |         key         |                   |             key             |
 
 import type { PreparedRecord } from '../audit/event.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
+import { varintLength } from '../wire/varint.ts'
+import type { MessageRights } from './message-rights.ts'
 
 /** Slots at first, and at most; a session that says the same thing again and again needs few. */
 const FIRST_SLOTS = 16
 const MOST_SLOTS = 4096
 /** Slots that a head may stand in: what a peer can make us compare is bounded by this. */
 const WAYS = 4
-/** When half of the most slots are taken, one new head of so many is remembered: else each would only displace another. */
+/** When half of what there may be is taken, one new head of so many is remembered: else each would only displace another. */
 const NEWCOMERS = 16
-/** Longest key. */
-const MOST_BYTES = 512
+/** Longest key, and all keys of one session together; above, the session starts anew. */
+const MOST_BYTES = 4096
+const MOST_TOTAL_BYTES = 2 * 1024 * 1024
+/** Bytes of the properties that the place of a head is made of: tokens begin alike. */
+const SAMPLES = 16
+/** From here on the comparison in native code is the faster one. */
+const LONG = 48
+
+/** What a head becomes, and what that rests on besides the rights of the connection. */
+export interface HeadChanges {
+  /** Topic length and topic, Packet Identifier at QoS 1, property length and properties. */
+  readonly forwarded: Buffer
+  /** Where in it the Packet Identifier stands; 0 at QoS 0. */
+  readonly idAt: number
+  /** undefined: nothing else. */
+  readonly rights: MessageRights | undefined
+}
 
 export class KnownHead {
   /** Topic length and topic, then property length and properties. */
@@ -29,6 +46,8 @@ export class KnownHead {
   readonly payloadLength: number
   /** What its audit record says whatever the payload; undefined: there is none. */
   readonly record: PreparedRecord | undefined
+  /** undefined: it goes out as it came. */
+  readonly changes: HeadChanges | undefined
 
   constructor(
     bytes: Buffer,
@@ -36,12 +55,14 @@ export class KnownHead {
     topicLength: number,
     payloadLength: number,
     record: PreparedRecord | undefined,
+    changes: HeadChanges | undefined,
   ) {
     this.bytes = bytes
     this.firstByte = firstByte
     this.topicLength = topicLength
     this.payloadLength = payloadLength
     this.record = record
+    this.changes = changes
   }
 }
 
@@ -52,7 +73,10 @@ export class KnownHeads {
   packetId = 0
   #rights = 0
   #slots: (KnownHead | undefined)[] = []
+  /** `placeOf` of each; 0: the slot is empty. So that others need not be looked at. */
+  #places = new Int32Array(0)
   #count = 0
+  #bytes = 0
   #last: KnownHead | undefined
   #turnedAway = 0
 
@@ -60,9 +84,7 @@ export class KnownHeads {
   use(rights: number): void {
     if (rights === this.#rights) return
     this.#rights = rights
-    this.#slots = []
-    this.#count = 0
-    this.#last = undefined
+    this.#drop()
   }
 
   get isEmpty(): boolean {
@@ -92,10 +114,14 @@ export class KnownHeads {
     const topicEnd = at + 2 + topicLength
     const propertiesAt = qos === 0 ? topicEnd : topicEnd + 2
     if (propertiesAt >= frameEnd || propertiesAt >= end) return undefined
-    const payloadStart = propertiesAt + 1 + source[propertiesAt]!
+    let payloadStart = propertiesAt + 1 + source[propertiesAt]!
+    // What is not minimal or too long is not among the known ones, whatever is made of it here.
+    if (source[propertiesAt]! >= 0x80) payloadStart += 1 - 0x80 + (source[propertiesAt + 1]! << 7)
     if (payloadStart > frameEnd || payloadStart > end) return undefined
 
     let known = this.#last
+    // Of long ones the one before is seldom the same, and to compare them costs more than to find them.
+    if (payloadStart - propertiesAt >= LONG) known = undefined
     if (known === undefined || !isSame(known, source, first, at, topicEnd, propertiesAt, payloadStart)) {
       known = this.#search(source, first, at, topicEnd, propertiesAt, payloadStart)
       if (known === undefined) return undefined
@@ -112,62 +138,78 @@ export class KnownHeads {
   /** Whether the head that `reader` has just read can be known by its bytes, and should be, and is not. */
   admits(reader: PacketReader): boolean {
     const { publish, source, headEnd, frameStart } = reader
-    if (
-      publish.qos === 2 ||
-      publish.topicAlias > 0 ||
-      publish.propertiesEnd - publish.propertiesStart >= 0x80 ||
-      headEnd - frameStart >= MOST_BYTES
-    ) {
-      return false
-    }
-    const { topicStart, topicEnd, propertiesStart } = publish
+    // Correlation Data is never the same again.
+    const mayComeAgain = publish.topicAlias === 0 && publish.correlationDataStart < 0
+    if (!mayComeAgain || publish.qos === 2 || headEnd - frameStart >= MOST_BYTES) return false
+    const { topicStart, topicEnd } = publish
     const first = source[frameStart]!
-    const known = this.#search(source, first, topicStart - 2, topicEnd, propertiesStart - 1, headEnd)
-    // Another length may have had another answer.
-    if (known !== undefined && (known.payloadLength < 0 || known.payloadLength === publish.payloadLength)) {
-      return false
-    }
-    return this.#count * 2 < MOST_SLOTS || ++this.#turnedAway % NEWCOMERS === 0
+    const known = this.#search(source, first, topicStart - 2, topicEnd, lengthAtOf(reader), headEnd)
+    // Another length may have had another answer, and a message of its own rights another token.
+    const isKnown = known !== undefined && known.changes?.rights?.forgotten !== true
+    if (isKnown && (known.payloadLength < 0 || known.payloadLength === publish.payloadLength)) return false
+    const isHalfFull = this.#count * 2 >= MOST_SLOTS || this.#bytes * 2 >= MOST_TOTAL_BYTES
+    return !isHalfFull || ++this.#turnedAway % NEWCOMERS === 0
   }
 
   /**
-   * Remembers the head that `reader` has just read, which it admits, as allowed and forwarded unchanged.
+   * Remembers the head that `reader` has just read, which it admits, as allowed.
    *
    * @param anyLength the decision does not depend on the length of the payload
+   * @param changes undefined: it was forwarded unchanged
    */
-  add(reader: PacketReader, anyLength: boolean, record: PreparedRecord | undefined): void {
+  add(
+    reader: PacketReader,
+    anyLength: boolean,
+    record: PreparedRecord | undefined,
+    changes: HeadChanges | undefined,
+  ): void {
     const { publish, source, headEnd, frameStart } = reader
     const bytes = Buffer.concat([
       source.subarray(publish.topicStart - 2, publish.topicEnd),
-      source.subarray(publish.propertiesStart - 1, headEnd),
+      source.subarray(lengthAtOf(reader), headEnd),
     ])
     const topicLength = publish.topicEnd - publish.topicStart
     const payloadLength = anyLength ? -1 : publish.payloadLength
-    this.#insert(new KnownHead(bytes, source[frameStart]!, topicLength, payloadLength, record))
+    this.#insert(new KnownHead(bytes, source[frameStart]!, topicLength, payloadLength, record, changes))
   }
 
   #insert(head: KnownHead): void {
+    if (this.#bytes > MOST_TOTAL_BYTES) this.#drop()
     const size = this.#slots.length
     if (this.#count * 2 >= size && size < MOST_SLOTS) {
       const old = this.#slots
       this.#slots = new Array(size === 0 ? FIRST_SLOTS : size * 4).fill(undefined)
+      this.#places = new Int32Array(this.#slots.length)
       this.#count = 0
+      this.#bytes = 0
       for (const each of old) if (each !== undefined) this.#insert(each)
     }
+    const { bytes, topicLength } = head
     const mask = this.#slots.length - 1
-    const home = hashOf(head.bytes, 0, head.topicLength + 2)
+    const place = placeOf(bytes, 0, topicLength + 2, topicLength + 2, bytes.length)
     // In a full neighbourhood the newcomer takes the place of one: what is used often comes back soon.
-    let slot = home & mask
+    let slot = place & mask
     for (let i = 0; i < WAYS; i++) {
-      const candidate = (home + i) & mask
+      const candidate = (place + i) & mask
       const there = this.#slots[candidate]
       if (there === undefined || sameKey(there, head)) {
         slot = candidate
         break
       }
     }
-    if (this.#slots[slot] === undefined) this.#count += 1
+    const former = this.#slots[slot]
+    if (former === undefined) this.#count += 1
+    else this.#bytes -= sizeOf(former)
+    this.#bytes += sizeOf(head)
     this.#slots[slot] = head
+    this.#places[slot] = place
+  }
+
+  #drop(): void {
+    this.#slots = []
+    this.#count = 0
+    this.#bytes = 0
+    this.#last = undefined
   }
 
   #search(
@@ -180,14 +222,46 @@ export class KnownHeads {
   ): KnownHead | undefined {
     if (this.#count === 0) return undefined
     const mask = this.#slots.length - 1
-    const home = hashOf(source, topicAt, topicEnd)
+    const place = placeOf(source, topicAt, topicEnd, propertiesAt, payloadStart)
     for (let i = 0; i < WAYS; i++) {
-      const known = this.#slots[(home + i) & mask]
-      if (known === undefined) return undefined
+      const slot = (place + i) & mask
+      const there = this.#places[slot]!
+      if (there === 0) return undefined
+      if (there !== place) continue
+      const known = this.#slots[slot]!
       if (isSame(known, source, first, topicAt, topicEnd, propertiesAt, payloadStart)) return known
     }
     return undefined
   }
+}
+
+let view: DataView = new DataView(new ArrayBuffer(0))
+
+/**
+ * How many frames that follow one another in `source` have the same head, byte for byte, as the frame at `start`, and so
+ * the same length. The body of the last one may be cut short.
+ *
+ * @param headLength of the frame at `start`, without Packet Identifier; 4 or more
+ */
+export function repeatsOf(source: Buffer, start: number, headLength: number, frameLength: number): number {
+  const last = source.length - headLength
+  let at = start + frameLength
+  if (at > last) return 0
+  if (view.buffer !== source.buffer) view = new DataView(source.buffer)
+  // Four bytes at a time: this is most of what a small message costs.
+  const words = view
+  const offset = source.byteOffset
+  const lastWord = headLength - 4
+  let count = 0
+  for (; at <= last; at += frameLength) {
+    const there = offset + at
+    const before = there - frameLength
+    let i = 0
+    while (i < lastWord && words.getInt32(there + i) === words.getInt32(before + i)) i += 4
+    if (i < lastWord || words.getInt32(there + lastWord) !== words.getInt32(before + lastWord)) break
+    count++
+  }
+  return count
 }
 
 function isSame(
@@ -205,6 +279,9 @@ function isSame(
   if (bytes.length - topicBytes !== payloadStart - propertiesAt) return false
   // From the back: topics of one session begin alike.
   for (let i = topicBytes - 1, j = topicEnd - 1; i >= 0; i--, j--) if (bytes[i] !== source[j]) return false
+  if (payloadStart - propertiesAt >= LONG) {
+    return bytes.compare(source, propertiesAt, payloadStart, topicBytes) === 0
+  }
   for (let i = topicBytes, j = propertiesAt; j < payloadStart; i++, j++)
     if (bytes[i] !== source[j]) return false
   return true
@@ -214,8 +291,20 @@ function sameKey(a: KnownHead, b: KnownHead): boolean {
   return a.firstByte === b.firstByte && a.topicLength === b.topicLength && a.bytes.equals(b.bytes)
 }
 
-function hashOf(source: Buffer, start: number, end: number): number {
+/** Where the Property Length stands. */
+function lengthAtOf({ publish }: PacketReader): number {
+  return publish.propertiesStart - varintLength(publish.propertiesEnd - publish.propertiesStart)
+}
+
+function sizeOf({ bytes, changes }: KnownHead): number {
+  return bytes.length + (changes?.forwarded.length ?? 0)
+}
+
+/** Not 0. */
+function placeOf(source: Buffer, start: number, end: number, propertiesAt: number, headEnd: number): number {
   let hash = end - start
   for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + source[i]!) | 0
-  return (hash ^ (hash >>> 15)) & 0x7fffffff
+  const step = Math.max(1, ((headEnd - propertiesAt) / SAMPLES) | 0)
+  for (let i = headEnd - 1; i > propertiesAt; i -= step) hash = (Math.imul(hash, 31) + source[i]!) | 0
+  return ((hash ^ (hash >>> 15)) & 0x7fffffff) | 0x4000_0000
 }

@@ -15,6 +15,10 @@ export class MessageRights {
   readonly identity: AuditIdentity
   /** User Properties that name agent, human and tenant. */
   readonly stamps: Buffer
+  /** A message came with them since this was last cleared. */
+  used = false
+  /** The token is not among the known ones any more. */
+  forgotten = false
   #acl: Acl | undefined
   /** `Rights.serial` of the connection for which `#acl` was made. */
   #serial = -1
@@ -47,8 +51,16 @@ export class MessageRights {
     return this.#acl!
   }
 
+  /** Whether a message that was allowed by them before may pass again. Hot path. */
+  mayPass(session: Session, nowMs: number): boolean {
+    this.used = true
+    return !this.forgotten && this.refusalAt(session, nowMs) === undefined
+  }
+
   /** Of a revocation that meets the token: the next `refusalAt` finds it. */
-  revoke(): void {}
+  revoke(): () => void {
+    return () => {}
+  }
 
   #bind(session: Session): void {
     const { context, recorder } = session

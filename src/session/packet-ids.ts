@@ -9,22 +9,23 @@ const LOWEST_OWN = 1025
 const DISTANCE = 32_767
 
 export class PacketIds {
-  #inUse = new Set<number>()
+  #inUse: Set<number> | undefined
   /** Identifier the client took last. */
   #last = 1
   /** Identifiers of Postern's own requests that the server has not answered. */
-  #own = new Set<number>()
+  #own: Set<number> | undefined
 
   /** false: Postern itself holds this identifier, the client must be told 0x91. */
   take(id: number): boolean {
-    if (this.#own.size > 0 && this.#own.has(id)) return false
+    if (this.#own?.has(id) === true) return false
+    this.#inUse ??= new Set()
     this.#inUse.add(id)
     this.#last = id
     return true
   }
 
   release(id: number): void {
-    this.#inUse.delete(id)
+    this.#inUse?.delete(id)
   }
 
   /**
@@ -36,7 +37,8 @@ export class PacketIds {
     for (const lowest of [LOWEST_OWN, 1]) {
       for (let step = 0; step < 65_535; step++) {
         const id = ((this.#last - 1 + DISTANCE + 65_535 - step) % 65_535) + 1
-        if (id < lowest || this.#inUse.has(id) || this.#own.has(id) || isHeld(id)) continue
+        if (id < lowest || this.#inUse?.has(id) || this.#own?.has(id) || isHeld(id)) continue
+        this.#own ??= new Set()
         this.#own.add(id)
         return id
       }
@@ -45,11 +47,11 @@ export class PacketIds {
   }
 
   isOwn(id: number): boolean {
-    return this.#own.has(id)
+    return this.#own?.has(id) === true
   }
 
   /** true if the identifier was Postern's own, which is free again. */
   releaseOwn(id: number): boolean {
-    return this.#own.delete(id)
+    return this.#own?.delete(id) === true
   }
 }

@@ -207,10 +207,10 @@ export class Recorder {
     })
   }
 
-  /** Sums up one more of many like it; false: it needs a record of its own, by `forwarded`. */
-  counts(record: PreparedRecord, payloadLength: number): boolean {
+  /** Sums up so many more of many like it; false: each needs a record of its own, by `forwarded`. */
+  counts(record: PreparedRecord, payloadBytes: number, times: number): boolean {
     this.#uncommitted = true
-    return this.#audit.count(record, payloadLength)
+    return this.#audit.count(record, payloadBytes, times)
   }
 
   /** @param packetId 0: none */
@@ -290,9 +290,10 @@ export class Recorder {
     })
   }
 
-  ended(cause: EndCause, effect: string, detail?: string): void {
+  /** @param because what a revocation came from */
+  ended(cause: EndCause, effect: string, detail?: string, because?: AuditEvent['cause']): void {
     this.#tally.add(this.#slots.ended(cause))
-    this.#append('disconnect', true, cause, effect, { detail })
+    this.#append('disconnect', true, cause, effect, { detail, cause: because })
   }
 
   clientFault(fault: number): void {
@@ -327,7 +328,7 @@ export class Recorder {
       detail,
       resource: this.#resourceOf(facts),
       payload: this.#payloadOf(head.payloadLength, facts.payloadDigest),
-      rules: acl.decidedRules(),
+      rules: detail === undefined ? acl.decidedRules() : undefined,
       packet_id: head.qos > 0 ? head.packetId : undefined,
       grant: grantEvidence(facts.grant, this.#pseudonym),
       traceparent: traceparentOf(source, head),

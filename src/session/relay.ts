@@ -29,6 +29,13 @@ export abstract class Relay {
   /** The chunk being read; valid inside `decide` and `onBody` only. */
   protected chunk: Buffer = EMPTY
   protected replacement: Buffer = EMPTY
+  /** After a `passKnown`: what goes out in place of the chunk's bytes up to `to`; undefined: they go as they are. */
+  protected passed: { bytes: Buffer; to: number } | undefined
+  /** After a `passKnown`: the next frame may be known too. */
+  protected passesMore = false
+  /** What of the chunk is to be written next. */
+  #runStart = 0
+  #runEnd = 0
   /** Heads decided since the last `takeDecided`, for the decision-time histogram. */
   #decided = 0
   #forwardingBody = false
@@ -41,8 +48,8 @@ export abstract class Relay {
   /** Where forwarded bytes go. */
   protected abstract readonly out: Outbox
   /**
-   * Passes frames that are known to be allowed as they are, if the next ones are such; the body of the last one may go on
-   * behind the chunk.
+   * Passes frames that are known to be allowed, as they are or as `passed` says, if the next ones are such; the body of
+   * the last one may go on behind the chunk.
    *
    * @returns where they end in the chunk, or it ends; 0: there are none
    */
@@ -68,38 +75,34 @@ export abstract class Relay {
     const { reader, out } = this
     const length = chunk.length
     this.chunk = chunk
-    let runStart = 0
-    let runEnd = 0
+    this.#runStart = 0
+    this.#runEnd = 0
     if (reader.tail > 0) {
-      runEnd = Math.min(reader.tail, length)
-      if (this.#forwardingBody || this.#takingBody) this.onBody(0, runEnd, reader.tail <= length)
-      if (!this.#forwardingBody) runStart = runEnd
+      this.#runEnd = Math.min(reader.tail, length)
+      if (this.#forwardingBody || this.#takingBody) this.onBody(0, this.#runEnd, reader.tail <= length)
+      if (!this.#forwardingBody) this.#runStart = this.#runEnd
       // Else a stream whose chunks never end at a boundary would hold up Postern's own packets for ever.
       if (out.hasWaiting && reader.tail <= length) {
-        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        this.#writeRun()
         out.setOpen(0)
-        runStart = runEnd
+        this.#runStart = this.#runEnd
       }
     }
     reader.load(chunk)
-    let known = this.passKnown()
-    if (known > 0) {
-      runEnd = known
-      this.#forwardingBody = true
-    }
+    this.#passKnown()
     let step = reader.next()
     while (step === Step.HEAD) {
       this.#decided++
       const disposition = this.decide()
       if (disposition === Disposition.STOP) {
-        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        this.#writeRun()
         out.setOpen(0)
         this.afterStop()
         return
       }
       if (disposition === Disposition.WAIT) {
         this.#decided--
-        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        this.#writeRun()
         out.setOpen(0)
         const head = reader.fromSeam ? reader.takeSeam() : undefined
         this.onWait(head, reader.unread())
@@ -109,32 +112,47 @@ export abstract class Relay {
       if (disposition === Disposition.FORWARD) {
         if (reader.fromSeam) {
           out.forward(reader.takeSeam())
-          runStart = reader.pos
+          this.#runStart = reader.pos
         }
         this.#forwardingBody = true
       } else {
-        if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+        this.#writeRun()
         if (disposition === Disposition.REPLACE) {
           out.forward(this.replacement)
-          runStart = reader.pos
+          this.#runStart = reader.pos
           this.#forwardingBody = true
         } else {
-          runStart = bodyEnd
+          this.#runStart = bodyEnd
           this.#forwardingBody = false
           this.#takingBody = disposition === Disposition.TAKE
         }
       }
-      runEnd = bodyEnd
-      known = this.passKnown()
-      if (known > 0) {
-        runEnd = known
-        this.#forwardingBody = true
-      }
+      this.#runEnd = bodyEnd
+      this.#passKnown()
       step = reader.next()
     }
-    if (runEnd > runStart) out.forward(chunk.subarray(runStart, runEnd))
+    this.#writeRun()
     out.setOpen(this.#forwardingBody ? reader.tail : 0)
     if (step === Step.FAULT) this.onFault()
+  }
+
+  #passKnown(): void {
+    let end = this.passKnown()
+    while (end > 0) {
+      const { passed } = this
+      if (passed !== undefined) {
+        this.#writeRun()
+        this.out.forward(passed.bytes)
+        this.#runStart = passed.to
+      }
+      this.#runEnd = end
+      this.#forwardingBody = true
+      end = this.passesMore ? this.passKnown() : 0
+    }
+  }
+
+  #writeRun(): void {
+    if (this.#runEnd > this.#runStart) this.out.forward(this.chunk.subarray(this.#runStart, this.#runEnd))
   }
 
   /**

@@ -23,7 +23,7 @@ export class Renewal {
   /** A token on the token topic whose payload is still on its way. */
   #upload: { way: Way; parts: Buffer[] } | undefined
   /** QoS 2: Packet Identifiers that were answered with PUBREC 0x00 and not released yet. */
-  readonly #unreleased = new Set<number>()
+  #unreleased: Set<number> | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -84,7 +84,7 @@ export class Renewal {
 
   /** Whether this PUBREL belongs to a token; it is answered. */
   takeRelease(packetId: number): boolean {
-    return this.#unreleased.delete(packetId)
+    return this.#unreleased?.delete(packetId) === true
   }
 
   #tooLong(head: PublishHead): string | undefined {
@@ -125,7 +125,10 @@ export class Renewal {
       const authenticationMethod = session.authenticationMethod!
       session.towardsClient.send(auth(ReasonCode.SUCCESS, { authenticationMethod }))
     } else if (way.qos > 0) {
-      if (way.qos === 2) this.#unreleased.add(way.packetId)
+      if (way.qos === 2) {
+        this.#unreleased ??= new Set()
+        this.#unreleased.add(way.packetId)
+      }
       session.towardsClient.send(ack(answerTo(way.qos), way.packetId, ReasonCode.SUCCESS))
     }
   }
@@ -160,6 +163,8 @@ export class Renewal {
 const AUTH_FAILURE_CODES: ReadonlyMap<string, number> = new Map([
   ['rate_limited', ReasonCode.MESSAGE_RATE_TOO_HIGH],
   ['keys_unavailable', ReasonCode.SERVER_BUSY],
+  ['status_unavailable', ReasonCode.SERVER_BUSY],
+  ['introspection_unavailable', ReasonCode.SERVER_BUSY],
   ['events_silent', ReasonCode.SERVER_BUSY],
   ['store_unavailable', ReasonCode.SERVER_BUSY],
 ])

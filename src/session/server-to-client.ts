@@ -10,7 +10,7 @@ import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, suback } from '../wire/reply.ts'
 import { withCodes } from '../wire/suback-rewrite.ts'
-import { KnownHeads } from './known-heads.ts'
+import { KnownHeads, repeatsOf } from './known-heads.ts'
 import type { Outbox } from './outbox.ts'
 import { type EndCause, LENGTH_GROWTH, Outcome, reasonCodeOf, type SessionFault } from './outcome.ts'
 import type { PublishFacts } from './recorder.ts'
@@ -26,7 +26,7 @@ export class ServerToClient extends Relay {
   readonly #facts: PublishFacts
   readonly #known = new KnownHeads()
   /** Packet Identifiers of dropped QoS 2 messages whose PUBREL is to come; the Receive Maximum bounds them. */
-  readonly #taken = new Set<number>()
+  #taken: Set<number> | undefined
   #stop: { cause: EndCause } | { fault: SessionFault } | { farewell: Buffer } | undefined
 
   constructor(session: Session, reader: PacketReader) {
@@ -58,9 +58,12 @@ export class ServerToClient extends Relay {
     heads.use(session.rights)
     let count = 0
     while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
-      if (heads.frameEnd - at > reader.limits.packetBytes) break
-      at = heads.frameEnd
-      count++
+      const { frameEnd, payloadStart, packetId } = heads
+      const frameLength = frameEnd - at
+      if (frameLength > reader.limits.packetBytes) break
+      const frames = packetId > 0 ? 1 : 1 + repeatsOf(chunk, at, payloadStart - at, frameLength)
+      at += frames * frameLength
+      count += frames
     }
     if (count === 0) return 0
     session.recorder.countPacket(1, PacketType.PUBLISH, count)
@@ -171,11 +174,11 @@ export class ServerToClient extends Relay {
       const shadowed = session.acl.shadowed !== Outcome.ALLOW
       if (!shadowed) session.recorder.countDelivery(outcome)
       else session.recorder.deliveryRefused(outcome, session.acl, this.#factsOf(topic, start, end), SHADOWED)
-      if (this.#taken.size > 0 && head.qos === 2) this.#taken.delete(head.packetId)
+      if (head.qos === 2) this.#taken?.delete(head.packetId)
       if (alias > 0) this.aliases.markRelayed(alias)
       if (!nameMissing) {
         this.#known.use(session.rights)
-        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined)
+        if (!shadowed && this.#known.admits(reader)) this.#known.add(reader, true, undefined, undefined)
         return Disposition.FORWARD
       }
       this.replacement = rewritePublish(reader.source, reader, head, { topic })
@@ -194,6 +197,7 @@ export class ServerToClient extends Relay {
     } else if (head.qos === 2) {
       // A negative PUBREC would end the flow [MQTT-4.3.3-4], but Mosquitto 2.0 never gives that place in its window
       // back (§4.9). So the message is taken in the agent's place, to the PUBCOMP.
+      this.#taken ??= new Set()
       this.#taken.add(head.packetId)
       session.towardsServer.send(ack(PacketType.PUBREC, head.packetId, ReasonCode.SUCCESS))
     }
@@ -203,7 +207,7 @@ export class ServerToClient extends Relay {
   /** PUBREL: the agent knows nothing of a message that was dropped. */
   #release(): Disposition {
     const { packetId } = this.reader.ack
-    if (!this.#taken.delete(packetId)) return Disposition.FORWARD
+    if (this.#taken?.delete(packetId) !== true) return Disposition.FORWARD
     this.#session.towardsServer.send(ack(PacketType.PUBCOMP, packetId, ReasonCode.SUCCESS))
     return Disposition.DROP
   }

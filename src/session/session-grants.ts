@@ -40,9 +40,10 @@ class Held {
   }
 
   /** By revocation: at once, and for good. */
-  revoke(): void {
+  revoke(): () => void {
     this.isRevoked = true
     this.#grants.drop(this)
+    return () => {}
   }
 }
 

@@ -3,8 +3,8 @@
 // It lives in this process only. What it does not know is caught by the delivery check and by `unknownRelease`.
 
 import type { Clock } from '../clock.ts'
+import type { Principal } from '../identity/principal.ts'
 import type { PublishRequest } from '../policy/request.ts'
-import type { MessageRights } from './message-rights.ts'
 
 /** A QoS 2 PUBLISH that was forwarded and whose PUBREL has not been completed. */
 export interface Release {
@@ -16,18 +16,14 @@ export interface Release {
   granted: boolean
   /** `Rights.serial` under which it was allowed. */
   serial: number
-  /** By which it was allowed; undefined: those of the connection. */
-  rights: MessageRights | undefined
+  /** By whose rights it was allowed; undefined: by those of the connection. */
+  bearer: Principal | undefined
   /** Its PUBREL was forwarded: until PUBCOMP nothing else may go under its Packet Identifier. */
   releasing: boolean
 }
 
 /** What is to be remembered of an allowed QoS 2 PUBLISH; copies, since the request is filled anew. */
-export function releaseOf(
-  request: PublishRequest,
-  serial: number,
-  rights: MessageRights | undefined,
-): Release {
+export function releaseOf(request: PublishRequest, serial: number, bearer: Principal | undefined): Release {
   const {
     topic,
     topicStart,
@@ -46,7 +42,7 @@ export function releaseOf(
     payloadLength,
     granted,
     serial,
-    rights,
+    bearer,
     releasing: false,
   }
 }
@@ -93,9 +89,9 @@ export class SessionState {
    * Whether a QoS 2 message may go under its Packet Identifier. The server keeps the first one until PUBREL, whatever
    * follows under the same identifier [MQTT-4.3.3-10]: another topic would be judged, and the first one published.
    *
-   * @param rights of the message, if it has its own: those of another token are another message
+   * @param bearer of the message, if it has its own: that of another token is another message
    */
-  isFreeFor(packetId: number, message: PublishRequest, rights: MessageRights | undefined): boolean {
+  isFreeFor(packetId: number, message: PublishRequest, bearer: Principal | undefined): boolean {
     const held = this.#releases.get(packetId)
     if (held === undefined) return true
     if (held.releasing) return false
@@ -105,7 +101,7 @@ export class SessionState {
       (held.response === undefined
         ? responseStart < 0
         : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
-      held.rights?.principal.tokenDigest === rights?.principal.tokenDigest &&
+      held.bearer?.tokenDigest === bearer?.tokenDigest &&
       held.retain === message.retain &&
       held.payloadLength === message.payloadLength
     )
@@ -172,6 +168,9 @@ function sizeOf(release: Release): number {
 
 /** Session Expiry Interval that never ends. MQTT 5.0 §3.1.2.11.2. */
 const NEVER = 0xffff_ffff
+
+/** No `Rights.serial` of this process. */
+const ELSEWHERE = -1
 
 interface Entry {
   /** For whom the session was opened, as one text that no other bearer has. */
@@ -295,7 +294,8 @@ export class SessionMemory implements Memory {
   put(clientId: string, { owner, subscriptions, releases, endsAtMs }: Remembered): void {
     const state = new SessionState()
     for (const [filter, qos] of subscriptions) state.subscribed(filter, qos)
-    for (const [packetId, release] of releases) state.forwarded(packetId, release)
+    // Serials of rights are counted in each process: no rights here are those under which it was allowed there.
+    for (const [packetId, release] of releases) state.forwarded(packetId, { ...release, serial: ELSEWHERE })
     this.#entries.set(clientId, { owner, state, endsAtMs })
   }
 

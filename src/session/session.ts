@@ -1,6 +1,7 @@
 // One agent's connection: its life from accept to close. The relays enforce; this file holds what they share, the
 // timers, and the one way to end.
 
+import type { AuditEvent } from '../audit/event.ts'
 import type { Timer } from '../clock.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
@@ -11,7 +12,7 @@ import { disconnect } from '../wire/reply.ts'
 import { identityOf } from './audit-identity.ts'
 import type { SessionContext } from './context.ts'
 import { hex } from './effect.ts'
-import { endServer, farewellOf, stuckPeers } from './farewell.ts'
+import { disconnectOf, type EndOptions, endServer, farewellOf, stuckPeers } from './farewell.ts'
 import { Handshake } from './handshake.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
@@ -29,6 +30,7 @@ import { Subscriptions } from './subscriptions.ts'
 
 /** After this a side that does not take its last bytes, or does not close in its turn, is cut. */
 const LINGER_MS = 2_000
+const NOTHING = (): void => {}
 
 export class Session implements PeerEvents {
   readonly context: SessionContext
@@ -282,10 +284,15 @@ export class Session implements PeerEvents {
     this.#handshake.refuse('too_many_connections')
   }
 
-  /** Nothing of this agent passes from here on, in either direction (REV-01). */
-  revoke(): void {
-    if (this.#state === State.RELAYING) this.end('revoked')
-    else if (this.#state !== State.CLOSED) this.#handshake.revoke()
+  /**
+   * Nothing of this agent passes from here on, in either direction (REV-01).
+   *
+   * @returns what is left, which may follow when all who are cut together have been told
+   */
+  revoke(because?: AuditEvent['cause']): () => void {
+    if (this.#state === State.RELAYING) return this.#cut('revoked', { because })
+    if (this.#state !== State.CLOSED) this.#handshake.revoke()
+    return NOTHING
   }
 
   /** SIGTERM: the agent is told, the broker sees the connection close. */
@@ -310,9 +317,14 @@ export class Session implements PeerEvents {
    *
    * @param options.reasonCode replaces the DISCONNECT Reason Code of the cause
    */
-  end(cause: EndCause, options: { detail?: string; reasonCode?: number } = {}): void {
+  end(cause: EndCause, options: EndOptions = {}): void {
     if (this.#state === State.CLOSED) return
     if (this.#state !== State.RELAYING) return this.#handshake.refuse('internal_error')
+    this.#cut(cause, options)()
+  }
+
+  /** The agent's side of the end: nothing passes any more. Returns the rest: the broker's side, record and tidying. */
+  #cut(cause: EndCause, options: EndOptions = {}): () => void {
     const why = this.#leaving ?? cause
     const row = END_CAUSES[why]
     const code = this.#leaving === undefined ? (options.reasonCode ?? row.client) : row.client
@@ -323,23 +335,33 @@ export class Session implements PeerEvents {
     let effect = 'closed'
     this.#pump.clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.
-    if (!this.recorder.commit()) return this.discard()
+    if (!this.recorder.commit()) {
+      this.discard()
+      return NOTHING
+    }
     if (code >= 0 && client.atBoundary) {
-      if (client.send(disconnect(code))) effect = `disconnect ${hex(code)}`
+      if (client.send(disconnectOf(code))) effect = `disconnect ${hex(code)}`
     }
     // In the middle of a packet nothing can be said, but whole ones before it are still on their way.
     client.peer.end()
-    endServer(server, farewell)
-    if (farewell === 'discard' || farewell === 'forget') this.sessionExpiryInterval = 0
     for (const peer of stuck) peer.destroy()
-    this.recorder.ended(why, effect, options.detail)
-    this.close()
+    this.#state = State.CLOSED
+    return () => {
+      endServer(server, farewell)
+      if (farewell === 'discard' || farewell === 'forget') this.sessionExpiryInterval = 0
+      this.recorder.ended(why, effect, options.detail, options.because)
+      this.#tidy()
+    }
   }
 
   /** Last step of every end: no timer, no state, and no socket outlives the linger time. */
   close(): void {
     if (this.#state === State.CLOSED) return
     this.#state = State.CLOSED
+    this.#tidy()
+  }
+
+  #tidy(): void {
     this.standing.disarm()
     this.grants.close()
     this.#leaveTimer?.cancel()

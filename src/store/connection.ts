@@ -169,7 +169,7 @@ interface Settings {
   database: number
   username: string | undefined
   password: string | undefined
-  tls: { ca?: string; cert?: string; key?: string; servername: string } | undefined
+  tls: { ca?: string; cert?: string; key?: string; servername?: string } | undefined
 }
 
 /** Files are read for every connection, so that what was rotated is used. */
@@ -191,10 +191,12 @@ async function settingsOf(config: StoreConfig): Promise<Settings> {
 }
 
 async function tlsOf({ tls }: StoreConfig, host: string): Promise<Settings['tls']> {
-  const servername = tls?.serverName ?? host
-  if (tls === undefined) return { servername }
+  // An address is no name to ask for (RFC 6066); the certificate must have it all the same.
+  const name = tls?.serverName ?? (/^[\d.]+$|:/.test(host) ? undefined : host)
+  const asked = name === undefined ? {} : { servername: name }
+  if (tls === undefined) return asked
   return {
-    servername,
+    ...asked,
     ...(tls.caFile === undefined ? {} : { ca: await read(tls.caFile) }),
     ...(tls.certFile === undefined ? {} : { cert: await read(tls.certFile) }),
     ...(tls.keyFile === undefined ? {} : { key: await read(tls.keyFile) }),

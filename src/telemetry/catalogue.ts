@@ -64,9 +64,11 @@ export const PACKET_TYPES = [
 export const RELOADS = ['policy', 'keys', 'revocation', 'tls'] as const
 export const RESULTS = ['ok', 'failed'] as const
 export const EVENT_RESULTS = ['done', 'ignored', 'refused'] as const
+export const TOKEN_CHECKS = ['status_list', 'introspection'] as const
+export const TOKEN_CHECK_RESULTS = ['ok', 'refused', 'unavailable'] as const
 export const REVOCATION_RESULTS = ['done', 'refused'] as const
 /** Where copies of audit records go, and checkpoints. */
-export const COPY_PLACES = ['stdout', 'otlp', 'topic'] as const
+export const COPY_PLACES = ['stdout', 'otlp', 'syslog', 'topic'] as const
 export const CHECKPOINT_PLACES = ['file', 'stdout', 'url', 'topic'] as const
 
 /** What each label may hold, for docs/metrics.md. */
@@ -84,7 +86,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['type', 'MQTT Control Packet type in lower case'],
   [
     'result',
-    '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`, for revocations and security events `done`, `ignored` or `refused`',
+    '`ok` or `failed`; for audit records `written` or `lost`, for their copies `sent` or `lost`, for revocations and security events `done`, `ignored` or `refused`, for token checks `ok`, `refused` or `unavailable`',
   ],
   ['what', '`policy`, `keys` or `revocation` (secrets and list), `tls` (certificates)'],
   [
@@ -94,7 +96,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['stream', 'a configured stream of security events'],
   [
     'source',
-    '`admin` endpoint, operator’s `list`, security events by `push` or `poll`, another replica by the `store`',
+    '`admin` endpoint, operator’s `list`, security events by `push` or `poll`, another replica by the `store`, a look at a `status_list` or by `introspection`',
   ],
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
@@ -162,6 +164,8 @@ export interface Catalogue {
   securityEvents: Family
   /** Rows: ok, failed. */
   storeRequests: Family
+  /** By source, then ok, refused, unavailable. */
+  tokenChecks: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
   reloads: Family
   /** Rows: unauthenticated, active. A gauge: use `add` with 1 and -1. */
@@ -296,6 +300,12 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       'Requests to the store that replicas share.',
       ['result'],
       RESULTS.map((result) => [result]),
+    ),
+    tokenChecks: counter(
+      'postern_token_checks_total',
+      'Tokens looked up in a status list, or asked about at their issuer.',
+      ['source', 'result'],
+      pairs(TOKEN_CHECKS, TOKEN_CHECK_RESULTS),
     ),
     reloads: counter(
       'postern_reloads_total',

@@ -23,7 +23,7 @@ export interface ConnectChanges {
   /** Seconds, of the Will if there is one. */
   willMessageExpiryInterval?: number | undefined
   willDelayInterval?: number | undefined
-  /** User Properties that the Will loses. */
+  /** User Properties that the Will loses, after a `find` in its properties. */
   willWithout?: NamedProperties | undefined
   /** Whole properties that it gets. */
   willAdded?: Buffer | undefined
@@ -71,11 +71,12 @@ function properties(source: Buffer, connect: ConnectHead, changes: ConnectChange
 function willProperties(source: Buffer, connect: ConnectHead, changes: ConnectChanges): Buffer {
   const { willPropertiesStart: start, willPropertiesEnd: end } = connect
   const { willWithout, willAdded } = changes
-  const own =
-    willWithout === undefined
-      ? source.subarray(start, end)
-      : Buffer.concat(willWithout.others(source, start, end))
-  const all = willAdded === undefined ? own : Buffer.concat([own, willAdded])
+  let all = source.subarray(start, end)
+  if (willWithout !== undefined) {
+    all = Buffer.alloc(willWithout.othersLength)
+    willWithout.copyOthers(source, all, 0)
+  }
+  if (willAdded !== undefined) all = Buffer.concat([all, willAdded])
   return replaced(all, 0, all.length, new Set(), [
     [Property.MESSAGE_EXPIRY_INTERVAL, changes.willMessageExpiryInterval],
     [Property.WILL_DELAY_INTERVAL, changes.willDelayInterval],

@@ -1,5 +1,6 @@
 // What the reader found in a head: offsets into `PacketReader.source`, end exclusive, -1 for absent.
-// One object of each kind per reader, filled anew for each packet: copy what must outlive the packet.
+// PUBLISH and acknowledgements: one object per reader, filled anew for each packet; copy what must outlive the packet. The
+// others are made for each packet.
 
 /** PUBLISH variable header. MQTT 5.0 §3.3.2. */
 export class PublishHead {

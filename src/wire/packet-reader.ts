@@ -41,6 +41,17 @@ const NOTHING = Buffer.alloc(0)
 /** First size of a seam, bytes, unless the head is known to be shorter. */
 const SEAM_BYTES = 64
 
+/** One for each direction, since what it read of a block is copied before the next block is read. */
+const PROPERTIES = [
+  new PropertyReader(Direction.CLIENT_TO_SERVER),
+  new PropertyReader(Direction.SERVER_TO_CLIENT),
+] as const
+/** Heads of packets that come seldom are made for the packet; before there is one, these stand for it. */
+const NO_FILTERS = new FilterList()
+const NO_CODES = new CodeList()
+const NO_CONNECT = new ConnectHead()
+const NO_CONNACK = new ConnackHead()
+
 /**
  * Strict streaming reader for one direction of one connection.
  *
@@ -73,14 +84,13 @@ export class PacketReader {
   /** PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT, AUTH. */
   readonly ack = new AckHead()
   /** SUBSCRIBE, UNSUBSCRIBE. */
-  readonly filters = new FilterList()
+  filters: FilterList = NO_FILTERS
   /** SUBACK, UNSUBACK. */
-  readonly codes = new CodeList()
-  readonly connect = new ConnectHead()
-  readonly connack = new ConnackHead()
+  codes: CodeList = NO_CODES
+  connect: ConnectHead = NO_CONNECT
+  connack: ConnackHead = NO_CONNACK
 
   readonly #direction: Direction
-  readonly #properties: PropertyReader
   readonly #firstByteFaults: Uint8Array
   #chunk: Buffer = NOTHING
   #seam: Buffer = NOTHING
@@ -91,7 +101,6 @@ export class PacketReader {
   constructor(direction: Direction, limits: ReaderLimits) {
     this.limits = limits
     this.#direction = direction
-    this.#properties = new PropertyReader(direction)
     this.#firstByteFaults = FIRST_BYTE_FAULTS[direction]
   }
 
@@ -274,7 +283,7 @@ export class PacketReader {
 
   #read(source: Buffer, start: number, end: number): number {
     const type = this.packetType
-    const properties = this.#properties
+    const properties = PROPERTIES[this.#direction]
     const most = this.limits.userProperties
     if (type === PacketType.PUBLISH) {
       const isDelivery = this.#direction === Direction.SERVER_TO_CLIENT
@@ -289,13 +298,17 @@ export class PacketReader {
         return readAck(this.ack, properties, source, at, end, type, this.#direction, most)
       case PacketType.SUBSCRIBE:
       case PacketType.UNSUBSCRIBE:
+        this.filters = new FilterList()
         return readFilters(this.filters, properties, source, at, end, type, this.limits.filters, most)
       case PacketType.SUBACK:
       case PacketType.UNSUBACK:
+        this.codes = new CodeList()
         return readCodes(this.codes, properties, source, at, end, type, this.#direction, most)
       case PacketType.CONNECT:
+        this.connect = new ConnectHead()
         return readConnect(this.connect, properties, source, at, end, most)
       case PacketType.CONNACK:
+        this.connack = new ConnackHead()
         return readConnack(this.connack, properties, source, at, end, most)
       case PacketType.DISCONNECT:
         return readDisconnect(this.ack, properties, source, at, end, this.#direction, most)

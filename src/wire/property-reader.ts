@@ -17,7 +17,7 @@ WRONG_WAY[Direction.CLIENT_TO_SERVER][Property.SERVER_REFERENCE] = 1 << PacketTy
 WRONG_WAY[Direction.SERVER_TO_CLIENT][Property.SESSION_EXPIRY_INTERVAL] = 1 << PacketType.DISCONNECT
 
 /**
- * The property block read last. One per reader, filled anew for each block; User Properties are counted
+ * The property block read last. One per direction, filled anew for each block; User Properties are counted
  * from `reset` on, so that a CONNECT and its will share one allowance.
  */
 export class PropertyReader {

@@ -2,7 +2,7 @@
 // told what the alias means (MQTT 5.0 §3.3.2.3.4), a shorter Message Expiry Interval (§3.3.2.3.3), or other User
 // Properties (§3.3.2.3.7).
 
-import { propertiesWithout, property, propertyBlock } from './field-writer.ts'
+import { propertiesWithout, property } from './field-writer.ts'
 import type { PublishHead } from './heads.ts'
 import { Property } from './property.ts'
 import type { NamedProperties } from './user-properties.ts'
@@ -20,7 +20,7 @@ export interface PublishChanges {
   readonly topic?: Uint8Array | undefined
   /** Seconds, in place of the one in the head or as a new last property. */
   readonly messageExpiryInterval?: number | undefined
-  /** User Properties that are left out. */
+  /** User Properties that are left out, after a `find` in the properties of this head. */
   readonly without?: NamedProperties | undefined
   /** Whole properties that follow all others. */
   readonly added?: Buffer | undefined
@@ -41,38 +41,49 @@ export function rewritePublish(
   publish: PublishHead,
   changes: PublishChanges,
 ): Buffer {
-  const topic = changes.topic ?? source.subarray(publish.topicStart, publish.topicEnd)
-  const rest = restOf(source, frame, publish, changes)
-  const body = frame.frameStart + frame.frameLength - frame.headEnd
-  const remaining = 2 + topic.length + rest.length + body
-  const head = Buffer.allocUnsafe(1 + varintLength(remaining) + 2 + topic.length + rest.length)
+  const { topic, messageExpiryInterval, without, added } = changes
+  const { topicStart, topicEnd, propertiesStart, propertiesEnd } = publish
+  const others = expiring(source, publish, without, messageExpiryInterval)
+  const kept = others?.length ?? without?.othersLength ?? propertiesEnd - propertiesStart
+  const properties = kept + (added?.length ?? 0)
+  const topicLength = topic?.length ?? topicEnd - topicStart
+  const idLength = publish.qos > 0 ? 2 : 0
+  const rest = 2 + topicLength + idLength + varintLength(properties) + properties
+  const remaining = rest + frame.frameStart + frame.frameLength - frame.headEnd
+  const head = Buffer.allocUnsafe(1 + varintLength(remaining) + rest)
   head[0] = source[frame.frameStart]!
   let at = writeVarint(head, remaining, 1)
-  at = head.writeUInt16BE(topic.length, at)
-  head.set(topic, at)
-  head.set(rest, at + topic.length)
+  head[at++] = topicLength >> 8
+  head[at++] = topicLength & 0xff
+  if (topic === undefined) at += source.copy(head, at, topicStart, topicEnd)
+  else {
+    head.set(topic, at)
+    at += topicLength
+  }
+  for (let i = 0; i < idLength; i++) head[at++] = source[topicEnd + i]!
+  at = writeVarint(head, properties, at)
+  if (others !== undefined) at += others.copy(head, at)
+  else if (without !== undefined) at = without.copyOthers(source, head, at)
+  else at += source.copy(head, at, propertiesStart, propertiesEnd)
+  added?.copy(head, at)
   return head
 }
 
-/** What follows the Topic Name: Packet Identifier, if any, and properties. */
-function restOf(
+/** The properties that stay, with another Message Expiry Interval; undefined: with the one that they have. */
+function expiring(
   source: Buffer,
-  frame: FramePosition,
-  publish: PublishHead,
-  { messageExpiryInterval: expiry, without, added }: PublishChanges,
-): Buffer {
-  if (expiry === undefined && without === undefined && added === undefined) {
-    return source.subarray(publish.topicEnd, frame.headEnd)
+  { propertiesStart, propertiesEnd }: PublishHead,
+  without: NamedProperties | undefined,
+  interval: number | undefined,
+): Buffer | undefined {
+  if (interval === undefined) return undefined
+  let others = source.subarray(propertiesStart, propertiesEnd)
+  if (without !== undefined) {
+    others = Buffer.allocUnsafe(without.othersLength)
+    without.copyOthers(source, others, 0)
   }
-  const { propertiesStart: start, propertiesEnd: end } = publish
-  let kept = without === undefined ? [source.subarray(start, end)] : without.others(source, start, end)
-  if (expiry !== undefined) {
-    kept = kept.flatMap((part) => propertiesWithout(part, 0, part.length, MESSAGE_EXPIRY))
-    kept.push(property(Property.MESSAGE_EXPIRY_INTERVAL, expiry))
-  }
-  if (added !== undefined) kept.push(added)
   return Buffer.concat([
-    source.subarray(publish.topicEnd, publish.topicEnd + (publish.qos > 0 ? 2 : 0)),
-    propertyBlock(kept),
+    ...propertiesWithout(others, 0, others.length, MESSAGE_EXPIRY),
+    property(Property.MESSAGE_EXPIRY_INTERVAL, interval),
   ])
 }

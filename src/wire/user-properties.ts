@@ -9,6 +9,10 @@ export class NamedProperties {
   readonly names: readonly Buffer[]
   /** After a `find`: how many of all names there are. */
   count = 0
+  #blockStart = 0
+  #blockEnd = 0
+  /** After a `find`: start and end of each property that bears a name, in their order. */
+  readonly #places: number[] = []
   readonly #counts: Int32Array
   readonly #starts: Int32Array
   readonly #ends: Int32Array
@@ -23,11 +27,15 @@ export class NamedProperties {
   /** Looks through `source[start, end)`. */
   find(source: Buffer, start: number, end: number): void {
     this.count = 0
+    this.#blockStart = start
+    this.#blockEnd = end
     this.#counts.fill(0)
     for (let at = start; at < end; ) {
       const next = propertyEnd(source, at, end)
       const name = source[at] === Property.USER_PROPERTY ? this.#nameAt(source, at) : -1
       if (name >= 0) {
+        this.#places[2 * this.count] = at
+        this.#places[2 * this.count + 1] = next
         this.count++
         this.#counts[name]!++
         this.#starts[name] = at + 5 + this.names[name]!.length
@@ -51,20 +59,26 @@ export class NamedProperties {
     return this.#ends[name]!
   }
 
-  /** The other properties of `source[start, end)`, as views in their order. */
-  others(source: Buffer, start: number, end: number): Buffer[] {
-    const kept: Buffer[] = []
-    let from = start
-    for (let at = start; at < end; ) {
-      const next = propertyEnd(source, at, end)
-      if (source[at] === Property.USER_PROPERTY && this.#nameAt(source, at) >= 0) {
-        if (at > from) kept.push(source.subarray(from, at))
-        from = next
-      }
-      at = next
+  /** After a `find`: bytes of the block without what bears a name. */
+  get othersLength(): number {
+    let length = this.#blockEnd - this.#blockStart
+    for (let i = 0; i < this.count; i++) length -= this.#places[2 * i + 1]! - this.#places[2 * i]!
+    return length
+  }
+
+  /**
+   * After a `find`: copies the block without what bears a name, in its order.
+   *
+   * @returns where it ends in `target`
+   */
+  copyOthers(source: Buffer, target: Buffer, start: number): number {
+    let at = start
+    let from = this.#blockStart
+    for (let i = 0; i < this.count; i++) {
+      at += source.copy(target, at, from, this.#places[2 * i])
+      from = this.#places[2 * i + 1]!
     }
-    if (end > from) kept.push(source.subarray(from, end))
-    return kept
+    return at + source.copy(target, at, from, this.#blockEnd)
   }
 
   /** Place of the name of the User Property at `at`; -1: another name. */
@@ -74,10 +88,16 @@ export class NamedProperties {
     const length = readUint16(source, at + 1)
     for (let i = 0; i < names.length; i++) {
       const name = names[i]!
-      if (name.length === length && name.compare(source, start, start + length) === 0) return i
+      if (name.length === length && isAt(source, start, name)) return i
     }
     return -1
   }
+}
+
+/** From the back: names of one maker begin alike. */
+function isAt(source: Buffer, start: number, name: Buffer): boolean {
+  for (let i = name.length - 1; i >= 0; i--) if (source[start + i] !== name[i]) return false
+  return true
 }
 
 function propertyEnd(source: Buffer, at: number, end: number): number {

@@ -132,6 +132,7 @@ export class Worker {
     try {
       // Before it has started there is nobody to cut.
       await this.#started
+      await this.#roster.settled
       await this.#app.flushAudit()
       return true
     } catch {

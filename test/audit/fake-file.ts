@@ -1,6 +1,6 @@
 // An audit file in memory whose writes and syncs fail, or wait, when a test says so.
 import type { AuditFile } from '../../src/audit/audit-file.ts'
-import type { AuditObserver } from '../../src/audit/audit-log.ts'
+import type { AuditObserver } from '../../src/audit/log-options.ts'
 import type { PosternError } from '../../src/errors.ts'
 
 export class FakeFile implements AuditFile {

@@ -58,7 +58,7 @@ describe('AUD-01 counted records', () => {
     const repeat = (times: number) => {
       counter.tick()
       for (let i = 0; i < times; i++)
-        if (!counter.count(record, 10)) counter.appendPrepared(record, 10, undefined, 0)
+        if (!counter.count(record, 10, 1)) counter.appendPrepared(record, 10, undefined, 0)
     }
     repeat(2)
     counter.append(on('t'))

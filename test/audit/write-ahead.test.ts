@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { AuditLog, type AuditLogOptions } from '../../src/audit/audit-log.ts'
+import { AuditLog } from '../../src/audit/audit-log.ts'
+import type { AuditLogOptions } from '../../src/audit/log-options.ts'
 import { GENESIS } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { ENDLESS, PUBLISH, verify } from './chain.ts'

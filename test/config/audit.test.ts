@@ -43,6 +43,13 @@ describe('audit', () => {
     [{ file, checkpoints: { keyFile: 'k', topic: 'a/+' } }, 'audit.checkpoints.topic', 'plain topic'],
     [{ file, copies: { otlp: 'http://x.example/v1/logs' } }, 'audit.copies.otlp', 'loopback only'],
     [{ file, copies: { topic: '#' } }, 'audit.copies.topic', 'plain topic'],
+    [{ file, copies: { syslog: 'logs.example:514' } }, 'audit.copies.syslog', 'tls://logs.example:6514'],
+    [
+      { file, copies: { syslog: 'http://logs.example' } },
+      'audit.copies.syslog',
+      '`udp://`, `tcp://` or `tls://`',
+    ],
+    [{ file, copies: { syslog: 'udp://me@logs.example' } }, 'audit.copies.syslog', '`udp://`'],
     [{ file: '-', durability: 'write-ahead' }, 'audit.durability', 'no disk'],
     [{ file: '-', copies: { stdout: true } }, 'audit.copies.stdout', 'already'],
     [{ file, durability: 'sync' }, 'audit.durability', '`write-ahead`'],

@@ -123,7 +123,7 @@ describe('defaults', () => {
           ...{ keyFile: undefined, records: 10_000, interval: 60_000 },
           ...{ stdout: false, url: undefined, topic: undefined },
         },
-        copies: { stdout: false, otlp: undefined, topic: undefined },
+        copies: { stdout: false, otlp: undefined, syslog: undefined, topic: undefined },
       },
       proof: {
         dpop: undefined,

@@ -19,7 +19,7 @@ import {
   readManifests,
   validate,
 } from '../support/manifest.ts'
-import { objectOf } from '../support/object-initializer.ts'
+import { initializerOf, objectOf } from '../support/object-initializer.ts'
 import { policyOf } from '../support/permission.ts'
 
 const CHART = 'deploy/helm/postern'
@@ -101,6 +101,25 @@ const RENDERINGS: [string, Values, Values][] = [
     'gateway, fixed size',
     {},
     { gateway: { autoscaling: { enabled: false }, podDisruptionBudget: { enabled: false } } },
+  ],
+  [
+    'gateway, a store',
+    {},
+    {
+      store: { secret: 'store' },
+      networkPolicy: {
+        store: [
+          {
+            to: [{ podSelector: { matchLabels: { app: 'valkey' } } }],
+            ports: [{ protocol: 'TCP', port: 6379 }],
+          },
+        ],
+      },
+      config: {
+        revocation: { file: 'revocations.jsonl' },
+        store: { url: 'rediss://valkey:6379', passwordFile: '/etc/postern/store/password' },
+      },
+    },
   ],
   [
     'gateway, load balancer',
@@ -210,7 +229,12 @@ const COMPONENTS: [string, string[]][] = [
     [shape, []],
     [shape, ['monitoring', 'shadow']],
     [shape, ['broker-guard', 'mtls', 'monitoring', 'shadow']],
+    [shape, ['revocation']],
   ]),
+  ['gateway', ['listener-tls']],
+  ['gateway', ['listener-tls', 'revocation', 'broker-guard', 'mtls', 'monitoring', 'shadow']],
+  ['broker-sidecar', ['listener-tls', 'revocation']],
+  ['injection', ['revocation', 'broker-guard', 'mtls', 'monitoring']],
   ['agent-sidecar', ['capture']],
   ['agent-sidecar', ['service-account-token']],
   ['agent-sidecar', ['capture', 'service-account-token', 'broker-guard', 'mtls', 'monitoring', 'shadow']],
@@ -610,8 +634,35 @@ describe('the Kustomize tree', () => {
       'data'
     ] as Record<string, string>
     expect(environment['POSTERN_ADMIN__ADDRESS']).toBe('0.0.0.0:9464')
+    const names = manifests.flatMap(({ kind, metadata }) => (kind === 'ConfigMap' ? [metadata.name] : []))
+    for (const policy of manifests.filter(({ kind }) => kind === 'MutatingAdmissionPolicy')) {
+      const { volumes } = objectOf(policy['spec'].mutations[0].applyConfiguration.expression).spec
+      const mounted = (volumes as { configMap?: { name: string } }[]).flatMap(
+        ({ configMap }) => configMap?.name ?? [],
+      )
+      expect(mounted.filter((name) => !names.includes(name))).toEqual([])
+      expect(names).toContain('postern-env')
+    }
     if (shape === 'broker-sidecar' && others.includes('mtls')) return // a Unix socket has no TLS
     await check(manifests, environment)
+  })
+
+  test('injection puts in the container of agent-sidecar, and names what is there', async () => {
+    const [deployment] = readManifests(
+      readFileSync('deploy/kustomize/components/agent-sidecar/deployment.yaml', 'utf8'),
+    )
+    const { spec, metadata } = deployment!['spec'].template
+    const { initContainers, volumes, terminationGracePeriodSeconds } = spec
+    const expression = initializerOf({
+      metadata: { labels: { 'postern.dev/proxied': metadata.labels['postern.dev/proxied'] } },
+      spec: { terminationGracePeriodSeconds, initContainers, volumes },
+    })
+    expect(objectOf(expression).spec.initContainers).toEqual(initContainers)
+    const file = 'deploy/kustomize/components/injection/policy.yaml'
+    const text = readFileSync(file, 'utf8')
+    const line = text.split('\n').findIndex((each) => each.trim() === 'expression: >-')
+    const lines = text.split('\n').with(line + 1, `          ${expression}`)
+    await expect(lines.join('\n')).toMatchFileSnapshot(resolve(file))
   })
 
   test('the base alone names no issuer: Postern says so and does not start', () => {

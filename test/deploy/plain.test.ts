@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import { findExecutable } from '../../src/dev/debian-package.ts'
 import { startMosquitto } from '../../src/dev/mosquitto.ts'
@@ -64,6 +64,32 @@ describe('the compose file', () => {
     const loaded = loadConfig(text, '/etc/postern/postern.yaml', {}, () => 'x')
     expect('problems' in loaded && loaded.problems.map(({ path }) => path)).toEqual(['issuers'])
     policyOf(readFileSync('deploy/compose/policy.yaml', 'utf8'))
+  })
+})
+
+describe('the compose file for TLS', () => {
+  const tags = [{ tag: '!override', collection: 'seq' as const }]
+  const { services } = parse(readFileSync('deploy/compose/compose.tls.yaml', 'utf8'), {
+    customTags: tags,
+  }) as {
+    services: { postern: { environment: Record<string, string>; ports: string[]; volumes: string[] } }
+  }
+  const { environment, ports, volumes } = services.postern
+
+  test('makes a configuration of what compose.yaml has: TLS in place of the plain port, and revocation', () => {
+    const base = parse(readFileSync('deploy/compose/postern.yaml', 'utf8')) as object
+    const issuers = [{ issuer: 'https://id.test', audience: 'a', jwks: { url: 'https://id.test/jwks' } }]
+    const text = stringify({ ...base, issuers })
+    const loaded = loadConfig(text, '/etc/postern/postern.yaml', environment, () => 'x')
+    if ('problems' in loaded) throw new Error(JSON.stringify(loaded.problems))
+    const { listeners, revocation } = loaded.config
+    expect(listeners).toHaveLength(1)
+    expect(listeners[0]).toMatchObject({ address: { port: 8883 }, tls: { clientCertificates: 'none' } })
+    const targets = volumes.map((mount) => mount.split(':')[1])
+    const { certFile, keyFile } = listeners[0]!.tls!
+    for (const file of [certFile, keyFile, revocation!.secretFile]) expect(targets).toContain(file)
+    expect(revocation!.file.startsWith('/var/lib/postern/')).toBe(true)
+    expect(ports).toEqual(['0.0.0.0:8883:8883'])
   })
 })
 

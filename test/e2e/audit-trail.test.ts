@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { pseudonym } from '../../src/audit/digest.ts'
+import { digestKeyId, pseudonym } from '../../src/audit/digest.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { makeSigner, type OpenedCheckpoint, openCheckpoint } from '../../src/audit/signed-note.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
@@ -35,6 +35,7 @@ const output: Buffer[] = []
 const hooked: string[] = []
 const collected: string[] = []
 let server: Server
+let url: string
 let stage: Stage
 let postern: TestPostern
 /** What the broker was told. */
@@ -52,7 +53,7 @@ beforeAll(async () => {
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const stdout = new Writable({
     write(chunk, _, done) {
       output.push(chunk)
@@ -291,5 +292,67 @@ describe('AUD-01 AUD-14 the whole trail', () => {
       ),
     )
     expect(exported).toEqual(lines)
+  })
+})
+
+describe('AUD-11 keys that are replaced while Postern runs', () => {
+  it('are in force from a record on, and each checkpoint is signed by the one of its place', async () => {
+    const at = (name: string) => join(directory, `rotating-${name}`)
+    const [first, second] = [makeSigner('postern.example/first'), makeSigner('postern.example/second')]
+    writeFileSync(at('signer'), first.privateText)
+    writeFileSync(at('digest'), Buffer.alloc(32, 1))
+    const notes = hooked.length
+    const rotating = await stage.anotherPostern({
+      config: {
+        audit: {
+          file: 'audit.jsonl',
+          payloadDigest: 'hmac',
+          subjects: 'hmac',
+          digestKeyFile: at('digest'),
+          checkpoints: { keyFile: at('signer'), url: `${url}/hook` },
+        },
+      },
+    })
+    const client = await stage.agent('scout', { user: 'u1' }, rotating)
+    const send = async (packetId: number): Promise<string | undefined> => {
+      client.send(publish({ topic: INBOX, qos: 1, packetId, payload: 'same' }))
+      await client.next('puback')
+      return (await rotating.records()).findLast(({ action }) => action === 'publish')?.payload?.hmac_sha256
+    }
+    const digests = [await send(1)]
+    writeFileSync(at('digest'), 'too short')
+    await rotating.app.reload()
+    digests.push(await send(2))
+    writeFileSync(at('signer'), second.privateText)
+    writeFileSync(at('digest'), Buffer.alloc(32, 2))
+    await rotating.app.reload()
+    digests.push(await send(3))
+    const all = await rotating.records()
+    const log = join(rotating.directory, 'audit.jsonl')
+    await rotating.app.stop({ withinMs: 0 })
+
+    expect(digests[1]).toBe(digests[0])
+    expect(digests[2]).toMatch(/^[0-9a-f]{64}$/)
+    expect(digests[2]).not.toBe(digests[0])
+    const told = all.flatMap(({ action, reason, decision, detail, signer: key }) =>
+      action === 'signer' || action === 'digest_key' || action === 'keys'
+        ? [[action, decision, reason, key ?? detail]]
+        : [],
+    )
+    expect(told.filter(([, , , what]) => what !== undefined && !what.includes('jwks'))).toEqual([
+      ['signer', 'allow', 'first_key', first.text],
+      ['digest_key', 'allow', 'ok', `key ${digestKeyId(Buffer.alloc(32, 1))}`],
+      ['keys', 'deny', 'reload_failed', at('signer')],
+      ['digest_key', 'allow', 'key_changed', `key ${digestKeyId(Buffer.alloc(32, 2))}`],
+      ['signer', 'allow', 'key_changed', second.text],
+      ['keys', 'allow', 'ok', at('signer')],
+    ])
+    const checkpoints = hooked.slice(notes).map((note) => openCheckpoint(note, [first, second]))
+    expect(new Set(checkpoints.map((one) => (one as OpenedCheckpoint).signedBy[0]!.text))).toEqual(
+      new Set([first.text, second.text]),
+    )
+    expect(
+      await verifyLog([log], { partial: false, checkpoints: checkpoints as OpenedCheckpoint[] }),
+    ).toMatchObject({ ok: true, confirmed: checkpoints.length })
   })
 })

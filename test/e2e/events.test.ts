@@ -103,6 +103,23 @@ describe('REV-08 push', () => {
     })
   })
 
+  test('AUD-13 the record of each connection that was cut names the SET and its txn', async () => {
+    const clients = [
+      await stage.agent('scout', { user: 'p8' }),
+      await stage.agent('scout', { user: 'p8', clientId: 'scout~8' }),
+    ]
+    await push(await set(`${CAEP}session-revoked`, issSub('p8'), { claims: { jti: 'event-8', txn: 't-8' } }))
+    for (const client of clients) expect(await ended(client)).toBe(0x98)
+    const cuts = (await stage.postern.records()).filter(
+      ({ action, identity }) => action === 'disconnect' && identity?.human?.id === 'p8',
+    )
+    expect(cuts).toHaveLength(2)
+    for (const { reason, cause } of cuts) {
+      expect(reason).toBe('revoked')
+      expect(cause).toMatchObject({ source: 'push', event: { jti: 'event-8', txn: 't-8' } })
+    }
+  })
+
   test('a SET that was done is known after a restart, and to the other replica of a store', async () => {
     const redis = await Redis.start()
     const directory = await mkdtemp(join(tmpdir(), 'postern-events-'))

@@ -1,4 +1,5 @@
 // Several replicas and one store: what one is told, all do. A real Redis, real Mosquitto. Ids: identity-standards.md 13.7.
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -236,7 +237,7 @@ describe('REV-17 the store is down', () => {
   test('a server that hangs is noticed, and one that has lost its data gets it back', async () => {
     const own = await Redis.start()
     try {
-      const a = await replica({ url: own.url, timeout: '200ms' })
+      const a = await replica({ url: own.url })
       expect((await order(a, 'u1', 'disable')).status).toBe(204)
       own.freeze()
       expect((await order(a, 'u2', 'disable')).status).toBe(503)
@@ -285,6 +286,41 @@ test('a password from a file, read again for every connection', async () => {
     )
     await writeFile(passwordFile, 'first-password\n')
     await isUp(a)
+  } finally {
+    await own.remove()
+  }
+})
+
+test('over TLS, with a client certificate; a server that nobody vouches for is not spoken to', async () => {
+  const file = (name: string): string => join(directory, name)
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+  const make = (name: string): void => {
+    const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`]
+    const out = ['-keyout', file(`${name}.key`), '-out', file(`${name}.pem`)]
+    execFileSync('openssl', ['req', '-x509', ...curve, ...names, ...out], { stdio: 'ignore' })
+  }
+  for (const name of ['store.test', 'proxy.test']) make(name)
+  const own = await Redis.start([
+    ...['--tls-cert-file', file('store.test.pem'), '--tls-key-file', file('store.test.key')],
+    ...['--tls-ca-cert-file', file('proxy.test.pem'), '--tls-auth-clients', 'yes'],
+  ])
+  const url = own.url.replace('redis://', 'rediss://')
+  const certificate = { certFile: file('proxy.test.pem'), keyFile: file('proxy.test.key') }
+  try {
+    const a = await replica({
+      url,
+      tls: { caFile: file('store.test.pem'), serverName: 'store.test', ...certificate },
+    })
+    expect(await up(a)).toBe(1)
+    const stranger = await replica({ url, tls: { serverName: 'store.test', ...certificate } })
+    expect(await up(stranger)).toBe(0)
+    const another = await replica({ url, tls: { caFile: file('store.test.pem'), ...certificate } })
+    expect(await up(another)).toBe(0)
+    expect(another.log).toContainEqual(
+      expect.objectContaining({
+        fields: expect.objectContaining({ why: 'ERR_TLS_CERT_ALTNAME_INVALID' }),
+      }),
+    )
   } finally {
     await own.remove()
   }

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { AuditEvent } from '../../src/audit/event.ts'
+import { repeatsOf } from '../../src/session/known-heads.ts'
 import { prop, publish } from '../support/frames.ts'
 import { policyFrom, SessionRig } from '../support/session-rig.ts'
 
@@ -82,29 +83,35 @@ test.each(['all', 'denied'])(
   async (publishes) => {
     const config = { audit: { file: 'audit.jsonl', publishes } }
     await fc.assert(
-      fc.asyncProperty(steps, fc.constantFrom(0, 1, 5, 40), async (all, cutAt) => {
-        const old = await new SessionRig({ policy: POLICIES[0]!, config }).connect()
-        let inForce = 0
-        for (const step of all) {
-          if (!Buffer.isBuffer(step)) {
-            inForce = step.to
-            usePolicy(old, inForce)
-            continue
+      fc.asyncProperty(
+        steps,
+        fc.constantFrom(0, 1, 5, 40),
+        fc.constantFrom(1, 1, 3),
+        async (all, cutAt, times) => {
+          const old = await new SessionRig({ policy: POLICIES[0]!, config }).connect()
+          let inForce = 0
+          for (const step of all) {
+            if (!Buffer.isBuffer(step)) {
+              inForce = step.to
+              usePolicy(old, inForce)
+              continue
+            }
+            const fresh = await new SessionRig({ policy: POLICIES[inForce]!, config }).connect()
+            old.forget()
+            old.audit.events.length = 0
+            fresh.audit.events.length = 0
+            const run = Buffer.concat(Array.from({ length: times }, () => step))
+            const cut = Math.min(run.length, Math.max(1, run.length - cutAt))
+            for (const rig of [old, fresh]) {
+              rig.fromClient(run.subarray(0, cut))
+              if (cut < run.length) rig.fromClient(run.subarray(cut))
+            }
+            expect(old.toServer).toEqual(fresh.toServer)
+            expect(old.toClient).toEqual(fresh.toClient)
+            expect(told(old.audit.events)).toEqual(told(fresh.audit.events))
           }
-          const fresh = await new SessionRig({ policy: POLICIES[inForce]!, config }).connect()
-          old.forget()
-          old.audit.events.length = 0
-          fresh.audit.events.length = 0
-          const cut = Math.min(step.length, Math.max(1, step.length - cutAt))
-          for (const rig of [old, fresh]) {
-            rig.fromClient(step.subarray(0, cut))
-            if (cut < step.length) rig.fromClient(step.subarray(cut))
-          }
-          expect(old.toServer).toEqual(fresh.toServer)
-          expect(old.toClient).toEqual(fresh.toClient)
-          expect(told(old.audit.events)).toEqual(told(fresh.audit.events))
-        }
-      }),
+        },
+      ),
       { numRuns: 60 },
     )
   },
@@ -119,4 +126,42 @@ test('deliveries too: a known topic is not delivered after the right to it is go
   usePolicy(it, 4)
   it.fromServer(delivery)
   expect(it.toClient).toHaveLength(0)
+})
+
+test('a run of frames ends where a head differs in any byte, or is not all there', () => {
+  const pad = Buffer.alloc(7, 0x55)
+  fc.assert(
+    fc.property(
+      fc.constantFrom('a', 'ok/a', 'ok/some/longer/topic'),
+      fc.constantFrom(0, 1, 100, 300),
+      fc.nat(6),
+      fc.nat(20),
+      fc.nat(),
+      fc.nat(),
+      (topic, length, offset, frames, place, cut) => {
+        const frame = publish({ topic, payload: Buffer.alloc(length, 'x') })
+        const head = frame.length - length
+        const all = Buffer.concat([
+          pad.subarray(0, offset),
+          ...Array.from({ length: frames + 1 }, () => frame),
+        ])
+        expect(repeatsOf(all, offset, head, frame.length)).toBe(frames)
+        if (frames === 0) return
+        // Another byte in the head of one of them.
+        const which = 1 + (place % frames)
+        const changed = Buffer.from(all)
+        changed[offset + which * frame.length + (cut % head)]! ^= 1 << (place % 8)
+        expect(repeatsOf(changed, offset, head, frame.length)).toBe(which - 1)
+        // In the body of one of them.
+        const other = Buffer.from(all)
+        if (length > 0) other[offset + which * frame.length + head + (cut % length)]! ^= 0xff
+        expect(repeatsOf(other, offset, head, frame.length)).toBe(frames)
+        const bytes = cut % (frames * frame.length)
+        const whole = Math.floor(bytes / frame.length) + (bytes % frame.length >= head ? 1 : 0)
+        const short = all.subarray(0, offset + frame.length + bytes)
+        expect(repeatsOf(short, offset, head, frame.length)).toBe(whole)
+      },
+    ),
+    { numRuns: 300 },
+  )
 })

@@ -155,7 +155,7 @@ test('REV-03 the index finds what a search through all would find', () => {
   fc.assert(
     fc.property(fc.array(person, { maxLength: 30 }), fc.array(fc.nat(29)), asked, (people, gone, who) => {
       const index = new LiveIndex()
-      const connections = people.map((p) => ({ ...p, revoke: () => {} }))
+      const connections = people.map((p) => ({ ...p, revoke: () => () => {} }))
       for (const c of connections) index.put(c, facetsOfPrincipal(principalOf({ ...c })), SHOWN)
       // A renewal replaces; an end removes.
       for (const c of connections.slice(0, 3)) index.put(c, facetsOfPrincipal(principalOf({ ...c })), SHOWN)

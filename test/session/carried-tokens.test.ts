@@ -300,6 +300,14 @@ describe('what an answer rests on', () => {
     expect(it.audit.events.map(({ decision }) => decision)).toEqual(['deny', 'deny', 'allow'])
   })
 
+  test('every byte of a token: two that differ in one are two tokens', async () => {
+    const it = await new CarriedRig().connect()
+    const body = 'c'.repeat(640)
+    const tokens = Array.from({ length: 30 }, (_, i) => `ann.${body.slice(i)}X${body.slice(0, i)}`)
+    for (const token of tokens) await it.send(of(token, 'ok/ann/a'))
+    expect(it.verified).toEqual(tokens)
+  })
+
   test('more tokens than are kept in mind are verified again, and answered right', async () => {
     const it = await new CarriedRig({
       config: { delegation: { property: 'postern-token', tokens: 2 } },

@@ -71,7 +71,7 @@ const CAUSES: Record<
   },
   will_denied: { by: (it) => it.usePolicy('version: 1'), agent: 0x87, broker: CLEAN },
   revoked: {
-    by: (it) => it.session.revoke(),
+    by: (it) => it.session.revoke()(),
     agent: 0x98,
     broker: disconnect(0, [prop.sessionExpiryInterval(0)]),
   },
@@ -242,4 +242,18 @@ test.each([
   it.fromClient(bytes)
   expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x82 }])
   expect(it.toServer.length).toBe(0)
+})
+
+test('REV-01 from the cut on nothing passes, though the broker is told later, when all agents have been', async () => {
+  const it = await new SessionRig().connect(WITH_WILL)
+  const settle = it.session.revoke()
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x98 }])
+  it.fromClient(publish({ topic: 'ok/a' }))
+  it.fromServer(publish({ topic: 'ok/a' }))
+  it.session.onClose()
+  it.session.shutDown()
+  expect([it.client.writes.length, it.server!.writes.length, it.ended]).toEqual([1, 0, false])
+  settle()
+  expect(it.toServer).toEqual(disconnect(0, [prop.sessionExpiryInterval(0)]))
+  expect(it.ended).toBe(true)
 })

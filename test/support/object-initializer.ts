@@ -35,3 +35,17 @@ function value({ exprKind }: Expression, place: string): unknown {
       throw new Error(`${place}: ${exprKind.case} is no object`)
   }
 }
+
+/** Places whose keys are data. */
+const MAPS = new Set(['labels', 'requests', 'limits', 'matchLabels'])
+
+/** The other way: the expression that makes this object. */
+export function initializerOf(object: unknown, place = 'Object'): string {
+  if (Array.isArray(object)) return `[${object.map((item) => initializerOf(item, place)).join(', ')}]`
+  if (typeof object !== 'object' || object === null || MAPS.has(place.split('.').at(-1)!))
+    return JSON.stringify(object)
+  const fields = Object.entries(object).map(
+    ([name, item]) => `${name}: ${initializerOf(item, `${place}.${name}`)}`,
+  )
+  return `${place}{${fields.join(', ')}}`
+}

@@ -37,7 +37,8 @@ export class Redis {
   }
 
   async start(): Promise<void> {
-    const port = this.#args.includes('--tls-port') ? [] : ['--port', String(this.port)]
+    const isTls = this.#args.includes('--tls-cert-file')
+    const port = isTls ? ['--port', '0', '--tls-port', String(this.port)] : ['--port', String(this.port)]
     const keep = ['--dir', this.#directory, '--appendonly', 'yes', '--appendfsync', 'always', '--save', '']
     const child = spawn(this.#program, [...port, '--bind', '127.0.0.1', ...keep, ...this.#args], {
       stdio: ['ignore', 'pipe', 'inherit'],

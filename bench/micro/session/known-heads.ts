@@ -1,6 +1,6 @@
 // What it costs to know a head again by its bytes.
 
-import { KnownHeads } from '../../../src/session/known-heads.ts'
+import { KnownHeads, repeatsOf } from '../../../src/session/known-heads.ts'
 import { Direction } from '../../../src/wire/control-packet.ts'
 import { PacketReader } from '../../../src/wire/packet-reader.ts'
 import { publish } from '../../frames.ts'
@@ -20,7 +20,7 @@ for (const topics of [1, 1000]) {
     const reader = new PacketReader(Direction.CLIENT_TO_SERVER, LIMITS)
     reader.load(frame)
     reader.next()
-    heads.add(reader, true, undefined)
+    heads.add(reader, true, undefined, undefined)
   }
   let next = 0
   time(`known head, ${topics} topics in turn`, () => {
@@ -28,3 +28,7 @@ for (const topics of [1, 1000]) {
     return heads.find(frame, 0, frame.length)
   })
 }
+
+const frame = publish('agents/bench/data/sensor-7/temperature', 64)
+const many = Buffer.concat(Array.from({ length: 1000 }, () => frame))
+time('1000 frames with the head of the one before', () => repeatsOf(many, 0, frame.length - 64, frame.length))

@@ -87,6 +87,9 @@ volumeMounts:
   {{- if .Values.broker.credentialSecret }}
   - { name: postern-broker, mountPath: /etc/postern/broker, readOnly: true }
   {{- end }}
+  {{- if .Values.store.secret }}
+  - { name: postern-store, mountPath: /etc/postern/store, readOnly: true }
+  {{- end }}
   {{- if .Values.broker.tls.enabled }}
   - { name: postern-tls, mountPath: /etc/postern/tls, readOnly: true }
   {{- end }}
@@ -125,6 +128,10 @@ volumeMounts:
     optional: true
     defaultMode: 0440
     items: [{ key: {{ .Values.broker.passwordKey }}, path: password }]
+{{- end }}
+{{- if .Values.store.secret }}
+- name: postern-store
+  secret: { secretName: {{ .Values.store.secret }}, optional: true, defaultMode: 0440 }
 {{- end }}
 {{- if .Values.broker.tls.enabled }}
 - name: postern-tls
