@@ -9,11 +9,13 @@ import type { Policy } from '../src/policy/policy.ts'
 import { readPolicy } from '../src/policy-file.ts'
 import { count, filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT } from './exit.ts'
+import { lookInto, namedFiles } from './named-files.ts'
 
 const HELP = `
 Prints the effective configuration (every default filled in, secrets replaced) on standard output, and what it
 warns of on standard error: settings that weaken enforcement, rules that are over-broad, unreachable or shadowed.
-Nothing is bound and no key server is asked; key files are read.
+Nothing is bound and no key server is asked. Every file that the configuration names is read: keys, secrets, lists and
+certificates that are missing, unreadable, damaged or expired are named.
 
 Exit codes: 0 usable, 1 usable but there are warnings (only with --strict), 64 not usable.
 
@@ -42,11 +44,12 @@ async function check(options: Options): Promise<void> {
   const loaded = await readConfig(options.config, CONSEQUENCE)
   if (loaded === undefined) return
   const { config } = loaded
-  const problems = await problemsIn(filesOf(config))
+  const found = await lookInto(namedFiles(config))
+  const problems = [...(await problemsIn(filesOf(config))), ...found.problems]
   if (problems.length > 0) return refuse(problems, CONSEQUENCE)
   const policy = await readPolicy(config.policy.file)
   if (options.quiet !== true) process.stdout.write(describeConfig(config))
-  const warnings = [...loaded.warnings, ...lint(policy, config)]
+  const warnings = [...loaded.warnings, ...found.warnings, ...lint(policy, config)]
   for (const warning of warnings) console.error(`warning: ${problemLine(warning)}`)
   const { agents, users } = policy.rules
   console.error(

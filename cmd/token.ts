@@ -16,6 +16,7 @@ import {
   PUBLIC_KEYS_FILE,
 } from '../src/dev/issuer.ts'
 import { PosternError } from '../src/errors.ts'
+import { grantCommand } from './token-grant.ts'
 
 const EXAMPLES = `
 Development only: whoever can read the key file is every agent and every human.
@@ -44,7 +45,7 @@ interface SignOptions {
 
 /** The subcommand `token`. Its actions reject with a PosternError; the token alone goes to stdout. */
 export function tokenCommand(): Command {
-  const token = new Command('token').description('development only: make a key set, sign tokens')
+  const token = new Command('token').description('development only: make a key set, sign tokens and grants')
   token.addHelpText('after', EXAMPLES)
 
   token
@@ -75,6 +76,7 @@ export function tokenCommand(): Command {
     .action(async (options: SignOptions) => {
       process.stdout.write(`${await sign(options)}\n`)
     })
+  token.addCommand(grantCommand())
   return token
 }
 

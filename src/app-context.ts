@@ -38,7 +38,10 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     slots: slotsIn(catalogue),
     admit: (source, connect, peerHost, evidence) =>
       authenticator.authenticate(source, connect, peerHost, evidence),
-    renew: (token, current, peerHost) => authenticator.renew(token, current, peerHost),
+    renew: (data, current, peerHost, method) =>
+      method === undefined
+        ? authenticator.renew(data, current, peerHost)
+        : authenticator.renewBy(method, data, current, peerHost),
     verifyCarried: (token, current, peer) => authenticator.verifyCarried(token, current, peer.host, peer.tls),
     tokenTopic: config.token.topic === undefined ? undefined : Buffer.from(config.token.topic),
     grantTopic: config.grants?.topic === undefined ? undefined : Buffer.from(config.grants.topic),

@@ -1,6 +1,7 @@
 // What an app tells of its surroundings: reloads and the store, to metrics, audit trail and log.
 
 import type { AuditTrail } from './audit-trail.ts'
+import type { OnKeysLoaded } from './identity/issuers.ts'
 import { PolicyError } from './policy-file.ts'
 import type { ReloadOutcome } from './reloads.ts'
 import type { ServicePorts } from './revocation/service.ts'
@@ -44,6 +45,26 @@ export function revocationReports(
     observe: (seconds) => times.observe(seconds, 1),
     onPollFailure: (stream, reason) => logger.warn({ stream, reason }, 'security events could not be polled'),
   }
+}
+
+export function keysReport(to: Reporting): OnKeysLoaded {
+  return (issuer, result) => {
+    to.tally.add(slotOf(to.catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
+    if (result !== 'ok') to.logger.warn({ issuer, result }, 'keys could not be fetched')
+  }
+}
+
+/** A signing key has gone from its issuer's key set, and its connections have been ended (KEY-06). */
+export function reportWithdrawal(
+  key: { iss: string; kid: string },
+  cut: number,
+  audit: AuditTrail,
+  to: Reporting,
+): void {
+  const cause = { source: 'keys', selector: { key } }
+  audit.append({ action: 'revoke', decision: 'allow', reason: 'key_withdrawn', effect: `${cut} cut`, cause })
+  to.tally.add(slotOf(to.catalogue.revocations, 'keys', 'done'))
+  to.logger.info({ ...key, cut }, 'a signing key was withdrawn')
 }
 
 /** @param onChange contact was lost, or is back */

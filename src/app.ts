@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
 import { contextOf } from './app-context.ts'
+import { openKeysOf } from './app-keys.ts'
 import { metricsOf } from './app-metrics.ts'
 import { reportReload, revocationReports, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
@@ -12,8 +13,9 @@ import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListenerConfig } from './config/config.ts'
 import { Grants } from './grants/grants.ts'
+import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
-import { type OnKeysLoaded, openIssuers } from './identity/issuers.ts'
+import type { OnKeysLoaded } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
 import { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
@@ -33,7 +35,7 @@ import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
-import { slotOf, Tally } from './telemetry/tally.ts'
+import { Tally } from './telemetry/tally.ts'
 import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
@@ -74,6 +76,7 @@ export class App {
   #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
+  readonly #aceKeys: AceKeys | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
   #authenticator!: Authenticator
@@ -96,6 +99,7 @@ export class App {
     this.#catalogue = catalogueFor(config, this.tally)
     const { tls } = config.upstream
     this.#tls = tls && new UpstreamTls(tls, config.upstream, this.#readFile)
+    if (config.proof.ace) this.#aceKeys = new AceKeys(config.proof.aceKeysFile, this.#readFile)
     this.#upstream = new UpstreamProbe(config.upstream, this.#clock, (reachable) => {
       if (reachable === true) this.logger.info({}, 'the broker can be reached')
       else this.logger.warn({}, reachable)
@@ -152,26 +156,22 @@ export class App {
   }
 
   async #start(): Promise<void> {
-    const { config, logger } = this
+    const { config } = this
     // Before anything is read, so that no change is missed while key servers are waited for.
     if (this.#station === undefined) for (const part of this.#watched()) await this.#reloads.watch(part)
     await this.#tls?.load()
     const policy = await readPolicy(config.policy.file, this.#readFile)
-    const onKeysLoaded: OnKeysLoaded = (issuer, result) => {
-      this.tally.add(slotOf(this.#catalogue.keyFetches, result === 'ok' ? 'ok' : 'failed'))
-      if (result !== 'ok') logger.warn({ issuer, result }, 'keys could not be fetched')
-    }
-    this.#issuers = await openIssuers(config.issuers, this.#clock, onKeysLoaded, this.#readFile)
+    const { issuers, onKeysLoaded } = await openKeysOf(config, {
+      ...{ clock: this.#clock, readFile: this.#readFile, audit: () => this.#audit },
+      // The workers have the connections, and key sets of their own.
+      roster: () => (this.#crew ? undefined : (this.#station?.roster ?? this.#revocation?.roster)),
+      reporting: { tally: this.tally, catalogue: this.#catalogue, logger: this.logger },
+    })
+    this.#issuers = issuers
+    await this.#aceKeys?.load()
     this.#audit = await AuditTrail.open(config, policy.version, {
-      ...{
-        clock: this.#clock,
-        tls: this.#tls,
-        logger,
-        tally: this.tally,
-        catalogue: this.#catalogue,
-        output: this.#output,
-        chain: this.#station?.name,
-      },
+      ...{ clock: this.#clock, tls: this.#tls, logger: this.logger, output: this.#output },
+      ...{ tally: this.tally, catalogue: this.#catalogue, chain: this.#station?.name },
     })
     if (this.#station === undefined) await this.#openRevocation(onKeysLoaded)
     if (config.grants !== undefined) {
@@ -312,7 +312,13 @@ export class App {
     const { config } = this
     const station = this.#station
     const verifier = new TokenVerifier(this.#issuers, this.#clock, { maxBytes: config.token.maxBytes })
-    this.#authenticator = new Authenticator(verifier, config, this.#clock, station?.onFailedTry)
+    this.#authenticator = new Authenticator(
+      verifier,
+      config,
+      this.#clock,
+      station?.onFailedTry,
+      this.#aceKeys,
+    )
     return contextOf(config, {
       ...{ clock: this.#clock, logger: this.logger, tally: this.tally, catalogue: this.#catalogue },
       ...{ times, policy, tls: this.#tls, audit: this.#audit, authenticator: this.#authenticator },
@@ -325,16 +331,11 @@ export class App {
 
   #makeMetrics(times: DecisionTimes): Metrics {
     return metricsOf(this.tally, this.#catalogue, {
-      version: this.#version,
-      times,
-      revocationTimes: this.#revocationTimes,
+      ...{ version: this.#version, times, revocationTimes: this.#revocationTimes },
       policyInForce: () => this.#context.policyInForce.policy,
       policyLoadedMs: () => this.#policyLoadedMs,
-      audit: this.#audit,
-      issuers: this.#issuers,
-      revocation: this.#revocation,
+      ...{ audit: this.#audit, issuers: this.#issuers, revocation: this.#revocation, store: this.#store },
       workers: () => this.#crew?.size ?? 1,
-      store: this.#store,
       inShadow: () => this.#inShadow(),
       ready: () => this.ready,
     })
@@ -372,6 +373,7 @@ export class App {
       policy: () => this.#loadPolicy(),
       keys: (i) => this.#issuers[i]!.keys.load(),
       grantKeys: (i) => this.#grants!.loadKeys(i),
+      aceKeys: () => this.#aceKeys!.load(),
       auditKeys: () => this.#audit.reloadKeys(),
       listener: (i) => this.listeners[i]!.reloadTls(),
       revocation: () => this.#revocation!.load(),

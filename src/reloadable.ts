@@ -9,6 +9,7 @@ export interface Loaders {
   /** @param issuer its place in the configuration; so for the next two */
   keys(issuer: number): Promise<void>
   grantKeys(issuer: number): Promise<void>
+  aceKeys(): Promise<void>
   listener(listener: number): Promise<void>
   /** Those that sign checkpoints and make keyed digests. */
   auditKeys(): Promise<void>
@@ -17,7 +18,7 @@ export interface Loaders {
 }
 
 export function reloadable(config: Config, load: Loaders): Reloadable[] {
-  const { policy, issuers, grants, audit, revocation, listeners, upstream } = config
+  const { policy, issuers, grants, audit, proof, revocation, listeners, upstream } = config
   const parts: Reloadable[] = [{ what: 'policy', files: [policy.file], load: () => load.policy() }]
   for (const [i, { jwks }] of issuers.entries()) {
     // How a fetch from a URL went is told as for every fetch.
@@ -27,6 +28,8 @@ export function reloadable(config: Config, load: Loaders): Reloadable[] {
     if (jwks.file !== undefined)
       parts.push({ what: 'keys', files: [jwks.file], load: () => load.grantKeys(i) })
   }
+  if (proof.aceKeysFile !== undefined)
+    parts.push({ what: 'keys', files: [proof.aceKeysFile], load: () => load.aceKeys() })
   const auditKeys = present([audit.checkpoints.keyFile, audit.digestKeyFile])
   if (auditKeys.length > 0) parts.push({ what: 'keys', files: auditKeys, load: () => load.auditKeys() })
   if (revocation !== undefined) {

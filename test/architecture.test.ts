@@ -66,10 +66,12 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/app-checks.ts': [],
   'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
+  'src/app-keys.ts': ['src/app-reports.ts', 'src/identity/issuers.ts', 'src/revocation/withdrawn-keys.ts'],
   'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/', 'src/telemetry/tally.ts'],
   'src/app.ts': [
     'src/token-checks.ts',
     ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
+    'src/app-keys.ts',
     ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
     'src/catalogue-sets.ts',
@@ -139,9 +141,14 @@ const TYPES: Record<string, readonly string[]> = {
     ...['src/policy/policy.ts', 'src/telemetry/'],
   ],
   'src/app-reports.ts': [
+    'src/identity/issuers.ts',
     ...['src/audit-trail.ts', 'src/reloads.ts', 'src/revocation/service.ts', 'src/store/store.ts'],
   ],
   'src/app.ts': ['src/roles.ts'],
+  'src/app-keys.ts': [
+    ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts'],
+    ...['src/identity/token-verifier.ts', 'src/revocation/roster.ts'],
+  ],
   'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',

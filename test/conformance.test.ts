@@ -63,7 +63,7 @@ const LISTS: List[] = [
       ['DEL-13..16', 'credential broker'],
       ['ACL-17', 'an external policy decision point'],
       ['EXP-02..05', 're-authentication'],
-      ['POP-01..08', 'the method `ace` of RFC 9431'],
+      ['POP-01..08', 'proof of possession'],
       ['JIT-01..09', 'just-in-time grants'],
       ['REV-01..18', 'revocation'],
       ['AUD-05..07 AUD-11..14', 'signed checkpoints, export formats, search'],

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
+import { formatRecord } from '../../src/audit/format.ts'
 import { makeSigner } from '../../src/audit/signed-note.ts'
 import { chainsOf, workerOfOrigin } from '../../src/evidence/chains.ts'
 import { checkProof, parseProof, proveRecord } from '../../src/evidence/inclusion-proof.ts'
@@ -101,7 +102,7 @@ export function checkProofCommand(): Command {
         const checked = proof === undefined ? 'It is no proof.' : checkProof(proof, parseKeys(options.key))
         const good = typeof checked === 'object'
         const told = good
-          ? `OK  record ${checked.seq} is in the log of ${checked.size} records`
+          ? `OK  record ${checked.record.seq} is in the log of ${checked.size} records:\n    ${checked.record.time.slice(0, 10)} ${formatRecord(checked.record)}`
           : `BAD ${checked}`
         process.stdout.write(`${told}\n`)
         if (!good) process.exitCode = EXIT.FAILED

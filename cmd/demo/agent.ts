@@ -2,6 +2,7 @@
 // library makes of them.
 
 import mqtt, { type IClientOptions, type IConnackPacket, type MqttClient, type Packet } from 'mqtt'
+import { answerChallenge, type ProverOptions } from '../../src/agent/proof.ts'
 
 /** In place of a Reason Code: the connection ended without an answer. */
 export const NO_ANSWER = -1
@@ -10,8 +11,10 @@ export interface ConnectOptions {
   host: string
   port: number
   clientId: string
-  username: string
-  password: string
+  username?: string
+  password?: string
+  /** In place of name and password: the token, and the key that it is bound to. */
+  prover?: ProverOptions
   will?: { topic: string; payload: string }
 }
 
@@ -42,16 +45,25 @@ export class Agent {
 
   /** Resolves with the answer, good or bad. */
   static async connect(options: ConnectOptions): Promise<Agent> {
-    const { will, ...rest } = options
+    const { will, prover, ...rest } = options
     const client = mqtt.connect({
       ...rest,
       protocolVersion: 5,
       clean: true,
       reconnectPeriod: 0,
+      ...(prover === undefined
+        ? {}
+        : {
+            properties: {
+              authenticationMethod: 'POSTERN-DPOP',
+              authenticationData: Buffer.from(prover.token),
+            },
+          }),
       ...(will === undefined
         ? {}
         : { will: { ...will, payload: Buffer.from(will.payload), qos: 1, retain: true } }),
     } satisfies IClientOptions)
+    if (prover !== undefined) client.handleAuth = answerChallenge(prover, () => client.stream) as never
     // A refusal is an answer here, not an error.
     client.on('error', () => {})
     const disconnected = answerOf(client, 'disconnect')

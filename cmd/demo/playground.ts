@@ -2,6 +2,7 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DEV_ISSUER } from '../../src/dev/issuer.ts'
 import type { Screen } from './screen.ts'
 import type { Stage } from './stage.ts'
 
@@ -63,6 +64,10 @@ function lines(stage: Stage): [what: string, line: string][] {
       `npm run -s postern -- explain --config ${join(directory, 'postern.yaml')} --token ${join(directory, 'operator.jwt')} publish a2a/v1/mcp/tools/create_social_post/call`,
     ],
     ['who did what for whom', `npm run -s postern -- audit show --last 5 ${stage.auditFile}`],
+    [
+      'cut off whoever acts for u1; a token from before is refused',
+      `npm run -s postern -- revoke --config ${join(directory, 'postern.yaml')} --url ${app.adminUrl} human ${DEV_ISSUER} u1`,
+    ],
     [
       'metrics and readiness',
       `curl -s ${app.adminUrl}/metrics | grep '^postern_publishes.* [1-9]'; curl -s ${app.adminUrl}/readyz`,

@@ -1,7 +1,7 @@
 // Everything the story needs, in one temporary directory: a broker that only Postern may log in to, a development
 // issuer, Postern itself from real files, and a witness at the broker. Owns making and clearing away.
 
-import { randomBytes } from 'node:crypto'
+import { hash, type JsonWebKey, randomBytes } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,11 +16,17 @@ import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { version } from '../version.ts'
 import { Agent } from './agent.ts'
+import type { Teller } from './teller.ts'
 
 const HOST = '127.0.0.1'
 const BROKER_USER = 'postern'
 /** Forgiven clock difference in the demo's configuration: what an expired token still lives. */
 export const LEEWAY_MS = 1_000
+
+export interface Scene {
+  stage: Stage
+  tell: Teller
+}
 
 export interface StageOptions {
   /** Text of the policy. */
@@ -35,10 +41,16 @@ export class Stage {
   readonly app: App
   /** Logged in at the broker itself, subscribed to `#`: what it did not see did not get past Postern. */
   readonly witness: Agent
+  /** Of the admin endpoint. */
+  readonly #secret: string
   /** By Client Identifier, the latest connection. */
   readonly #agents = new Map<string, Agent>()
 
-  private constructor(parts: Pick<Stage, 'directory' | 'broker' | 'issuer' | 'app' | 'witness'>) {
+  private constructor(
+    parts: Pick<Stage, 'directory' | 'broker' | 'issuer' | 'app' | 'witness'>,
+    secret: string,
+  ) {
+    this.#secret = secret
     this.directory = parts.directory
     this.broker = parts.broker
     this.issuer = parts.issuer
@@ -60,6 +72,8 @@ export class Stage {
     const issuer = await DevIssuer.generate(systemClock)
     await issuer.save(directory)
     await writeFile(join(directory, 'broker-password'), password, { mode: 0o600 })
+    const secret = randomBytes(18).toString('base64url')
+    await writeFile(join(directory, 'admin-secret'), secret, { mode: 0o600 })
     await writeFile(join(directory, 'policy.yaml'), options.policy)
     const configFile = join(directory, 'postern.yaml')
     await writeFile(configFile, configText(broker))
@@ -73,7 +87,7 @@ export class Stage {
       password,
     })
     await witness.subscribe(['#'])
-    const stage = new Stage({ directory, broker, issuer, app, witness })
+    const stage = new Stage({ directory, broker, issuer, app, witness }, secret)
     cleanups.add(() => stage.#endAgents())
     return stage
   }
@@ -90,6 +104,29 @@ export class Stage {
   token(agent: string, user: string, lifetimeMs?: number): Promise<string> {
     const claims = agentClaims({ agent, user })
     return this.issuer.mint(claims, lifetimeMs === undefined ? {} : { lifetimeMs })
+  }
+
+  /** A token that is bound to this key (RFC 9449 §6.1). */
+  boundToken(agent: string, user: string, privateKey: JsonWebKey): Promise<string> {
+    return this.issuer.mint({ ...agentClaims({ agent, user }), cnf: { jkt: thumbprintOf(privateKey) } })
+  }
+
+  /** As `connect`, by a challenge that is answered with this key. */
+  async connectProving(clientId: string, token: string, privateKey: JsonWebKey): Promise<Agent> {
+    const prover = { privateKey, token, audience: DEV_AUDIENCE, clientId }
+    const agent = await Agent.connect({ ...this.address, clientId, prover })
+    this.#agents.set(clientId, agent)
+    return agent
+  }
+
+  /** Revokes whom a `sub_id` names. @returns status of the answer */
+  async revoke(subject: object): Promise<number> {
+    const response = await fetch(`${this.app.adminUrl}/revocations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.#secret}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ sub_id: subject }),
+    })
+    return response.status
   }
 
   /** Connects through Postern; the answer is in `connack`. */
@@ -125,6 +162,19 @@ export class Stage {
   async #endAgents(): Promise<void> {
     await Promise.all([this.witness, ...this.#agents.values()].map((agent) => agent.end()))
   }
+}
+
+/** The newest record of an action. */
+export async function lastRecord(
+  stage: Stage,
+  action: AuditRecord['action'],
+): Promise<AuditRecord | undefined> {
+  return (await stage.records()).findLast((record) => record.action === action)
+}
+
+/** RFC 7638, of an Ed25519 key. */
+function thumbprintOf({ crv, kty, x }: JsonWebKey): string {
+  return hash('sha256', JSON.stringify({ crv, kty, x }), 'base64url')
 }
 
 /** What has to be undone, last thing first. */
@@ -181,6 +231,8 @@ issuers:
 policy: { file: policy.yaml }
 audit: { file: audit.jsonl }
 admin: { address: "${HOST}:0" }
+proof: { dpop: draft-nandakumar-moq-generic-dpop-proof-00 }
+revocation: { file: revocations.jsonl, secretFile: admin-secret }
 sessions: { drain: 1s }
 `
 }

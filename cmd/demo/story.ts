@@ -1,16 +1,11 @@
 // The story, step by step: what an agent tries, what it gets, why. Played with real clients under the policy of
 // deploy/examples/policy-tools.yaml; what is said about rules is held against the audit records.
 
-import type { AuditRecord } from '../../src/audit/record.ts'
 import { systemClock } from '../../src/clock.ts'
 import { type Agent, NO_ANSWER } from './agent.ts'
-import { LEEWAY_MS, type Stage } from './stage.ts'
+import { renewal, revocation, stolenToken } from './identity-steps.ts'
+import { LEEWAY_MS, lastRecord as last, type Scene } from './stage.ts'
 import type { Teller } from './teller.ts'
-
-export interface Scene {
-  stage: Stage
-  tell: Teller
-}
 
 export interface Step {
   title: string
@@ -22,7 +17,7 @@ const STATUS = (agent: string): string => `a2a/v1/agents/${agent}/status`
 const POST = 'a2a/v1/mcp/tools/create_social_post/call'
 
 const FORWARDED = { decision: 'allow', reason: 'allow', effect: 'forwarded' } as const
-/** Life of the token in the last step. */
+/** Life of the token that expires. */
 const SHORT_LIFE_MS = 3_000
 const SECOND_MS = 1_000
 
@@ -34,6 +29,9 @@ export const STORY: readonly Step[] = [
   { title: 'Somebody copies a token and comes under another name', play: copiedToken },
   { title: 'A Will on the status of another agent', play: foreignWill },
   { title: 'A token expires in the middle of a session', play: expiry },
+  { title: 'A thief copies a token that is bound to a key', play: stolenToken },
+  { title: 'A session is renewed, and outlives its first token', play: renewal },
+  { title: 'A human is revoked', play: revocation },
 ]
 
 async function ownCard({ stage, tell }: Scene): Promise<void> {
@@ -188,8 +186,4 @@ async function countDown(agent: Agent, expiresAtMs: number, tell: Teller): Promi
 function expiryOf(token: string): number {
   const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as { exp: number }
   return claims.exp * SECOND_MS
-}
-
-async function last(stage: Stage, action: AuditRecord['action']): Promise<AuditRecord | undefined> {
-  return (await stage.records()).findLast((record) => record.action === action)
 }

@@ -109,6 +109,8 @@ export interface IssuerConfig {
   owners: Readonly<Record<string, string>>
   /** Also accept a missing `typ` or `JWT`. */
   legacyTyp: boolean
+  /** A signing key that is gone from `jwks`: its live connections go on until their token expires, or are cut. */
+  onWithdrawnKey?: 'ignore' | 'cut'
   requireClientId: boolean
   /** Tokens that are bound to no key (`cnf`) are refused. */
   requireProof?: boolean
@@ -142,11 +144,15 @@ export interface GrantsConfig {
   /** Journal of the uses; undefined: a `store` is there, which counts them. */
   file: string | undefined
   issuers: readonly GrantIssuerConfig[]
+  /** User Property of a PUBLISH that carries a grant; undefined: none. */
+  property: string | undefined
   /** Topic Name that takes grants; undefined: none. */
   topic: string | undefined
   maxLifetime: number
   /** Longest grant. */
   maxBytes: number
+  /** Longest payload that a grant may be bound to. */
+  maxPayload: number
 }
 
 /** Token status lists of an issuer. */
@@ -243,6 +249,10 @@ export interface Config {
     timeout: number
     /** How far `iat` of a proof may be from now. */
     window: number
+    /** Method `ace` of RFC 9431. */
+    ace: boolean
+    /** Keys that `cnf.jwe` is decrypted with; undefined: symmetric keys are not taken. */
+    aceKeysFile: string | undefined
     algorithms: readonly string[]
   }
   delegation: {

@@ -8,6 +8,7 @@ import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
 import { isLoopback } from './fields.ts'
 import { grantsContradictions } from './grants-contradictions.ts'
+import { proofContradictions } from './proof-contradictions.ts'
 import { revocationContradictions } from './revocation-contradictions.ts'
 import type { FileConfig } from './schema.ts'
 import { storeContradictions } from './store-contradictions.ts'
@@ -51,6 +52,7 @@ export function findContradictions(
     ...fileContradictions(config, file),
     ...auditContradictions(config),
     ...delegationContradictions(config),
+    ...proofContradictions(config),
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),

@@ -3,7 +3,7 @@ import type { Parsed } from './fields.ts'
 import { count, field, flag, requiredSection } from './schema-fields.ts'
 
 /** A name of a User Property. */
-const propertyName = (preset: string, example: string) =>
+export const propertyName = (preset: string, example: string) =>
   field(
     (value): Parsed<string> =>
       typeof value === 'string' && /^[^\s\p{C}]{1,128}$/u.test(value)

@@ -11,7 +11,15 @@ const DURATIONS = new Set([
   ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'margin', 'interval', 'silence', 'window'],
 ])
 const SIZES = new Set([
-  ...['maxBytes', 'connectBytes', 'publishHeadBytes', 'controlPacketBytes', 'packetBytes', 'maxPending'],
+  ...[
+    'maxBytes',
+    'connectBytes',
+    'publishHeadBytes',
+    'controlPacketBytes',
+    'packetBytes',
+    'maxPending',
+    'maxPayload',
+  ],
 ])
 
 /** YAML that loads to the same configuration, but for the password: `«set»` stands in its place. */
@@ -23,11 +31,16 @@ export function describeConfig(config: Config): string {
     token: { ...config.token, topic: config.token.topic ?? 'off' },
     proof: { ...config.proof, dpop: config.proof.dpop ?? 'off' },
     clientId: clientId(config),
-    grants: config.grants === undefined ? 'off' : { ...config.grants, topic: config.grants.topic ?? 'off' },
+    grants: grants(config),
     revocation: config.revocation ?? 'off',
     admin: config.admin ?? 'off',
   }
   return stringify(shown, written, { lineWidth: 0, aliasDuplicateObjects: false })
+}
+
+function grants({ grants }: Config): object | 'off' {
+  if (grants === undefined) return 'off'
+  return { ...grants, property: grants.property ?? 'off', topic: grants.topic ?? 'off' }
 }
 
 /** A separator that no binding reads would be a contradiction. */

@@ -48,6 +48,23 @@ export function* grantsContradictions(config: PartialConfig, file: string): Iter
       message: 'This is `token.topic`: give grants a topic of their own.',
     }
   }
+  const property = (['property', 'agentProperty', 'humanProperty', 'tenantProperty'] as const).find(
+    (name) => grants.property !== 'off' && config.delegation?.[name] === grants.property,
+  )
+  if (property !== undefined) {
+    yield {
+      path: ['grants', 'property'],
+      others: [['delegation', property]],
+      message: `This is \`delegation.${property}\`: give each User Property a name of its own.`,
+    }
+  }
+  if (grants.property === 'off' && grants.topic === 'off') {
+    yield {
+      path: ['grants', 'topic'],
+      others: [['grants', 'property']],
+      message: 'With `property: off` as well no grant can come in: write one of the two.',
+    }
+  }
   const taken: [Path, string | undefined][] = [
     [['audit', 'file'], config.audit?.file],
     [['revocation', 'file'], typeof config.revocation === 'object' ? config.revocation.file : undefined],

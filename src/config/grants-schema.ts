@@ -1,5 +1,6 @@
 // The keys under `grants`: whose just-in-time grants are taken, and how they come in.
 import { z } from 'zod'
+import { propertyName } from './delegation-schema.ts'
 import { algorithmsSchema, jwksSchema } from './keys-schema.ts'
 import { duration, field, section, size, text, texts, topicName } from './schema-fields.ts'
 
@@ -33,11 +34,17 @@ export const grantsSchema = z
           .array(issuer, { error: 'Write a list of issuers, such as `- issuer: https://approvals.example`.' })
           .min(1, { error: 'Write at least one issuer, such as `- issuer: https://approvals.example`.' })
           .describe('Whose grants are taken.'),
+        property: propertyName('postern-grant', 'postern-grant').describe(
+          'User Property of a PUBLISH that carries the grant for it, and is taken out; `off` for none.',
+        ),
         topic: field(topicName, { type: 'string' })
           .prefault('$postern/grant')
           .describe('A PUBLISH here brings a grant and is never forwarded; `off` for none.'),
         maxLifetime: duration('5m', '1s', '5m').describe('Longest `exp` minus `iat`.'),
         maxBytes: size('8KiB', '64B', '64KiB').describe('Longest grant.'),
+        maxPayload: size('64KiB', '1B', '16MiB').describe(
+          'Longest payload for a grant that is bound to one (`payload_sha256`): it is held until all of it is there.',
+        ),
       }),
     ],
     { error: 'Write `off`, or a section with `file: grants.jsonl` and `issuers`.' },

@@ -193,7 +193,11 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
       }
     }),
     token: { ...file.token, topic: file.token.topic === 'off' ? undefined : file.token.topic },
-    proof: { ...file.proof, dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop },
+    proof: {
+      ...file.proof,
+      dpop: file.proof.dpop === 'off' ? undefined : file.proof.dpop,
+      aceKeysFile: inDirectoryIf(file.proof.aceKeysFile),
+    },
     delegation: {
       ...file.delegation,
       property: file.delegation.property === 'off' ? undefined : file.delegation.property,
@@ -262,7 +266,7 @@ function grantsInPlace(
   inDirectory: (path: string) => string,
 ): Config['grants'] {
   if (typeof grants !== 'object') return undefined
-  const { file, issuers, topic, ...limits } = grants
+  const { file, issuers, property, topic, ...limits } = grants
   return {
     file: file && inDirectory(file),
     issuers: issuers.map(({ audience: own, jwks, subjects, ...settings }) => ({
@@ -271,6 +275,7 @@ function grantsInPlace(
       jwks: { ...jwks, url: jwks.url, file: jwks.file && inDirectory(jwks.file) },
       subjects: subjects ?? settings.issuer,
     })),
+    property: property === 'off' ? undefined : property,
     topic: topic === 'off' ? undefined : topic,
     ...limits,
   }

@@ -6,6 +6,7 @@ import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { grantsSchema } from './grants-schema.ts'
 import { algorithmsSchema, issuerJwksSchema } from './keys-schema.ts'
+import { proofSchema } from './proof-schema.ts'
 import { revocationSchema } from './revocation-schema.ts'
 import {
   address,
@@ -107,6 +108,11 @@ const issuer = section({
   kubernetes: kubernetesSchema,
   spiffe: spiffeSchema,
   legacyTyp: flag(false).describe('Accept a missing `typ` and `JWT` besides `at+jwt`.'),
+  onWithdrawnKey: choice(['ignore', 'cut'])
+    .prefault('ignore')
+    .describe(
+      'A key that is gone from the key set: `ignore` live connections go on until their token expires; `cut` they end at once.',
+    ),
   requireClientId: flag(true).describe('Refuse a token without `client_id`.'),
   requireProof: flag(false).describe('Refuse a token that is bound to no key (`cnf`).'),
   requireSubProfile: flag(false).describe(
@@ -188,17 +194,7 @@ export const configSchema = section({
       .prefault('$postern/token')
       .describe('A PUBLISH here renews the token of a connection and is never forwarded; `off` for none.'),
   }).describe('Where the token stands in CONNECT.'),
-  proof: requiredSection({
-    dpop: choice(['off', 'draft-nandakumar-moq-generic-dpop-proof-00'])
-      .prefault('off')
-      .describe('Challenge for tokens with `cnf.jkt`: the draft that proofs follow, or `off`.'),
-    method: text('a method name')
-      .prefault('POSTERN-DPOP')
-      .describe('Authentication Method with which tokens with `cnf.jkt` are taken.'),
-    timeout: duration('5s', '10ms', '5m').describe('For the answer to the challenge.'),
-    window: duration('30s', '1s', '5m').describe('How far `iat` of a proof may be from now.'),
-    algorithms: algorithmsSchema(['ES256', 'Ed25519']),
-  }).describe('Proof that a client holds the key of its token.'),
+  proof: proofSchema,
   delegation: delegationSchema,
   clientId: requiredSection({
     binding: choice(['exact', 'prefix', 'any'])
@@ -274,7 +270,7 @@ export const configSchema = section({
   limits: requiredSection({
     connections: count(10_000, 1, 1_000_000).describe('Connections at a time.'),
     unauthenticated: count(1000, 1, 1_000_000).describe(
-      'Connections at a time that have not finished CONNECT.',
+      'Connections at a time that have not finished CONNECT, TLS handshakes among them.',
     ),
     connectTimeout: duration('5s', '10ms', '5m').describe('From accept to the complete CONNECT.'),
     connectBytes: size('16KiB', '128B', '1MiB').describe('Longest CONNECT, with token and Will.'),

@@ -4,8 +4,8 @@
 
 import { ChainVerifier } from '../audit/hash-chain.ts'
 import { MerkleLeaves, MerkleTree, rootOfProof } from '../audit/merkle.ts'
-import { ModelWindow } from '../audit/models.ts'
-import type { ChainHead, WrittenRecord } from '../audit/record.ts'
+import { Models, ModelWindow } from '../audit/models.ts'
+import type { AuditRecord, ChainHead, WrittenRecord } from '../audit/record.ts'
 import { readRecord } from '../audit/record-reader.ts'
 import { readLog } from '../audit/segments.ts'
 import { type Checkpoint, type NoteVerifier, openCheckpoint } from '../audit/signed-note.ts'
@@ -93,24 +93,24 @@ function inclusionOf(line: Buffer, leaves: MerkleLeaves, size: number): Inclusio
   return { record, index, path }
 }
 
-/** @returns seq and size of the tree, or what is wrong, as a sentence */
+/** @returns the record, whole, and the size of the tree; or what is wrong, as a sentence */
 export function checkProof(
   proof: InclusionProof,
   verifiers: readonly NoteVerifier[],
-): { seq: number; size: number } | string {
+): { record: AuditRecord; size: number } | string {
   const opened = openCheckpoint(proof.checkpoint, verifiers)
   if (typeof opened === 'string') return `The checkpoint is no use. ${opened}`
   const record = included(proof, opened)
   if (typeof record === 'string') return `The ${record}`
+  const models = new Models()
   if (record.action === undefined) {
     if (proof.model === undefined) return 'The record is a short one, and its model is missing.'
     const model = included(proof.model, opened)
     if (typeof model === 'string') return `The model's ${model}`
-    if (model.seq !== record.as || model.action === undefined || model.model !== true) {
-      return 'The model is not that of the record.'
-    }
+    models.whole(model)
   }
-  return { seq: record.seq, size: opened.size }
+  const whole = models.whole(record)
+  return whole === undefined ? 'The model is not that of the record.' : { record: whole, size: opened.size }
 }
 
 function included(

@@ -77,7 +77,9 @@ const FAILURES = {
   bad_signature: BAD_TOKEN,
   /** The token is bound to a key (`cnf`), which its bearer has not proved to hold. */
   proof_required: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
-  /** The answer to the challenge does not prove it. */
+  /** The method `ace`: a User Name or Password beside it, or no token with its length in Authentication Data. */
+  ace_malformed: BAD_TOKEN,
+  /** The answer to the challenge, or the proof in CONNECT, does not prove it. */
   proof_failed: { ...BAD_TOKEN, basic: NOT_AUTHORIZED },
   missing_claim: BAD_TOKEN,
   bad_claim: BAD_TOKEN,

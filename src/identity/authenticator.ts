@@ -5,6 +5,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ConnectHead } from '../wire/heads.ts'
+import {
+  ACE_EXPORTER_LABEL,
+  ACE_METHOD,
+  ACE_NONCE_BYTES,
+  answersChallenge,
+  provesKey,
+  readAceData,
+} from './ace.ts'
+import type { AceKeys } from './ace-keys.ts'
 import { AttemptLimiter, addressKey, isLocal } from './attempt-limiter.ts'
 import { type AuthFailure, connackFor, countsAgainst, type TokenPlace } from './auth-failure.ts'
 import { bindClientId } from './client-id.ts'
@@ -50,6 +59,13 @@ export type RenewalAnswer =
   | { ok: true; principal: Principal }
   | { ok: false; reason: AuthFailure; detail: TokenClass | undefined }
 
+/** A fresh token is good, and its key is to be proved. */
+export interface RenewalChallenge {
+  ok: 'challenge'
+  data: Buffer
+  answer(proof: Buffer): Promise<RenewalAnswer>
+}
+
 /** The token is good, and its key is to be proved: `data` goes to the client in AUTH 0x18. */
 export interface Challenge {
   ok: 'challenge'
@@ -73,22 +89,28 @@ export class Authenticator {
   readonly #limiter: AttemptLimiter
   readonly #clock: Clock
   readonly #places: CredentialOptions
+  readonly #aceKeys: AceKeys | undefined
   readonly #onFailedTry: (key: string) => void
 
-  /** @param onFailedTry a failed try was counted here: `countFailedTry` in other processes makes them count it too */
+  /**
+   * @param onFailedTry a failed try was counted here: `countFailedTry` in other processes makes them count it too
+   * @param aceKeys for the method `ace`; undefined: it is not spoken
+   */
   constructor(
     verifier: TokenVerifier,
     config: AuthenticatorConfig,
     clock: Clock,
     onFailedTry: (key: string) => void = () => {},
+    aceKeys?: AceKeys,
   ) {
     this.#onFailedTry = onFailedTry
     this.#verifier = verifier
+    this.#aceKeys = aceKeys
     this.#config = config
     this.#clock = clock
     const { token, proof } = config
     const methods = proof?.dpop === undefined ? token.methods : [...token.methods, proof.method]
-    this.#places = { fromUsername: token.fromUsername, methods }
+    this.#places = { fromUsername: token.fromUsername, methods, ace: aceKeys !== undefined }
     this.#limiter = new AttemptLimiter(config.limits.failedTries, config.limits.failedTriesWindow, clock)
   }
 
@@ -115,7 +137,9 @@ export class Authenticator {
     const bearer = jws.ok ? bearerKey(jws.claims) : undefined
     const { proof } = this.#config
     const canProve = proof?.dpop !== undefined && found.method === proof.method
-    const shown: Shown = { x5t: tls?.certificate, jkt: canProve ? 'later' : undefined }
+    const { aceProof } = found
+    const ace = aceProof === undefined ? undefined : this.#aceKeys
+    const shown: Shown = { x5t: tls?.certificate, jkt: canProve ? 'later' : undefined, ace }
     const verified = await this.#verify(jws, bearer, shown)
     if (!verified.ok) return this.#failed({ ...verified, place }, peer, bearer)
 
@@ -133,6 +157,20 @@ export class Authenticator {
       assigned,
       authenticationMethod: found.method,
     }
+    const judged = (isProved: boolean): Authentication =>
+      isProved ? done : this.#failed({ reason: 'proof_failed', place, token }, peer, bearer)
+    const authenticationMethod = found.method!
+    if (verified.popKey !== undefined && aceProof !== undefined) {
+      const { popKey } = verified
+      if (aceProof.length > 0) {
+        // The value of a resumed session is refused (RFC 9431 §4); below TLS 1.3 there is none that binds.
+        const exported = tls?.resumed === false ? tls.exporter(ACE_EXPORTER_LABEL) : undefined
+        return judged(exported !== undefined && provesKey(popKey, aceProof, exported))
+      }
+      const nonce = randomBytes(ACE_NONCE_BYTES)
+      const answer = async (given: Buffer) => judged(answersChallenge(popKey, nonce, given))
+      return { ok: 'challenge', authenticationMethod, data: nonce, answer }
+    }
     const jkt = principal.confirmation?.jkt
     if (jkt === undefined) return done
     const nonce = randomBytes(NONCE_BYTES).toString('base64url')
@@ -145,11 +183,9 @@ export class Authenticator {
       exporter: tls?.exporter(EXPORTER_LABEL),
       algorithms: proof!.algorithms,
     }
-    const answer = async (given: Buffer): Promise<Authentication> => {
-      const isProved = await verifyProof(given, { ...rules, windowMs: proof!.window }, this.#clock.now())
-      return isProved ? done : this.#failed({ reason: 'proof_failed', place, token }, peer, bearer)
-    }
-    return { ok: 'challenge', authenticationMethod: found.method!, data: Buffer.from(nonce), answer }
+    const answer = async (given: Buffer) =>
+      judged(await verifyProof(given, { ...rules, windowMs: proof!.window }, this.#clock.now()))
+    return { ok: 'challenge', authenticationMethod, data: Buffer.from(nonce), answer }
   }
 
   /**
@@ -182,6 +218,55 @@ export class Authenticator {
     if (principal !== undefined && isSameBearer(principal, current)) return { ok: true, principal }
     this.#count('identity_changed', peer, bearer)
     return refusedRenewal('identity_changed')
+  }
+
+  /**
+   * The same by AUTH 0x19 of the method `ace`: the key of the fresh token is proved anew, by a challenge and never by
+   * the TLS exporter, whose value is that of the CONNECT (RFC 9431 §4).
+   *
+   * @param data Authentication Data
+   */
+  async renewByAce(
+    data: Buffer,
+    current: Principal,
+    address: string,
+  ): Promise<RenewalAnswer | RenewalChallenge> {
+    const peer = this.#peerKey(address)
+    if (peer !== undefined && this.#limiter.isBlocked(peer)) return refusedRenewal('rate_limited')
+    const read = readAceData(data)
+    const text = read && tokenText(read.token)
+    const jws = text === undefined ? undefined : this.#verifier.parse(text)
+    const bearer = jws?.ok === true ? bearerKey(jws.claims) : undefined
+    const refused = (reason: AuthFailure, detail?: TokenClass): RenewalAnswer => {
+      this.#count(reason, peer, bearer)
+      return refusedRenewal(reason, detail)
+    }
+    if (read === undefined || jws === undefined) return refused('ace_malformed')
+    if (read.proof.length > 0) return refused('proof_failed')
+    const verified = await this.#verify(jws, bearer, { x5t: undefined, jkt: undefined, ace: this.#aceKeys })
+    if (!verified.ok) return refused(verified.reason, verified.detail)
+    const principal = bindPrincipal(verified.principal, current.clientId)
+    const { popKey } = verified
+    if (principal === undefined || popKey === undefined || !isSameBearer(principal, current))
+      return refused('identity_changed')
+    const nonce = randomBytes(ACE_NONCE_BYTES)
+    return {
+      ok: 'challenge',
+      data: nonce,
+      answer: async (given) =>
+        answersChallenge(popKey, nonce, given) ? { ok: true, principal } : refused('proof_failed'),
+    }
+  }
+
+  /** A fresh token that came by AUTH 0x19 of this method. */
+  renewBy(
+    method: string,
+    data: Buffer,
+    current: Principal,
+    address: string,
+  ): Promise<RenewalAnswer | RenewalChallenge> {
+    const isAce = this.#aceKeys !== undefined && method === ACE_METHOD
+    return isAce ? this.renewByAce(data, current, address) : this.renew(data, current, address)
   }
 
   /**

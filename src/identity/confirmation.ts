@@ -33,6 +33,8 @@ export function readConfirmation(cnf: unknown): Confirmation | undefined {
 export interface TlsEvidence {
   /** SHA-256 of the client's certificate, base64url; undefined: it showed none. */
   readonly certificate: string | undefined
+  /** The session was resumed: what was proved before it is not proved by it. */
+  readonly resumed: boolean
   /** Keying material of this TLS 1.3 connection under a label, with an empty context; undefined below 1.3. */
   exporter(label: string): Buffer | undefined
 }

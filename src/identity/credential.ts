@@ -2,6 +2,7 @@
 // It does not judge the token. The strings it returns are secrets: never log them. TOK-13; MQTT 5.0 §3.1.2.8-9, §4.12.
 
 import type { ConnectHead } from '../wire/heads.ts'
+import { ACE_METHOD, readAceData } from './ace.ts'
 import type { TokenPlace } from './auth-failure.ts'
 
 export interface Credential {
@@ -11,11 +12,13 @@ export interface Credential {
   place: TokenPlace
   /** Authentication Method, to be echoed in CONNACK [MQTT-4.12.0-5]; undefined for a Password. */
   method: string | undefined
+  /** Method `ace` only: the proof beside the token; empty: a challenge is asked for. */
+  aceProof?: Buffer
 }
 
 export interface CredentialFault {
   ok: false
-  reason: 'no_token' | 'no_password' | 'two_tokens' | 'unknown_method' | 'malformed_token'
+  reason: 'no_token' | 'no_password' | 'two_tokens' | 'unknown_method' | 'malformed_token' | 'ace_malformed'
   place: TokenPlace
 }
 
@@ -24,6 +27,8 @@ export interface CredentialOptions {
   fromUsername: boolean
   /** Names of bearer methods, compared as exact bytes. */
   methods: readonly string[]
+  /** Whether the method `ace` of RFC 9431 is spoken. */
+  ace?: boolean
 }
 
 /**
@@ -39,6 +44,7 @@ export function findCredential(
 
   if (connect.authenticationMethodStart >= 0) {
     const name = source.toString('utf8', connect.authenticationMethodStart, connect.authenticationMethodEnd)
+    if (options.ace === true && name === ACE_METHOD) return aceToken(source, connect)
     const method = options.methods.find((known) => known === name)
     if (method === undefined) return fault('unknown_method', 'none')
     if (hasPassword || (hasUserName && options.fromUsername)) return fault('two_tokens', 'none')
@@ -58,6 +64,17 @@ export function findCredential(
   if (!hasPassword) return hasUserName ? fault('no_password', 'none') : fault('no_token', 'none')
   if (connect.passwordStart === connect.passwordEnd) return fault('no_password', 'none')
   return tokenIn(source, connect.passwordStart, connect.passwordEnd, 'password', undefined)
+}
+
+/** RFC 9431 §2.2.3: the flags of User Name and Password are 0. §2.2.4: two bytes of length, token, perhaps a proof. */
+function aceToken(source: Buffer, connect: ConnectHead): Credential | CredentialFault {
+  const { authenticationDataStart: start, authenticationDataEnd: end } = connect
+  if (connect.passwordStart >= 0 || connect.userNameStart >= 0) return fault('ace_malformed', 'none')
+  if (start < 0) return fault('no_token', 'none')
+  const data = readAceData(source.subarray(start, end))
+  if (data === undefined) return fault('ace_malformed', 'authentication_data')
+  const token = tokenIn(data.token, 0, data.token.length, 'authentication_data', ACE_METHOD)
+  return token.ok ? { ...token, aceProof: Buffer.from(data.proof) } : token
 }
 
 /** The token in these bytes, or undefined when they hold anything but the characters of one. */

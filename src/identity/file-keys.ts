@@ -14,10 +14,14 @@ export class FileKeys implements KeySource {
   readonly #use: 'sig' | 'jwt-svid' | undefined
   readonly #clock: Clock
   readonly #readFile: (path: string) => Promise<Buffer>
+  readonly #onReplaced: (kids: ReadonlySet<string>) => void
   #set: KeySet | undefined
   #loadedAt = 0
 
-  /** @param read in place of the file system */
+  /**
+   * @param read in place of the file system
+   * @param onReplaced called with the names of the keys, whenever they were replaced
+   */
   constructor(
     options: {
       path: string
@@ -27,7 +31,9 @@ export class FileKeys implements KeySource {
     },
     clock: Clock,
     read: (path: string) => Promise<Buffer> = readFile,
+    onReplaced: (kids: ReadonlySet<string>) => void = () => {},
   ) {
+    this.#onReplaced = onReplaced
     this.#readFile = read
     this.path = options.path
     this.#algorithms = options.algorithms
@@ -42,8 +48,10 @@ export class FileKeys implements KeySource {
    * @throws PosternError `ERR_KEY_FILE`; the set in use stays
    */
   async load(): Promise<void> {
-    this.#set = await this.#read()
+    const set = await this.#read()
+    this.#set = set
     this.#loadedAt = this.#clock.monotonic()
+    this.#onReplaced(set.kids)
   }
 
   async keyFor(alg: string, kid: string | undefined): Promise<KeyAnswer> {

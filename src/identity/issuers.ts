@@ -11,6 +11,9 @@ import type { IssuerRuntime } from './token-verifier.ts'
 /** Called after every attempt to fetch an issuer's keys from its URL. */
 export type OnKeysLoaded = (issuer: string, result: KeyLoadResult) => void
 
+/** Called whenever an issuer's keys were replaced, in the same step, with the names of those that are in force now. */
+export type OnKeysReplaced = (issuer: string, kids: ReadonlySet<string>) => void
+
 /**
  * Opens the key source of every issuer. A key server that cannot be reached yet is no error: `ready()` is false until
  * it can. A JWKS file that cannot be used is one.
@@ -23,10 +26,12 @@ export async function openIssuers(
   clock: Clock,
   onLoaded: OnKeysLoaded,
   read?: (path: string) => Promise<Buffer>,
+  onReplaced?: OnKeysReplaced,
 ): Promise<IssuerRuntime[]> {
   const opened: IssuerRuntime[] = []
   try {
-    for (const config of configs) opened.push({ config, keys: openKeys(config, clock, onLoaded, read) })
+    for (const config of configs)
+      opened.push({ config, keys: openKeys(config, clock, onLoaded, read, onReplaced) })
     await Promise.all(opened.map(({ keys }) => keys.load()))
     return opened
   } catch (error) {
@@ -41,15 +46,22 @@ export function openKeys(
   clock: Clock,
   onLoaded: OnKeysLoaded,
   read?: (path: string) => Promise<Buffer>,
+  onReplaced?: OnKeysReplaced,
 ): KeySource {
   const { url, file, ...limits } = config.jwks
-  const { algorithms } = config
+  const { algorithms, issuer } = config
+  const replaced = (kids: ReadonlySet<string>): void => onReplaced?.(issuer, kids)
   if (url !== undefined && file === undefined) {
-    return new RemoteKeys({ ...limits, url, algorithms }, clock, (result) => onLoaded(config.issuer, result))
+    return new RemoteKeys(
+      { ...limits, url, algorithms },
+      clock,
+      (result) => onLoaded(issuer, result),
+      replaced,
+    )
   }
   if (file !== undefined && url === undefined) {
     const { maxBytes, use } = limits
-    return new FileKeys({ path: file, algorithms, maxBytes, use }, clock, read)
+    return new FileKeys({ path: file, algorithms, maxBytes, use }, clock, read, replaced)
   }
   throw new PosternError(
     'ERR_JWKS_SOURCE',

@@ -44,6 +44,11 @@ export class KeySet {
     this.brokenCount = brokenCount
   }
 
+  /** Names of the keys; a key without one cannot be told from others. */
+  get kids(): ReadonlySet<string> {
+    return new Set(this.keys.flatMap(({ kid }) => kid ?? []))
+  }
+
   /** The one key for this header; a token without `kid` needs a set where only one key fits (KEY-05). */
   choose(alg: string, kid: string | undefined): KeyChoice {
     const fitting = this.keys.filter((key) => key.alg === alg && (kid === undefined || key.kid === kid))

@@ -29,6 +29,7 @@ export class RemoteKeys implements KeySource {
   readonly #options: RemoteKeysOptions
   readonly #clock: Clock
   readonly #onLoad: (result: KeyLoadResult) => void
+  readonly #onReplaced: (kids: ReadonlySet<string>) => void
   readonly #agent: Agent
   #set: KeySet | undefined
   #loadedAt = 0
@@ -41,9 +42,16 @@ export class RemoteKeys implements KeySource {
 
   /**
    * @param onLoad called after every fetch with its result
+   * @param onReplaced called with the names of the keys, whenever they were replaced
    * @throws PosternError `ERR_JWKS_URL` unless the URL is HTTPS, or HTTP to this machine
    */
-  constructor(options: RemoteKeysOptions, clock: Clock, onLoad: (result: KeyLoadResult) => void) {
+  constructor(
+    options: RemoteKeysOptions,
+    clock: Clock,
+    onLoad: (result: KeyLoadResult) => void,
+    onReplaced: (kids: ReadonlySet<string>) => void = () => {},
+  ) {
+    this.#onReplaced = onReplaced
     assertTrustworthy(options.url)
     this.#options = options
     this.#clock = clock
@@ -123,9 +131,11 @@ export class RemoteKeys implements KeySource {
     this.#nextFetch?.cancel()
     let result: KeyLoadResult = 'ok'
     try {
-      this.#set = await this.#fetch()
+      const set = await this.#fetch()
+      this.#set = set
       this.#loadedAt = this.#clock.monotonic()
       this.#failures = 0
+      if (!this.#closed) this.#onReplaced(set.kids)
     } catch (error) {
       this.#failures++
       result = error instanceof FetchFailure ? error.result : 'unreachable'

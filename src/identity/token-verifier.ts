@@ -5,6 +5,8 @@ import { hash } from 'node:crypto'
 import { compactVerify, errors } from 'jose'
 import type { Clock } from '../clock.ts'
 import type { IssuerConfig } from '../config/config.ts'
+import type { PopKey } from './ace.ts'
+import type { AceKeys } from './ace-keys.ts'
 import type { AuthFailure } from './auth-failure.ts'
 import { checkRegisteredClaims } from './claim-rules.ts'
 import { type CompactJws, parseCompactJws } from './compact-jws.ts'
@@ -27,7 +29,8 @@ export interface IssuerRuntime {
 }
 
 export type VerifyResult =
-  | { ok: true; principal: VerifiedToken }
+  /** `popKey`: with `Shown.ace`, the key that is to be proved. */
+  | { ok: true; principal: VerifiedToken; popKey?: PopKey | undefined }
   | {
       ok: false
       reason: AuthFailure
@@ -50,6 +53,8 @@ export interface Shown {
   x5t: string | undefined
   /** Thumbprint of the key that was proved; `later`: it is challenged after the token. */
   jkt: string | 'later' | undefined
+  /** Method `ace`: the token must be bound to a key that these can read, and it is proved after the token. */
+  ace?: AceKeys | undefined
 }
 
 const NOTHING_SHOWN: Shown = { x5t: undefined, jkt: undefined }
@@ -121,8 +126,11 @@ export class TokenVerifier {
     const sub = jws.claims.get('sub')
     const authentic = isIdentity(sub) ? { ...claimed, subject: sub } : claimed
     const isBound = jws.claims.has('cnf')
-    const confirmation = isBound ? readConfirmation(jws.claims.get('cnf')) : undefined
-    if (isBound ? !isShown(confirmation, shown) : issuer.config.requireProof === true) {
+    const cnf = jws.claims.get('cnf')
+    const popKey = await shown.ace?.read(cnf)
+    const confirmation = popKey ? { jkt: popKey.thumbprint } : isBound ? readConfirmation(cnf) : undefined
+    const isBearer = !isBound && shown.ace === undefined && issuer.config.requireProof !== true
+    if (popKey === undefined && !isBearer && !isShown(confirmation, shown)) {
       return { ...authentic, reason: 'proof_required' }
     }
     const isWorkload = isWorkloadIssuer(issuer.config)
@@ -139,7 +147,7 @@ export class TokenVerifier {
       const failure = await check.check(checked)
       if (failure !== undefined) return { ...authentic, reason: failure }
     }
-    return built
+    return { ...built, popKey }
   }
 
   #issuerOf(claims: ReadonlyMap<string, unknown>): IssuerRuntime | undefined {
@@ -171,8 +179,8 @@ function isFitting(tokenClass: TokenClass, issuer: IssuerConfig | undefined): bo
 }
 
 /** Every member must hold. */
-function isShown(confirmation: Confirmation | undefined, { x5t, jkt }: Shown): boolean {
-  if (confirmation === undefined) return false
+function isShown(confirmation: Confirmation | undefined, { x5t, jkt, ace }: Shown): boolean {
+  if (confirmation === undefined || ace !== undefined) return false
   if (confirmation.x5t !== undefined && confirmation.x5t !== x5t) return false
   return confirmation.jkt === undefined || jkt === 'later' || confirmation.jkt === jkt
 }

@@ -35,12 +35,19 @@ export interface ListenerPorts {
   ticketKeys?: Buffer | undefined
 }
 
+/** Names a TCP connection among those that are open. */
+function flowOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
 export class Listener {
   readonly name: string
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   #server: Server
   #tls: TlsServer | undefined
+  /** Gives back the place of a connection whose TLS handshake is under way; by both addresses. */
+  readonly #handshakes = new Map<string, () => void>()
   readonly #fromLoadBalancer: ((address: string) => boolean) | undefined
   readonly #ports: ListenerPorts
 
@@ -121,10 +128,30 @@ export class Listener {
       handshakeTimeout: TLS_HANDSHAKE_MS,
       ticketKeys: this.#ports.ticketKeys,
     }
-    this.#tls = this.#attempt(() =>
-      createTlsServer(options, (socket) => this.#accept(new SocketPeer(socket))),
+    const server = this.#attempt(() =>
+      createTlsServer(options, (socket) => {
+        this.#handshakes.get(flowOf(socket))?.()
+        this.#accept(new SocketPeer(socket))
+      }),
     )
-    this.#server = this.#tls
+    this.#tls = server
+    this.#server = createServer(OPTIONS, (socket) => this.#shakeHands(socket, server))
+  }
+
+  /** A handshake that does not end holds a place like a CONNECT that does not come. */
+  #shakeHands(socket: Socket, server: TlsServer): void {
+    const release = this.#registry.reserve()
+    if (release === undefined) return void socket.destroy()
+    const flow = flowOf(socket)
+    const done = (): void => {
+      release()
+      if (this.#handshakes.get(flow) === done) this.#handshakes.delete(flow)
+    }
+    socket.once('close', done)
+    // Those of a Unix socket cannot be told apart: whoever may open it is trusted to end what it begins.
+    if (socket.remotePort === undefined) done()
+    else this.#handshakes.set(flow, done)
+    server.emit('connection', socket)
   }
 
   async #contextOf(tls: TlsConfig): Promise<SecureContextOptions> {
@@ -159,6 +186,9 @@ export class Listener {
   #readHeader(socket: Socket): void {
     socket.on('error', () => socket.destroy())
     if (!this.#fromLoadBalancer!(socket.remoteAddress ?? '')) return void socket.destroy()
+    const release = this.#registry.reserve()
+    if (release === undefined) return void socket.destroy()
+    socket.once('close', release)
     const { clock, headerTimeoutMs } = this.#ports
     const timer = clock.after(headerTimeoutMs, () => socket.destroy())
     const onEnd = (): void => void socket.destroy()
@@ -175,6 +205,7 @@ export class Listener {
       if (header === 'malformed') return void socket.destroy()
       socket.pause()
       if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length))
+      release()
       this.#accept(new SocketPeer(socket, { source: header.source }))
       socket.resume()
     }

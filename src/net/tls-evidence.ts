@@ -14,6 +14,9 @@ export function evidenceOf(socket: TLSSocket): TlsEvidence {
       const { raw } = socket.getPeerCertificate(true) ?? {}
       return raw === undefined ? undefined : hash('sha256', raw, 'base64url')
     },
+    get resumed() {
+      return socket.isSessionReused()
+    },
     exporter: (label) =>
       // Below 1.3 nothing tells whether the value is bound to the handshake (extended master secret).
       socket.getProtocol() === 'TLSv1.3'

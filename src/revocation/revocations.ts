@@ -10,7 +10,16 @@ import { type Cut, type CutResult, type ListResult, type Roster, type Taken, wor
 import type { Selector } from './selector.ts'
 
 /** Ways in. */
-export const SOURCES = ['admin', 'list', 'push', 'poll', 'store', 'status_list', 'introspection'] as const
+export const SOURCES = [
+  'admin',
+  'list',
+  'push',
+  'poll',
+  'store',
+  'status_list',
+  'introspection',
+  'keys',
+] as const
 export type Source = (typeof SOURCES)[number]
 
 export interface Order {

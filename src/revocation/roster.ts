@@ -223,6 +223,25 @@ export class Roster {
       }))
   }
 
+  /**
+   * A signing key has gone from its issuer's key set: ends who is here by it, and keeps those out whose token was
+   * verified before (KEY-06).
+   *
+   * @returns how many connections were ended
+   */
+  dropKey(key: { iss: string; kid: string }): number {
+    this.#suspended.disable({ key })
+    return this.#end(
+      this.#met({ key }, () => true),
+      { source: 'keys', selector: { key } },
+    )
+  }
+
+  /** It is in the key set again. */
+  restoreKey(key: { iss: string; kid: string }): void {
+    this.#suspended.enable({ key })
+  }
+
   #barOf(facets: readonly string[], issuedAtMs: number): Bar | undefined {
     const bar = this.#listed.barOf(facets, issuedAtMs) ?? this.#marks.barOf(facets, issuedAtMs)
     return bar ?? (this.#suspended.barOf(facets, issuedAtMs) && 'revoked')

@@ -1,11 +1,9 @@
 // Everything that revokes, put together: marks from disk, the ways in that are configured, and their files as they
 // change. The app starts it, reloads it and closes it.
 
-import { readFile } from 'node:fs/promises'
 import type { AuditSink } from '../audit/event.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
-import { PosternError } from '../errors.ts'
 import { EventPoller } from '../identity/event-poll.ts'
 import type { OnKeysLoaded } from '../identity/issuers.ts'
 import { openKeys } from '../identity/issuers.ts'
@@ -14,9 +12,9 @@ import type { Store } from '../store/store.ts'
 import type { Route } from '../telemetry/admin.ts'
 import { adminRoute } from './admin-route.ts'
 import { EventStream } from './event-stream.ts'
+import { readList, readSecret } from './files.ts'
 import { Journal } from './journal.ts'
 import { Marks } from './marks.ts'
-import { readOrderOf } from './order.ts'
 import { PollLoop } from './poll-loop.ts'
 import { pushRoute } from './push-route.ts'
 import { KEEP_ENABLED_MS, Replication } from './replication.ts'
@@ -64,8 +62,6 @@ function longestLifeMs({ issuers, grants }: Pick<Config, 'issuers' | 'grants'>):
   return Math.max(grants?.maxLifetime ?? 0, ...issuers.map(({ maxLifetime, leeway }) => maxLifetime + leeway))
 }
 
-/** Shortest secret of the admin endpoint, characters. */
-const SHORTEST_SECRET = 16
 /** Largest answer to a poll. */
 const POLL_BYTES = 16 * 1024 * 1024
 
@@ -151,8 +147,14 @@ export class RevocationService {
     }
     const { events = [] } = this.#config.revocation ?? {}
     this.#streamSecrets = await Promise.all(events.map((stream) => readSecret(stream.secretFile)))
-    if (listFile !== undefined)
-      await this.revocations.useList(this.#selectorsIn(await readText(listFile), listFile))
+    if (listFile !== undefined) await this.revocations.useList(await this.#readList(listFile))
+  }
+
+  #readList(file: string): Promise<Selector[]> {
+    return readList(file, this.#issuers).catch((error: unknown) => {
+      this.#ports.count('list', 'refused')
+      throw error
+    })
   }
 
   /** Streams that have been silent for longer than they may be. */
@@ -233,39 +235,4 @@ export class RevocationService {
     const { issuers, grants } = this.#config
     return new Set([...issuers, ...(grants?.issuers ?? [])].map(({ issuer }) => issuer))
   }
-
-  /** A JSON list of `sub_id`: all of them are barred for as long as they stand there. */
-  #selectorsIn(text: string, file: string): Selector[] {
-    let list: unknown
-    try {
-      list = JSON.parse(text)
-    } catch {
-      throw bad(file, 'it is not JSON')
-    }
-    if (!Array.isArray(list)) throw bad(file, 'it is no list of subjects')
-    return list.map((subject, i) => {
-      const read = readOrderOf(new Map([['sub_id', subject as unknown]]), { issuers: this.#issuers })
-      if (!read.ok) {
-        this.#ports.count('list', 'refused')
-        throw bad(file, `entry ${i + 1}: ${read.message}`)
-      }
-      return read.order.selector
-    })
-  }
-}
-
-async function readSecret(file: string): Promise<string> {
-  const secret = (await readText(file)).trim()
-  if (secret.length >= SHORTEST_SECRET && !/\s/.test(secret)) return secret
-  throw bad(file, `a secret has at least ${SHORTEST_SECRET} characters, without blanks`)
-}
-
-async function readText(file: string): Promise<string> {
-  return readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw bad(file, `it cannot be read (${cause.code ?? 'unknown reason'})`, cause)
-  })
-}
-
-function bad(file: string, why: string, cause?: unknown): PosternError {
-  return new PosternError('ERR_REVOCATIONS', 'internal', `${file} cannot be used: ${why}`, { cause })
 }

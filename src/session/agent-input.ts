@@ -16,6 +16,9 @@ export interface InputEvents {
   onPanic(error: unknown): void
 }
 
+/** What a packet waits for: `proceed`, room in the audit log, or so many bytes of itself. */
+export type Until = 'proceed' | 'room' | number
+
 export class AgentInput {
   readonly #audit: AuditSink
   readonly #session: InputEvents
@@ -23,7 +26,7 @@ export class AgentInput {
   #finished = false
   #waits = false
   /** A packet waits to be decided: where it begins in the bytes being judged, behind what came of it before. */
-  #undecided: { head: Buffer | undefined; from: number; until: 'proceed' | 'room' } | undefined
+  #undecided: { head: Buffer | undefined; from: number; until: Until } | undefined
 
   constructor(context: Pick<SessionContext, 'audit' | 'config'>, session: InputEvents) {
     this.#audit = context.audit
@@ -43,24 +46,30 @@ export class AgentInput {
     return audit.congested || (this.#held !== undefined && this.#undecided === undefined)
   }
 
-  /** The agent is not to be read: a packet of it waits to be decided. */
+  /** The agent is not to be read: a packet of it waits to be decided, and not for more of itself. */
   get isHeld(): boolean {
-    return this.#held !== undefined
+    return this.#held !== undefined && !this.#needsMore
+  }
+
+  get #needsMore(): boolean {
+    const until = this.#undecided?.until
+    return typeof until === 'number' && this.#held!.length < until
   }
 
   take(chunk: Buffer): void {
-    if (this.#held !== undefined) this.#held = Buffer.concat([this.#held, chunk])
-    else this.#judge(chunk, false)
+    if (this.#held === undefined) return this.#judge(chunk, false)
+    const needed = this.#needsMore
+    this.#held = Buffer.concat([this.#held, chunk])
+    if (needed && !this.#needsMore) this.proceed()
   }
 
   /**
-   * Called within `judge`: what begins here cannot be decided before `proceed`, or before the audit log has room; then
-   * it is judged again.
+   * Called within `judge`: what begins here cannot be decided before `until`; then it is judged again.
    *
    * @param head kept; bytes of it that came before the chunk, and maybe more
    * @param from where in the chunk what comes after `head` begins
    */
-  hold(head: Buffer | undefined, from: number, until: 'proceed' | 'room'): void {
+  hold(head: Buffer | undefined, from: number, until: Until): void {
     this.#undecided = { head, from, until }
   }
 
@@ -71,7 +80,8 @@ export class AgentInput {
   }
 
   finish(): void {
-    if (this.#held === undefined) this.#session.onFin()
+    // What a packet needs more of will not come.
+    if (this.#held === undefined || this.#needsMore) this.#session.onFin()
     else this.#finished = true
   }
 
@@ -88,7 +98,7 @@ export class AgentInput {
         rest = Buffer.concat([head, rest])
         own = true
       }
-      if (until === 'proceed') break
+      if (until !== 'room') break
       // Writing ahead may have made room meanwhile, and nobody would say so again.
       this.#undecided = undefined
     }

@@ -10,7 +10,8 @@ import type { PacketReader } from '../wire/packet-reader.ts'
 import { rewritePublish } from '../wire/publish-rewrite.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, disconnect } from '../wire/reply.ts'
-import type { AgentInput } from './agent-input.ts'
+import type { AgentInput, Until } from './agent-input.ts'
+import { Wait } from './carried-grant.ts'
 import { ControlTopics } from './control-topics.ts'
 import { answered } from './effect.ts'
 import { KnownPublishes } from './known-publishes.ts'
@@ -48,7 +49,7 @@ export class ClientToServer extends Relay {
   readonly #control: ControlTopics
   readonly #requests: SubscriptionRequests
   /** What `onWait` waits for. */
-  #waitsUntil: 'proceed' | 'room' = 'proceed'
+  #waitsUntil: Until = 'proceed'
   /** What `afterStop` does. */
   #stop:
     | { cause: EndCause }
@@ -65,6 +66,7 @@ export class ClientToServer extends Relay {
     this.#session = session
     this.#input = input
     this.#message = new MessageProperties(session, () => input.proceed())
+    session.grants.resumeWith(() => input.proceed())
     this.#known = new KnownPublishes(session)
     this.#control = new ControlTopics(session)
     this.#requests = new SubscriptionRequests(session, reader)
@@ -127,7 +129,7 @@ export class ClientToServer extends Relay {
     }
   }
 
-  #wait(until: 'proceed' | 'room'): Disposition {
+  #wait(until: Until): Disposition {
     this.#waitsUntil = until
     return Disposition.WAIT
   }
@@ -226,10 +228,8 @@ export class ClientToServer extends Relay {
     request.response = reader.source
     request.responseStart = head.responseTopicStart
     request.responseEnd = head.responseTopicEnd
-    let outcome: Outcome =
-      refusal === undefined
-        ? session.grants.judgePublish(acl, request, rights, this.chunk, reader.pos)
-        : Outcome.TOKEN_REFUSED
+    let outcome: Outcome = session.grants.judgePublish(acl, request, this.#message, reader, this.chunk)
+    if (outcome < 0) return this.#waitForGrant(outcome)
     let changed: Buffer | undefined
     if (outcome === Outcome.ALLOW) {
       const isChanged = nameMissing || (messageExpiryInterval ?? without ?? added) !== undefined
@@ -254,10 +254,10 @@ export class ClientToServer extends Relay {
     facts.topicStart = start
     facts.topicEnd = end
     facts.identity = identity
-    facts.detail = refusal
+    facts.detail = refusal ?? session.grants.refusal
     const whole = reader.tail <= this.chunk.length - reader.pos
     const denied = outcome !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW
-    facts.grant = outcome === Outcome.ALLOW ? session.grants.use() : undefined
+    facts.grant = session.grants.use(outcome === Outcome.ALLOW)
     const recorded = denied || this.#known.haveRecords || facts.grant !== undefined
     const digest = recorded ? session.context.digest : undefined
     facts.payloadDigest = whole
@@ -281,6 +281,12 @@ export class ClientToServer extends Relay {
     if (changed === undefined) return Disposition.FORWARD
     this.replacement = changed
     return Disposition.REPLACE
+  }
+
+  /** A PUBLISH whose grant is to be verified or counted, or for which one is bound to all of its payload. */
+  #waitForGrant(what: number): Disposition {
+    this.#session.recorder.countPacket(0, PacketType.PUBLISH, -1)
+    return this.#wait(what === Wait.FOR_PAYLOAD ? this.reader.frameLength : 'proceed')
   }
 
   #denyPublish(outcome: Outcome, acl: Acl): Disposition {

@@ -70,8 +70,25 @@ export type Renewed =
       detail: string | undefined
     }
 
-/** Verifies a fresh token and that it is of the same bearer as `current`. Never rejects. */
-export type Renew = (token: Buffer, current: Principal, peerAddress: string) => Promise<Renewed>
+/** A fresh token is good; its key is to be proved by the answer to `data`, which goes out in AUTH 0x18. */
+export interface RenewalChallenge {
+  ok: 'challenge'
+  data: Buffer
+  answer(proof: Buffer): Promise<Renewed>
+}
+
+/**
+ * Verifies a fresh token and that it is of the same bearer as `current`. Never rejects.
+ *
+ * @param data the token; by AUTH, Authentication Data
+ * @param method by AUTH 0x19: its Authentication Method
+ */
+export type Renew = (
+  data: Buffer,
+  current: Principal,
+  peerAddress: string,
+  method?: string,
+) => Promise<Renewed | RenewalChallenge>
 
 /** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
 export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>

@@ -154,7 +154,7 @@ export class Handshake {
     session.admitted(principal, admission.clientId, admission.authenticationMethod)
     if (!recorder.accepting) return this.refuse('audit_unavailable')
     if (this.#connect!.hasWill) {
-      this.#will = readWill(this.#source, this.#connect!, context.config.delegation)
+      this.#will = readWill(this.#source, this.#connect!, context.config)
       const outcome = this.judgeWill()
       if (outcome !== Outcome.ALLOW) {
         this.#recordWill(outcome)

@@ -1,5 +1,5 @@
-// The User Properties of a PUBLISH that are Postern's business: the token that it carries, which is taken out, and the
-// names of who it is from, which Postern alone may set. MQTT 5.0 §3.3.2.3.7.
+// The User Properties of a PUBLISH that are Postern's business: the token and the grant that it carries, which are taken
+// out, and the names of who it is from, which Postern alone may set. MQTT 5.0 §3.3.2.3.7.
 
 import type { AuditIdentity } from '../audit/event.ts'
 import type { Principal } from '../identity/principal.ts'
@@ -8,7 +8,7 @@ import type { NamedProperties } from '../wire/user-properties.ts'
 import { CarriedTokens } from './carried-tokens.ts'
 import type { MessageRights } from './message-rights.ts'
 import type { Session } from './session.ts'
-import { namedIn, stampsOf, TOKEN } from './stamps.ts'
+import { stampsOf, type Taken, takenBy } from './stamps.ts'
 
 export class MessageProperties {
   /** After a `read`: what the message is judged by in place of the connection's rights. */
@@ -22,7 +22,11 @@ export class MessageProperties {
   /** After a `read`: properties that the message gets; undefined: none. */
   added: Buffer | undefined
   readonly #session: Session
-  readonly #named: NamedProperties | undefined
+  /** After a `read`: how many just-in-time grants it carries. */
+  grants = 0
+  /** After a `read` that found one: where in the source it is. */
+  readonly grant: [start: number, end: number] = [0, 0]
+  readonly #taken: Taken | undefined
   readonly #tokens: CarriedTokens | undefined
   readonly #stampsAll: boolean
   #stamped: Principal | undefined
@@ -30,10 +34,11 @@ export class MessageProperties {
 
   /** @param onVerified the message that waits can be judged */
   constructor(session: Session, onVerified: () => void) {
-    const { delegation } = session.context.config
+    const { config } = session.context
+    const { delegation } = config
     this.#session = session
     this.#stampsAll = delegation.stamp
-    this.#named = namedIn(delegation)
+    this.#taken = takenBy(config)
     if (delegation.property !== undefined) this.#tokens = new CarriedTokens(session, onVerified)
   }
 
@@ -47,16 +52,23 @@ export class MessageProperties {
     this.refusal = undefined
     this.identity = undefined
     this.without = undefined
-    const named = this.#named
-    if (named === undefined) return true
+    this.grants = 0
+    const taken = this.#taken
+    if (taken === undefined) return true
+    const { properties: named, token, grant } = taken
     const { source, publish } = reader
     named.find(source, publish.propertiesStart, publish.propertiesEnd)
     if (named.count > 0) this.without = named
+    if (grant >= 0 && named.countOf(grant) > 0) {
+      this.grants = named.countOf(grant)
+      this.grant[0] = named.startOf(grant)
+      this.grant[1] = named.endOf(grant)
+    }
     const tokens = this.#tokens
-    if (tokens !== undefined && named.countOf(TOKEN) > 0) {
-      if (named.countOf(TOKEN) > 1) this.refusal = 'two_tokens'
+    if (tokens !== undefined && named.countOf(token) > 0) {
+      if (named.countOf(token) > 1) this.refusal = 'two_tokens'
       else {
-        if (!tokens.read(source, named.startOf(TOKEN), named.endOf(TOKEN), nowMs)) return false
+        if (!tokens.read(source, named.startOf(token), named.endOf(token), nowMs)) return false
         this.rights = tokens.rights
         this.refusal = tokens.refusal
         this.identity = tokens.identity

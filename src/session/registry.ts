@@ -13,6 +13,8 @@ export class SessionRegistry {
   readonly #sessions = new Set<Session>()
   /** Connections that other processes hold, as known when the last connection was handed to this one. */
   elsewhere = { connections: 0, unauthenticated: 0 }
+  /** Connections of which there is no session yet. */
+  #reserved = 0
   #onEmpty: (() => void) | undefined
 
   constructor(context: SessionContext) {
@@ -25,16 +27,40 @@ export class SessionRegistry {
 
   /** Connections that the broker has not accepted yet. */
   get unauthenticated(): number {
-    return this.#context.tally.get(this.#context.slots.connections)
+    return this.#context.tally.get(this.#context.slots.connections) + this.#reserved
+  }
+
+  /**
+   * A place among the unauthenticated for a connection that is no session yet: its TLS handshake, or the header of its
+   * load balancer, is waited for.
+   *
+   * @returns gives the place back, once; undefined: there is none
+   */
+  reserve(): (() => void) | undefined {
+    if (this.#isFull) return undefined
+    this.#reserved++
+    this.#context.counted?.()
+    let isHeld = true
+    return () => {
+      if (!isHeld) return
+      isHeld = false
+      this.#reserved--
+      this.#context.counted?.()
+    }
+  }
+
+  get #isFull(): boolean {
+    const { draining, config } = this.#context
+    return (
+      draining ||
+      this.#sessions.size + this.elsewhere.connections >= config.limits.connections ||
+      this.unauthenticated + this.elsewhere.unauthenticated >= config.limits.unauthenticated
+    )
   }
 
   /** A session for an accepted connection, or undefined: a limit is reached, and the connection is closed. */
   open(client: Peer, connection: { id: string; listener: string }): Session | undefined {
-    const { limits } = this.#context.config
-    const full =
-      this.#context.draining ||
-      this.#sessions.size + this.elsewhere.connections >= limits.connections ||
-      this.unauthenticated + this.elsewhere.unauthenticated >= limits.unauthenticated
+    const full = this.#isFull
     const session = new Session(this.#context, client, connection, (ended) => this.#ended(ended))
     if (full) {
       session.turnAway()

@@ -2,11 +2,12 @@
 // the token topic, for clients that connected with a password (the way of RFC 9431's `authz-info`). While the token is
 // verified the former rights stay in force and packets go on.
 
+import type { Timer } from '../clock.ts'
 import type { PublishHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, auth } from '../wire/reply.ts'
-import type { Renewed } from './context.ts'
+import type { RenewalChallenge, Renewed } from './context.ts'
 import { hex } from './effect.ts'
 import { answerTo } from './outcome.ts'
 import type { Session } from './session.ts'
@@ -20,6 +21,8 @@ const UNPARSABLE = new Set(['malformed_token', 'duplicate_claim', 'token_too_lar
 export class Renewal {
   readonly #session: Session
   #isUnderWay = false
+  /** The fresh token's key is to be proved, within a time. */
+  #challenge: { it: RenewalChallenge; timer: Timer } | undefined
   /** A token on the token topic whose payload is still on its way. */
   #upload: { way: Way; parts: Buffer[] } | undefined
   /** QoS 2: Packet Identifiers that were answered with PUBREC 0x00 and not released yet. */
@@ -42,11 +45,13 @@ export class Renewal {
       head.authenticationMethodStart < 0
         ? undefined
         : source.toString('utf8', head.authenticationMethodStart, head.authenticationMethodEnd)
+    const expected =
+      this.#challenge === undefined ? ReasonCode.RE_AUTHENTICATE : ReasonCode.CONTINUE_AUTHENTICATION
     if (
       authenticationMethod === undefined ||
       method !== authenticationMethod ||
-      head.reasonCode !== ReasonCode.RE_AUTHENTICATE ||
-      this.#isUnderWay
+      head.reasonCode !== expected ||
+      (this.#isUnderWay && this.#challenge === undefined)
     ) {
       return 'unexpected'
     }
@@ -54,8 +59,9 @@ export class Renewal {
       this.#session.recorder.renewal('no_token', `disconnect ${hex(ReasonCode.NOT_AUTHORIZED)}`, 'auth')
       return 'refused'
     }
-    const token = source.subarray(head.authenticationDataStart, head.authenticationDataEnd)
-    this.#begin(Buffer.from(token), { by: 'auth' })
+    const data = Buffer.from(source.subarray(head.authenticationDataStart, head.authenticationDataEnd))
+    if (this.#challenge === undefined) this.#begin(data, { by: 'auth' }, method)
+    else this.#answered(data)
     return 'taken'
   }
 
@@ -97,13 +103,43 @@ export class Renewal {
     this.#begin(Buffer.concat(parts), way)
   }
 
-  #begin(token: Buffer, way: Way): void {
+  #begin(data: Buffer, way: Way, method?: string): void {
     const { context, principal, towardsClient } = this.#session
     this.#isUnderWay = true
     context
-      .renew(token, principal!, towardsClient.peer.host)
-      .then((renewed) => this.#finish(renewed, way))
+      .renew(data, principal!, towardsClient.peer.host, method)
+      .then((renewed) => (renewed.ok === 'challenge' ? this.#ask(renewed) : this.#finish(renewed, way)))
       .catch((error: unknown) => this.#session.onPanic(error))
+  }
+
+  /** The answer is the client's next AUTH; packets go on meanwhile. */
+  #ask(it: RenewalChallenge): void {
+    const session = this.#session
+    if (!session.receiving) return
+    const { clock, config } = session.context
+    const timer = clock.after(config.proof.timeout, () => {
+      this.#challenge = undefined
+      this.#finish({ ok: false, reason: 'proof_failed', detail: 'no answer in time' }, { by: 'auth' })
+    })
+    this.#challenge = { it, timer }
+    const properties = {
+      authenticationMethod: session.authenticationMethod!,
+      authenticationData: it.data,
+    }
+    session.towardsClient.send(auth(ReasonCode.CONTINUE_AUTHENTICATION, properties))
+  }
+
+  #answered(proof: Buffer): void {
+    const { it, timer } = this.#challenge!
+    timer.cancel()
+    this.#challenge = undefined
+    it.answer(proof)
+      .then((renewed) => this.#finish(renewed, { by: 'auth' }))
+      .catch((error: unknown) => this.#session.onPanic(error))
+  }
+
+  cancelTimers(): void {
+    this.#challenge?.timer.cancel()
   }
 
   #finish(renewed: Renewed, way: Way): void {

@@ -2,19 +2,21 @@
 // have opened. A grant that is here has one use taken from the count that all processes share (JIT-03), so that using it
 // needs no waiting. It satisfies `requiresGrant` and nothing else (JIT-04).
 
-import { hash } from 'node:crypto'
 import type { Timer } from '../clock.ts'
 import type { Grant } from '../identity/grant-token.ts'
 import { isFor } from '../identity/named.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Acl } from '../policy/acl.ts'
 import type { PublishRequest } from '../policy/request.ts'
-import { compileFilter, covers, matches, type TopicFilter } from '../policy/topic-filter.ts'
+import { compileFilter, covers, type TopicFilter } from '../policy/topic-filter.ts'
 import type { PublishHead } from '../wire/heads.ts'
+import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
+import { CarriedGrant, type PayloadSoFar, unfitness, Wait } from './carried-grant.ts'
 import { ControlUpload, type Way } from './control-upload.ts'
 import { hex } from './effect.ts'
-import type { MessageRights } from './message-rights.ts'
+import { HeldGrant, takeUse } from './held-grant.ts'
+import type { MessageProperties } from './message-properties.ts'
 import { Outcome } from './outcome.ts'
 import type { Session } from './session.ts'
 
@@ -26,27 +28,6 @@ const UNPARSABLE = new Set(['malformed_token', 'duplicate_claim', 'token_too_lar
 
 const SHARED = /^\$share\/[^/]*\//
 
-/** One use of a grant, in the hands of this connection. */
-class Held {
-  readonly grant: Grant
-  /** The subscription that it has opened, as subscribed. */
-  filter: string | undefined
-  isRevoked = false
-  readonly #grants: SessionGrants
-
-  constructor(grant: Grant, grants: SessionGrants) {
-    this.grant = grant
-    this.#grants = grants
-  }
-
-  /** By revocation: at once, and for good. */
-  revoke(): () => void {
-    this.isRevoked = true
-    this.#grants.drop(this)
-    return () => {}
-  }
-}
-
 export class SessionGrants {
   /** At this instant the first open subscription ends, milliseconds since the epoch. */
   endsAtMs = Number.POSITIVE_INFINITY
@@ -54,19 +35,27 @@ export class SessionGrants {
   readonly openFilters: TopicFilter[] = []
   readonly #session: Session
   readonly #upload: ControlUpload
-  #held: Held[] = []
-  #open: Held[] = []
+  readonly #carried: CarriedGrant
+  #held: HeldGrant[] = []
+  #open: HeldGrant[] = []
   /** For whose actions the upload under way is. */
   #uploader: Principal | undefined
   /** Uploads that are being verified. */
   #underWay = 0
   /** What the last decision rests on. */
-  #applied: Held | undefined
+  #applied: HeldGrant | undefined
+  #refusal: string | undefined
   #timer: Timer | undefined
 
   constructor(session: Session) {
     this.#session = session
     this.#upload = new ControlUpload(session)
+    this.#carried = new CarriedGrant(session)
+  }
+
+  /** @param onDecidable a message that waits for its grant can be judged anew */
+  resumeWith(onDecidable: () => void): void {
+    this.#carried.resumeWith(onDecidable)
   }
 
   /**
@@ -106,34 +95,66 @@ export class SessionGrants {
   }
 
   /**
-   * The decision on a PUBLISH, with the grant that it needs if one is here. Hot path: without grants it costs a call.
+   * The decision on a PUBLISH, with the grant that it needs if one is here. Hot path: without grants it costs two calls.
    *
-   * @param rights of a message that carries a token of its own
-   * @param chunk holds the payload from `start` on, or its beginning
+   * @param message of its User Properties
+   * @param reader has just read its head
+   * @param chunk holds the payload from the reader's place on, or its beginning
+   * @returns or what it waits for, to be judged again
    */
   judgePublish(
     acl: Acl,
     request: PublishRequest,
-    rights: MessageRights | undefined,
+    message: MessageProperties,
+    reader: PacketReader,
     chunk: Buffer,
-    start: number,
-  ): Outcome {
+  ): Outcome | Wait {
     request.granted = false
     this.#applied = undefined
+    this.#refusal = undefined
+    if (message.refusal !== undefined) {
+      this.#carried.settle()
+      return Outcome.TOKEN_REFUSED
+    }
     const outcome = acl.decidePublish(request)
-    if (this.#held.length === 0 || !needsGrant(outcome, acl)) return outcome
-    const { topic, topicStart, topicEnd, payloadLength } = request
-    const payload =
-      payloadLength <= chunk.length - start ? chunk.subarray(start, start + payloadLength) : undefined
-    const held = this.#find('publish', rights?.principal, ({ filter, payloadSha256 }) => {
-      if (!matches(filter, topic, topicStart, topicEnd)) return false
-      return (
-        payloadSha256 === undefined || (payload !== undefined && hash('sha256', payload) === payloadSha256)
-      )
-    })
-    if (held === undefined) return outcome
+    if (message.grants === 0 && this.#held.length === 0) return outcome
+    const judged = needsGrant(outcome, acl) ? this.#withGrant(acl, request, message, reader, chunk) : outcome
+    if (judged >= 0) this.#carried.settle()
+    return judged
+  }
+
+  #withGrant(
+    acl: Acl,
+    request: PublishRequest,
+    message: MessageProperties,
+    reader: PacketReader,
+    chunk: Buffer,
+  ): Outcome | Wait {
     request.granted = true
-    return this.#settle(acl.decidePublish(request), acl, held)
+    const granted = acl.decidePublish(request)
+    // No grant would help: then none is used up.
+    if (granted !== Outcome.ALLOW || acl.shadowed !== Outcome.ALLOW) return granted
+    const payload = { chunk, start: reader.pos, length: request.payloadLength }
+    const bearer = message.rights?.principal ?? this.#session.principal!
+    const found =
+      message.grants === 0
+        ? this.#inHand(request, payload, bearer)
+        : message.grants === 1
+          ? this.#carried.find(reader.source, message.grant, request, payload, bearer)
+          : this.#twoGrants()
+    if (typeof found === 'number') return found
+    if (found instanceof HeldGrant) {
+      this.#applied = found
+      return granted
+    }
+    this.#refusal = found
+    request.granted = false
+    return acl.decidePublish(request)
+  }
+
+  /** Why the grant that the last message carried was refused. */
+  get refusal(): string | undefined {
+    return this.#refusal
   }
 
   /** The same for one filter of a SUBSCRIBE; a subscription that a grant has opened needs no second one. */
@@ -142,19 +163,30 @@ export class SessionGrants {
     const outcome = acl.decideSubscribe(source, start, end, qos, this.isOpen(text))
     if (this.#held.length === 0 || !needsGrant(outcome, acl)) return outcome
     const from = start + Buffer.byteLength(SHARED.exec(text)?.[0] ?? '')
-    const held = this.#find('subscribe', undefined, ({ filter }) => covers(filter, source, from, end))
+    const held = this.#usable(this.#session.principal!).find(
+      ({ grant }) => grant.action === 'subscribe' && covers(grant.filter, source, from, end),
+    )
     if (held === undefined) return outcome
-    return this.#settle(acl.decideSubscribe(source, start, end, qos, true), acl, held)
+    const granted = acl.decideSubscribe(source, start, end, qos, true)
+    // One that does not help, or that only shadow mode would let through, is not used up.
+    if (granted === Outcome.ALLOW && acl.shadowed === Outcome.ALLOW) this.#applied = held
+    return granted
   }
 
-  /** The last decision takes effect. Returns the grant that it used up, if it needed one. */
-  use(): Grant | undefined {
+  /**
+   * What became of the last decision on a PUBLISH. One that another limit stopped leaves a grant in hand; one that it
+   * carried is gone.
+   *
+   * @returns the grant that was used up
+   */
+  use(isAllowed: boolean): Grant | undefined {
     const held = this.#applied
     if (held === undefined) return undefined
     this.#applied = undefined
+    if (!isAllowed && this.#held.includes(held)) return undefined
     this.#held = this.#held.filter((other) => other !== held)
     this.#session.context.revocations.leave(held)
-    return held.grant
+    return isAllowed ? held.grant : undefined
   }
 
   /** The last decision takes effect, and opens this subscription until its grant ends. */
@@ -193,7 +225,7 @@ export class SessionGrants {
   }
 
   /** Takes one grant away, and the subscription that it has opened. */
-  drop(held: Held): void {
+  drop(held: HeldGrant): void {
     this.#session.context.revocations.leave(held)
     this.#held = this.#held.filter((other) => other !== held)
     if (!this.#open.includes(held)) return
@@ -204,28 +236,32 @@ export class SessionGrants {
   /** The connection ended: uses that were taken and not made are lost. */
   close(): void {
     this.#timer?.cancel()
+    this.#carried.settle()
     for (const held of [...this.#held, ...this.#open]) this.#session.context.revocations.leave(held)
     this.#held = []
     this.#open = []
   }
 
-  /** @param bearer of a message that carries a token of its own */
-  #find(
-    action: Grant['action'],
-    bearer: Principal | undefined,
-    fits: (grant: Grant) => boolean,
-  ): Held | undefined {
+  #usable(bearer: Principal): HeldGrant[] {
     const now = this.#session.context.clock.now()
-    const whose = bearer ?? this.#session.principal!
-    return this.#held.find(
-      ({ grant }) => grant.action === action && now < grant.expiresAtMs && isFor(grant, whose) && fits(grant),
-    )
+    return this.#held.filter(({ grant }) => now < grant.expiresAtMs && isFor(grant, bearer))
   }
 
-  /** A grant that does not help, or that only shadow mode would let through without it, is not used up. */
-  #settle(outcome: Outcome, acl: Acl, held: Held): Outcome {
-    if (outcome === Outcome.ALLOW && acl.shadowed === Outcome.ALLOW) this.#applied = held
-    return outcome
+  /** One that was handed in before. */
+  #inHand(request: PublishRequest, payload: PayloadSoFar, bearer: Principal): HeldGrant | Wait | undefined {
+    const { maxPayload } = this.#session.context.config.grants!
+    let wait: Wait | undefined
+    for (const held of this.#usable(bearer)) {
+      const unfit = unfitness(held.grant, request, payload, maxPayload)
+      if (unfit === undefined) return held
+      if (unfit === Wait.FOR_PAYLOAD) wait = unfit
+    }
+    return wait
+  }
+
+  #twoGrants(): string {
+    this.#session.recorder.grant('two_grants', 'refused', undefined)
+    return 'two_grants'
   }
 
   #whyNotNow(head: PublishHead): string | undefined {
@@ -247,34 +283,16 @@ export class SessionGrants {
 
   async #admit(token: Buffer, way: Way, bearer: Principal): Promise<void> {
     const session = this.#session
-    const { grants, revocations, clock } = session.context
-    const answer = await grants!.check(token, bearer)
+    const answer = await session.context.grants!.check(token, bearer)
     if (!session.receiving) return
     const refuse = (reason: string, detail?: string, about?: Pick<Grant, 'issuer' | 'tokenId'>): void => {
       if (!this.#refuse(way, reason, detail, about)) session.end('publish_denied', { detail: reason })
     }
     if (!answer.ok) return refuse(answer.reason, answer.detail, answer.claimed)
     const { grant } = answer
-    if (!session.recorder.accepting) return refuse('audit_unavailable', undefined, grant)
-    const held = new Held(grant, this)
-    const bar = revocations.enterGrant(held, grant)
-    if (bar !== undefined) return refuse(bar, undefined, grant)
-    const take = await grants!.take(grant)
-    // A use that was taken for a connection that has gone is lost: it must not be given out twice.
-    if (!session.receiving) return revocations.leave(held)
-    const late = held.isRevoked
-      ? 'revoked'
-      : take === 'spent'
-        ? 'grant_spent'
-        : take === 'unavailable'
-          ? 'grants_unavailable'
-          : clock.now() >= grant.expiresAtMs
-            ? 'expired'
-            : undefined
-    if (late !== undefined) {
-      revocations.leave(held)
-      return refuse(late, undefined, grant)
-    }
+    const held = await takeUse(session, grant, (revoked) => this.drop(revoked))
+    if (!session.receiving) return
+    if (typeof held === 'string') return refuse(held, undefined, grant)
     this.#held.push(held)
     session.recorder.grant('ok', way.qos === 0 ? 'taken' : `ack ${hex(0)}`, grant)
     if (!session.recorder.commit()) return session.discard()

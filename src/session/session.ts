@@ -366,6 +366,7 @@ export class Session implements PeerEvents {
     this.grants.close()
     this.#leaveTimer?.cancel()
     this.#handshake.dispose()
+    this.renewal.cancelTimers()
     this.context.revocations.leave(this)
     this.#pump.clientToServer.close()
     this.context.memory.close(this.#clientId, this.memory, this.sessionExpiryInterval)

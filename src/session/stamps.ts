@@ -7,15 +7,21 @@ import type { ConnectHead } from '../wire/heads.ts'
 import { Property } from '../wire/property.ts'
 import { NamedProperties } from '../wire/user-properties.ts'
 
-/** Place of the token's property among those of `namedIn`. */
-export const TOKEN = 3
+/** Properties that are taken out of what agents send; the places of two of them, -1: not looked for. */
+export interface Taken {
+  properties: NamedProperties
+  token: number
+  grant: number
+}
 
-/** Properties that no agent may set, and that of the token; undefined: there are none. */
-export function namedIn(delegation: Config['delegation']): NamedProperties | undefined {
+/** Properties that no agent may set, and those of token and grant; undefined: there are none. */
+export function takenBy({ delegation, grants }: Pick<Config, 'delegation' | 'grants'>): Taken | undefined {
   const { property, stamp, agentProperty, humanProperty, tenantProperty } = delegation
-  if (property === undefined && !stamp) return undefined
-  const stamps = [agentProperty, humanProperty, tenantProperty]
-  return new NamedProperties(property === undefined ? stamps : [...stamps, property])
+  const names: string[] = []
+  if (property !== undefined || stamp) names.push(agentProperty, humanProperty, tenantProperty)
+  const token = property === undefined ? -1 : names.push(property) - 1
+  const grant = grants?.property === undefined ? -1 : names.push(grants.property) - 1
+  return names.length === 0 ? undefined : { properties: new NamedProperties(names), token, grant }
 }
 
 /** The User Properties that name a principal: the human only where the agent acts for one. */
@@ -46,15 +52,15 @@ export interface WillStamps {
 export function readWillStamps(
   source: Buffer,
   connect: ConnectHead,
-  delegation: Config['delegation'],
+  config: Pick<Config, 'delegation' | 'grants'>,
 ): WillStamps {
-  const named = namedIn(delegation)
-  named?.find(source, connect.willPropertiesStart, connect.willPropertiesEnd)
+  const taken = takenBy(config)
+  taken?.properties.find(source, connect.willPropertiesStart, connect.willPropertiesEnd)
   return {
-    carriesToken: named !== undefined && delegation.property !== undefined && named.countOf(TOKEN) > 0,
+    carriesToken: taken !== undefined && taken.token >= 0 && taken.properties.countOf(taken.token) > 0,
     changesFor: (principal) => ({
-      willWithout: named,
-      willAdded: delegation.stamp ? stampsOf(principal, delegation) : undefined,
+      willWithout: taken?.properties,
+      willAdded: config.delegation.stamp ? stampsOf(principal, config.delegation) : undefined,
     }),
   }
 }

@@ -12,7 +12,11 @@ export interface Will {
 }
 
 /** @param source what the offsets of `connect`, which has a Will, point into; copied from */
-export function readWill(source: Buffer, connect: ConnectHead, delegation: Config['delegation']): Will {
+export function readWill(
+  source: Buffer,
+  connect: ConnectHead,
+  config: Pick<Config, 'delegation' | 'grants'>,
+): Will {
   const request = new PublishRequest()
   request.topic = Buffer.from(source.subarray(connect.willTopicStart, connect.willTopicEnd))
   request.topicStart = 0
@@ -27,5 +31,5 @@ export function readWill(source: Buffer, connect: ConnectHead, delegation: Confi
     request.responseStart = 0
     request.responseEnd = request.response.length
   }
-  return { request, topic: request.topic.toString(), stamps: readWillStamps(source, connect, delegation) }
+  return { request, topic: request.topic.toString(), stamps: readWillStamps(source, connect, config) }
 }

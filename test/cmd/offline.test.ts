@@ -1,10 +1,17 @@
 // What needs no running Postern: audit logs and development keys.
+import { hash } from 'node:crypto'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { DEV_AUDIENCE, DEV_ISSUER, PUBLIC_KEYS_FILE } from '../../src/dev/issuer.ts'
+import { FileKeys } from '../../src/identity/file-keys.ts'
+import { GrantVerifier } from '../../src/identity/grant-token.ts'
 import { chainOf, file, headOf } from '../audit/chain.ts'
+import { principalOf } from '../support/principal.ts'
+import { issuerConfig } from '../support/tokens.ts'
 import { postern } from './child.ts'
 
 let directory: string
@@ -70,4 +77,31 @@ it('postern token keys keeps the secret to its owner, and replaces nothing unask
     stderr: `postern: ${keys}: there are keys already; --force replaces them (ERR_DEV_KEYS)\n`,
   })
   expect(readFileSync(join(keys, 'private-jwks.json'), 'utf8')).toBe(before)
+})
+
+it('postern token grant makes what a Postern with these keys takes', async () => {
+  const keys = join(directory, 'grant-keys')
+  await postern(['token', 'keys', '--dir', keys])
+  const payload = save('order.json', '{"amount":10}')
+  const who = ['--keys', keys, '--agent', 'scout', '--user', 'alice', '--approver', 'carol']
+  const made = await postern(['token', 'grant', ...who, '--payload', payload, 'publish', 'pay/alice/order'])
+  expect(made.status).toBe(0)
+  const jwks = new FileKeys(
+    { path: join(keys, PUBLIC_KEYS_FILE), algorithms: ['ES256'], maxBytes: 65_536 },
+    systemClock,
+  )
+  await jwks.load()
+  const config = {
+    ...issuerConfig({ issuer: DEV_ISSUER, audience: [DEV_AUDIENCE] }),
+    subjects: DEV_ISSUER,
+  }
+  const rules = { maxBytes: 8192, maxLifetime: 300_000 }
+  const verifier = new GrantVerifier([{ config, keys: jwks }], rules, systemClock)
+  const verified = await verifier.verify(Buffer.from(made.stdout.trim()), principalOf({ issuer: DEV_ISSUER }))
+  expect(verified).toMatchObject({
+    ok: true,
+    grant: { action: 'publish', approver: { sub: 'carol' }, payloadSha256: hash('sha256', '{"amount":10}') },
+  })
+  await jwks.close()
+  expect((await postern(['token', 'grant', ...who, '--uses', '0', 'publish', 'a'])).status).toBe(64)
 })

@@ -8,7 +8,7 @@ import { expect, it } from 'vitest'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-it('`npm run build` makes a command that runs, `npm pack` takes it and leaves the rest', async () => {
+it('`npm run build` makes a command that runs and helpers for agents, `npm pack` takes them and leaves the rest', async () => {
   const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   rmSync(`${root}dist`, { recursive: true, force: true })
   await run('npm', ['run', '--silent', 'build'], { cwd: root })
@@ -22,4 +22,10 @@ it('`npm run build` makes a command that runs, `npm pack` takes it and leaves th
   expect(files.filter((path) => /test|bench|demo|mosquitto/.test(path))).toEqual([])
   expect(readFileSync(`${root}${bin}`, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
   expect((await run(process.execPath, [`${root}${bin}`, '--version'])).stdout).toBe(`${manifest.version}\n`)
+  const agents = "Object.keys({ ...(await import('postern/agent')), ...(await import('postern/agent/ace')) })"
+  const script = `console.log(JSON.stringify(${agents}.sort()))`
+  const imported = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: root })
+  expect(JSON.parse(imported.stdout)).toEqual(
+    ['aceData', 'answerAce', 'answerChallenge', 'answerNonce', 'prove', 'proveByExporter'].sort(),
+  )
 }, 60_000)

@@ -71,6 +71,7 @@ describe('defaults', () => {
           claims: { agentId: undefined, userId: undefined, tenant: undefined, attributes: {} },
           owners: {},
           legacyTyp: false,
+          onWithdrawnKey: 'ignore',
           requireClientId: true,
           requireProof: false,
           requireSubProfile: false,
@@ -127,6 +128,8 @@ describe('defaults', () => {
       },
       proof: {
         dpop: undefined,
+        ace: false,
+        aceKeysFile: undefined,
         method: 'POSTERN-DPOP',
         timeout: 5_000,
         window: 30_000,

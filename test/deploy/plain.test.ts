@@ -163,22 +163,22 @@ test('a service account token of Kubernetes is an agent, with the issuer of docs
   const manual = readFileSync('docs/operations.md', 'utf8')
   const [, example] = /```yaml\nissuers:\n([\s\S]*?)```/.exec(manual)!
   const [issuer] = parse(`issuers:\n${example}`).issuers
-  expect(issuer.owners).toEqual({ 'system:serviceaccount:mqtt:scout': 'alice@example.com' })
+  expect(issuer).toMatchObject({ mapping: 'kubernetes', owners: { scout: 'alice@example.com' } })
   const broker = await startMosquitto()
   const postern = await startPostern({
     broker,
     policy: 'version: 1\nagents: [{ id: a, allow: publish+subscribe, topic: "agents/{agent_id}/#" }]\n',
-    issuer: { ...issuer, issuer: 'https://idp.test', jwks: { file: 'jwks.json' } },
+    issuer: { ...issuer, issuer: 'https://idp.test', jwks: { file: 'jwks.json' }, algorithms: ['ES256'] },
   })
-  const claims = {
-    'kubernetes.io': { namespace: 'mqtt', serviceaccount: { name: 'scout', uid: 'u' } },
-    act: undefined,
-    client_id: undefined,
-    agent_id: undefined,
-  }
+  const claims = { act: undefined, client_id: undefined, agent_id: undefined }
+  const bound = (name: string) => ({
+    namespace: 'mqtt',
+    pod: { name: `${name}-0`, uid: 'p' },
+    serviceaccount: { name, uid: 'u' },
+  })
   const token = (name: string) =>
     postern.issuer.mint(
-      { ...claims, sub: `system:serviceaccount:mqtt:${name}` },
+      { ...claims, sub: `system:serviceaccount:mqtt:${name}`, 'kubernetes.io': bound(name) },
       { lifetimeMs: 600_000, header: { typ: undefined } },
     )
   for (const [name, code] of [
@@ -186,9 +186,7 @@ test('a service account token of Kubernetes is an agent, with the issuer of docs
     ['stranger', 0x87],
   ] as const) {
     const client = await RawClient.open({ port: postern.port, name })
-    client.send(
-      connectPacket({ clientId: `system:serviceaccount:mqtt:${name}`, password: await token(name) }),
-    )
+    client.send(connectPacket({ clientId: name, password: await token(name) }))
     expect((await client.next('connack')).reasonCode).toBe(code)
     client.destroy()
   }

@@ -1,6 +1,7 @@
 // Just-in-time grants through the whole path, with a real broker: handed in, used once over restarts, ended, revoked;
 // and rights that come and go with a renewed token. Ids: identity-standards.md 13.6 (JIT).
 import { type ChildProcess, spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -141,6 +142,94 @@ describe('the control topic', () => {
     await client.publishAsync(TOPIC, await grant(), { qos: 1 })
     await client.publishAsync('pay/u1/order', 'ten', { qos: 1 })
     await expect(client.publishAsync('pay/u1/order', 'ten', { qos: 1 })).rejects.toMatchObject({ code: 0x87 })
+    await client.endAsync()
+  })
+})
+
+describe('the User Property', () => {
+  const carrying = async (packetId: number, token: string, payload = 'ten', around: Buffer[] = []) =>
+    publish({
+      topic: 'pay/u1/order',
+      qos: 1,
+      packetId,
+      payload,
+      properties: [...around.slice(0, 1), prop.userProperty('postern-grant', token), ...around.slice(1)],
+    })
+
+  test('JIT-06 JIT-09 the broker gets the message without it, other User Properties in their order', async () => {
+    const client = await stage.agent('scout')
+    const token = await grant({ jti: 'g-6' })
+    const around = [prop.userProperty('b', '1'), prop.userProperty('a', '2'), prop.userProperty('b', '3')]
+    client.send(await carrying(1, token, 'ten', around))
+    expect((await client.next('puback')).reasonCode).not.toBe(0x87)
+    const tap = stage.relay.sessions.at(-1)!
+    const expected = publish({
+      topic: 'pay/u1/order',
+      qos: 1,
+      packetId: 1,
+      payload: 'ten',
+      properties: around,
+    })
+    expect(tap.toBroker.bytes.subarray(-expected.length)).toEqual(expected)
+    expect(tap.toBroker.bytes.includes(token)).toBe(false)
+    const records = await stage.postern.records()
+    expect(records.at(-1)).toMatchObject({
+      action: 'publish',
+      grant: { jti: 'g-6', approver: { sub: 'boss' } },
+    })
+    expect(JSON.stringify(records)).not.toContain(token)
+    client.send(await carrying(2, token))
+    expect(await client.next('puback')).toMatchObject({ reasonCode: 0x87 })
+    expect((await stage.postern.records()).at(-1)).toMatchObject({
+      reason: 'grant_required',
+      detail: 'grant_spent',
+    })
+  })
+
+  test('JIT-03 two connections, and each twice in a row, at once: as many pass as there are uses', async () => {
+    const other = await stage.anotherPostern({
+      policy: POLICY,
+      config: { ...CONFIG, clientId: { binding: 'prefix' } },
+      issuer: ISSUER,
+      files: { secret: SECRET },
+    })
+    const clients = await Promise.all(
+      ['scout-1', 'scout-2'].map((clientId) => stage.agent('scout', { clientId }, other)),
+    )
+    const token = await grant({ max_uses: 3 }, other)
+    const codes = await Promise.all(
+      clients.map(async (client) => {
+        client.send(await carrying(1, token), await carrying(2, token))
+        return [(await client.next('puback')).reasonCode, (await client.next('puback')).reasonCode]
+      }),
+    )
+    expect(codes.flat().filter((code) => code === 0x87).length).toBe(1)
+    expect((await stage.observer.messages()).length).toBe(3)
+  })
+
+  test('JIT-05 a payload of many segments is held until its digest is known', async () => {
+    const client = await stage.agent('scout')
+    const payload = 'x'.repeat(60_000)
+    const token = await grant({ payload_sha256: hash('sha256', payload) })
+    client.send(await carrying(1, token, `${payload.slice(1)}y`))
+    expect(await client.next('puback')).toMatchObject({ reasonCode: 0x87 })
+    expect((await stage.postern.records()).at(-1)).toMatchObject({ detail: 'other_payload' })
+    const message = await carrying(2, token, payload)
+    for (let at = 0; at < message.length; at += 9_000)
+      await client.sendAlone(message.subarray(at, at + 9_000))
+    expect((await client.next('puback')).reasonCode).not.toBe(0x87)
+    expect(await stage.observer.messages()).toEqual([`pay/u1/order ${payload}`])
+  })
+
+  test('MQTT.js can do it', async () => {
+    const client = await stage.mqttAgent('scout')
+    const properties = { userProperties: { 'postern-grant': await grant(), trace: 'x' } }
+    await client.publishAsync('pay/u1/order', 'ten', { qos: 1, properties })
+    await expect(client.publishAsync('pay/u1/order', 'ten', { qos: 1, properties })).rejects.toMatchObject({
+      code: 0x87,
+    })
+    const [message] = await stage.observer.packets()
+    expect({ ...message?.properties?.userProperties }).toEqual({ trace: 'x' })
     await client.endAsync()
   })
 })
@@ -288,17 +377,32 @@ describe('kill -9', () => {
         lifetimeMs: 300_000,
         header: { typ: 'mqtt-jit-grant+jwt' },
       })
-    const [once1, twice] = await Promise.all([mint({ jti: 'once' }), mint({ jti: 'twice', max_uses: 2 })])
+    const [once1, twice, carried] = await Promise.all([
+      mint({ jti: 'once' }),
+      mint({ jti: 'twice', max_uses: 2 }),
+      mint({ jti: 'carried' }),
+    ])
     const before = await started()
     expect(await handIn(before, once1)).toBe(0)
     expect(await tryToPay(before, 1)).not.toBe(0x87)
     expect(await handIn(before, twice)).toBe(0)
+    const property = (token: string, packetId: number): Buffer =>
+      publish({
+        topic: 'pay/u1/order',
+        qos: 1,
+        packetId,
+        properties: [prop.userProperty('postern-grant', token)],
+      })
+    before.send(property(carried, 3))
+    expect((await before.next('puback')).reasonCode).not.toBe(0x87)
     child!.kill('SIGKILL')
     await once(child!, 'exit')
-    expect((await readFile(join(directory, 'grants.jsonl'), 'utf8')).split('\n').length).toBe(3)
+    expect((await readFile(join(directory, 'grants.jsonl'), 'utf8')).split('\n').length).toBe(4)
 
     const after = await started()
     expect(await handIn(after, once1)).toBe(0x87)
+    after.send(property(carried, 9))
+    expect(await after.next('puback')).toMatchObject({ reasonCode: 0x87 })
     expect(await tryToPay(after, 1)).toBe(0x87)
     expect(await handIn(after, twice)).toBe(0)
     expect(await tryToPay(after, 2)).not.toBe(0x87)

@@ -2,9 +2,10 @@
 // identity-standards.md 13.5 (POP).
 import { createHash, generateKeyPairSync, type JsonWebKey } from 'node:crypto'
 import { calculateJwkThumbprint, importJWK, SignJWT } from 'jose'
-import mqtt from 'mqtt'
+import mqtt, { type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { answerChallenge, prove } from '../../src/agent/proof.ts'
+import { docExample } from '../support/doc-example.ts'
 import { auth, connect, disconnect, PINGREQ, prop, publish } from '../support/frames.ts'
 import type { PacketOf } from '../support/packet-inbox.ts'
 import type { TestPostern } from '../support/postern.ts'
@@ -254,18 +255,17 @@ describe('the exchange', () => {
   })
 })
 
-test('POP-03 MQTT.js with the helper', async () => {
-  const token = await bound()
-  const client = mqtt.connect({
-    host: stage.postern.host,
-    port: stage.postern.port,
-    protocolVersion: 5,
-    clientId: 'scout',
-    reconnectPeriod: 0,
-    properties: { authenticationMethod: METHOD, authenticationData: Buffer.from(token) },
-  })
-  const options = { privateKey: key.privateKey, token, audience: TEST_AUDIENCE, clientId: 'scout' }
-  client.handleAuth = answerChallenge(options, () => client.stream) as never
+test('POP-03 the example of docs/identity.md connects MQTT.js', async () => {
+  const given = {
+    ...{
+      mqtt,
+      answerChallenge,
+      url: `mqtt://${stage.postern.host}:${stage.postern.port}`,
+      clientId: 'scout',
+    },
+    ...{ token: await bound(), privateKey: key.privateKey, audience: TEST_AUDIENCE },
+  }
+  const client = docExample('docs/identity.md', "'postern/agent'", given, 'client') as MqttClient
   await new Promise((resolve, reject) => {
     client.once('connect', resolve)
     client.once('error', reject)

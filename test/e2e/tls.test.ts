@@ -1,48 +1,37 @@
 // TLS at Postern's own listener, and what a token may be bound to there. Ids: identity-standards.md 13.5 (POP).
-import { execFileSync } from 'node:child_process'
-import { generateKeyPairSync, hash, X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { generateKeyPairSync, hash } from 'node:crypto'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { calculateJwkThumbprint } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { prove } from '../../src/agent/proof.ts'
+import { type Certificate, selfSigned } from '../support/certificate.ts'
 import { auth, connect, prop } from '../support/frames.ts'
 import type { TestPostern } from '../support/postern.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { openStage, type Stage, type StageOptions } from '../support/stage.ts'
 import { TEST_AUDIENCE } from '../support/tokens.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'postern-tls-'))
 let stage: Stage
 let postern: TestPostern
 const clients: RawClient[] = []
+const sockets: Socket[] = []
 
-interface Identity {
-  cert: string
-  key: string
-  /** `x5t#S256` */
-  thumbprint: string
-}
-
-/** A self-signed certificate. */
-function certificate(name: string): Identity {
-  const [key, cert] = [join(directory, `${name}.key`), join(directory, `${name}.pem`)]
-  const subject = ['-subj', `/CN=${name}`, '-days', '2', '-keyout', key, '-out', cert]
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-  execFileSync('openssl', ['req', '-x509', ...curve, ...subject], { stdio: 'ignore' })
-  const { raw } = new X509Certificate(readFileSync(cert))
-  return {
-    cert: readFileSync(cert, 'utf8'),
-    key: readFileSync(key, 'utf8'),
-    thumbprint: hash('sha256', raw, 'base64url'),
+/** Tries until it does not reject. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 0; tries < 50; tries++) {
+    const result = await attempt().catch(() => undefined)
+    if (result !== undefined) return result
   }
+  return attempt()
 }
 
-const server = certificate('server')
-const agent = certificate('agent')
-const other = certificate('other')
+const server = selfSigned('server')
+const agent = selfSigned('agent')
+const other = selfSigned('other')
 
 function withTls(tls: Record<string, unknown> = {}, more: StageOptions = {}): StageOptions {
   const settings = { certFile: 'cert.pem', keyFile: 'key.pem', clientCertificates: 'request', ...tls }
@@ -62,9 +51,8 @@ beforeAll(async () => {
   postern = await stage.anotherPostern(withTls())
 })
 afterAll(async () => {
-  for (const client of clients) client.destroy()
+  for (const client of [...clients, ...sockets]) client.destroy()
   await stage?.stop()
-  rmSync(directory, { recursive: true, force: true })
 })
 
 async function open(tls: ConnectionOptions = {}, at = postern): Promise<RawClient> {
@@ -81,7 +69,7 @@ async function codeFor(client: RawClient, password: string): Promise<number | un
   return (await client.next('connack')).reasonCode
 }
 
-const showing = ({ cert, key }: Identity): ConnectionOptions => ({ cert, key })
+const showing = ({ cert, key }: Certificate): ConnectionOptions => ({ cert, key })
 const toAgent = { 'x5t#S256': agent.thumbprint }
 
 describe('POP-02 a token with x5t#S256', () => {
@@ -142,6 +130,43 @@ describe('POP-04 under TLS 1.3 a proof carries the exporter value', () => {
 
   test('TLS 1.2 has none that binds: the nonce alone does', async () => {
     expect(await answerWith(() => undefined, { maxVersion: 'TLSv1.2' })).toBe(0)
+  })
+})
+
+describe('a TLS handshake that does not end', () => {
+  const limited = (unauthenticated: number): Promise<TestPostern> =>
+    stage.anotherPostern(withTls({}, { config: { limits: { failedTries: 1000, unauthenticated } } }))
+  const silent = async (at: TestPostern): Promise<Socket> => {
+    const socket = connectTcp(at.port, '127.0.0.1')
+    sockets.push(socket)
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    return socket
+  }
+
+  test('holds a place of `limits.unauthenticated`: a flood is closed, and leaves nothing behind', async () => {
+    const small = await limited(2)
+    const held = [await silent(small), await silent(small)]
+    const third = await silent(small)
+    await once(third, 'close')
+    await expect(open({}, small)).rejects.toThrow()
+    for (const socket of held) socket.resetAndDestroy()
+    // The place is free once Postern has seen the close.
+    const client = await eventually(() => open({}, small))
+    expect(await codeFor(client, await token(undefined, small))).toBe(0)
+  })
+
+  test('does not hold it longer than it lasts: sessions behind it count for themselves', async () => {
+    const small = await limited(1)
+    for (let i = 0; i < 3; i++) {
+      const client = await eventually(() => open({}, small))
+      client.send(connect({ clientId: 'scout', password: await token(undefined, small) }))
+      expect((await client.next('connack')).reasonCode).toBe(0)
+    }
+    const garbage = await silent(small)
+    garbage.write('GET / HTTP/1.1\r\n\r\n')
+    await once(garbage, 'close')
+    expect(await codeFor(await eventually(() => open({}, small)), await token(undefined, small))).toBe(0)
   })
 })
 

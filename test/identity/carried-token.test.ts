@@ -16,7 +16,7 @@ const THUMBPRINT = 'A'.repeat(43)
 const clock = new FakeClock()
 const signer = new RawSigner()
 const stranger = new RawSigner()
-const tls: TlsEvidence = { certificate: THUMBPRINT, exporter: () => undefined }
+const tls: TlsEvidence = { certificate: THUMBPRINT, resumed: false, exporter: () => undefined }
 
 interface Case {
   claims?: object

@@ -4,77 +4,19 @@ import { hash } from 'node:crypto'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Take } from '../../src/grants/used-grants.ts'
-import type { Grant, GrantAnswer } from '../../src/identity/grant-token.ts'
-import { compileFilter, type TopicFilter } from '../../src/policy/topic-filter.ts'
-import type { GrantDesk } from '../../src/session/context.ts'
 import { ack, connect, prop, publish, suback, subscribe, unsuback, unsubscribe } from '../support/frames.ts'
+import { Desk, GRANT_POLICY, sessionWith } from '../support/grant-desk.ts'
 import { packetsIn } from '../support/packet-inbox.ts'
 import { type RigOptions, SessionRig } from '../support/session-rig.ts'
 
-const POLICY = `
-version: 1
-agents:
-  - { id: pay, allow: publish+subscribe, topic: pay/#, requiresGrant: true, retain: allowed, shareGroups: any }
-  - { id: free, allow: publish+subscribe, topic: free/# }
-users:
-  - { id: own, allow: publish+subscribe, topic: pay/u1/#, retain: allowed, shareGroups: any }
-  - { id: free-u, allow: publish+subscribe, topic: free/# }
-`
-const GRANTS = { file: 'grants.jsonl', issuers: [{ issuer: 'https://idp.test', audience: 'x' }] }
 const TOPIC = '$postern/grant'
-
-/** Grants by name; the "token" is the name. Counts uses as every store must. */
-class Desk implements GrantDesk {
-  readonly uses = new Map<string, number>()
-  readonly known = new Map<string, GrantAnswer>()
-  next: Take | undefined
-
-  put(name: string, grant: Partial<Omit<Grant, 'filter'>> & { topic: string }, expiresAtMs: number): this {
-    const { topic, ...rest } = grant
-    const made: Grant = {
-      issuer: 'https://idp.test',
-      tokenId: name,
-      keyId: 'k',
-      key: name,
-      digest: '00',
-      human: { iss: 'https://idp.test', sub: 'u1' },
-      agent: { iss: 'https://idp.test', sub: 'scout' },
-      action: 'publish',
-      filter: compileFilter(topic) as TopicFilter,
-      maxUses: 1,
-      payloadSha256: undefined,
-      approver: { iss: 'https://idp.test', sub: 'boss' },
-      issuedAtMs: 0,
-      expiresAtMs,
-      ...rest,
-    }
-    this.known.set(name, { ok: true, grant: made })
-    return this
-  }
-
-  async check(token: Buffer): Promise<GrantAnswer> {
-    return this.known.get(token.toString()) ?? { ok: false, reason: 'malformed_token' }
-  }
-
-  async take({ key, maxUses }: Grant): Promise<Take> {
-    if (this.next !== undefined) return this.next
-    const used = this.uses.get(key) ?? 0
-    if (used >= maxUses) return 'spent'
-    this.uses.set(key, used + 1)
-    return 'taken'
-  }
-}
 
 let desk: Desk
 beforeEach(() => {
   desk = new Desk()
 })
 
-async function open(options: RigOptions = {}): Promise<SessionRig> {
-  const { config, ...rest } = options
-  const it = new SessionRig({ policy: POLICY, grants: desk, config: { grants: GRANTS, ...config }, ...rest })
-  return it.connect()
-}
+const open = (options: RigOptions = {}): Promise<SessionRig> => sessionWith(desk, options)
 
 const upload = (name: string, qos = 1, packetId = 900) =>
   publish({ topic: TOPIC, qos, packetId, payload: name })
@@ -195,6 +137,18 @@ describe('a PUBLISH', () => {
     expect(sent(it)).toEqual(['publish', 'publish'])
   })
 
+  test('one that another limit stops leaves it in hand', async () => {
+    const it = await open()
+    desk.put('g', { topic: 'pay/#' }, inMinutes(it, 5))
+    await handIn(it, 'g')
+    it.audit.accepting = false
+    it.fromClient(pay(1))
+    expect(it.event('publish')).toMatchObject({ reason: 'audit_unavailable' })
+    it.audit.accepting = true
+    it.fromClient(pay(2))
+    expect(sent(it)).toEqual(['publish'])
+  })
+
   test('one for another topic or action does not help', async () => {
     const it = await open()
     desk.put('t', { topic: 'pay/u1/refund' }, inMinutes(it, 5))
@@ -233,14 +187,14 @@ describe('a PUBLISH', () => {
     await handIn(it, 'g')
     it.fromClient(publish({ topic: 'pay/u1/order', qos: 2, packetId: 5 }))
     it.fromServer(ack('pubrec', 5))
-    it.usePolicy(`${POLICY}\n# anew`)
+    it.usePolicy(`${GRANT_POLICY}\n# anew`)
     it.forget()
     it.fromClient(ack('pubrel', 5))
     expect(sent(it)).toEqual(['pubrel'])
   })
 
   test('what shadow mode lets through uses no grant up; with one it is no denial', async () => {
-    const it = await open({ policy: `mode: shadow\n${POLICY.trim()}` })
+    const it = await open({ policy: `mode: shadow\n${GRANT_POLICY.trim()}` })
     it.fromClient(pay(1))
     expect(it.event('publish')).toMatchObject({
       decision: 'deny',
@@ -301,7 +255,7 @@ describe('the control topic', () => {
   })
 
   test('it may not be the topic of a Will', async () => {
-    const it = new SessionRig({ policy: POLICY, grants: desk, config: { grants: GRANTS } })
+    const it = new SessionRig({ policy: GRANT_POLICY, grants: desk })
     it.fromClient(connect({ password: 'a.b.c', will: { topic: TOPIC, payload: 'x' } }))
     await it.settle()
     expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'connack', reasonCode: 0x87 }])
@@ -309,7 +263,7 @@ describe('the control topic', () => {
   })
 
   test('without `grants` the name is left to the policy', async () => {
-    const it = await new SessionRig({ policy: POLICY }).connect()
+    const it = await new SessionRig({ policy: GRANT_POLICY }).connect()
     it.fromClient(upload('g'))
     expect(it.event('publish')).toMatchObject({ decision: 'deny', reason: 'reserved_topic' })
   })
@@ -422,7 +376,7 @@ describe('a subscription', () => {
     const it = await open()
     await open5(it)
     it.forget()
-    it.usePolicy(`${POLICY}\n# anew`)
+    it.usePolicy(`${GRANT_POLICY}\n# anew`)
     expect(it.toServer.length).toBe(0)
     it.fromServer(delivery)
     expect(packetsIn(it.toClient).length).toBe(1)

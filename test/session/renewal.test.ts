@@ -80,3 +80,43 @@ test('an upload while another is decided is PUBACK 0x87, and the first goes on',
   ])
   expect(it.toServer.length).toBe(0)
 })
+
+test('POP-05 POP-07 a challenge of a fresh token that is not answered in time ends the session', async () => {
+  const it = await new SessionRig({
+    authenticationMethod: METHOD,
+    renew: () => ({ ok: 'challenge', data: Buffer.from('nonce'), answer: async () => expect.unreachable() }),
+  }).connect()
+  it.fromClient(RENEW)
+  await it.settle()
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'auth', reasonCode: 0x18 }])
+  it.forget()
+  it.clock.advance(4_999)
+  expect(it.ended).toBe(false)
+  it.clock.advance(1)
+  expect(packetsIn(it.toClient)).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x87 }])
+  expect(it.event('renew')).toMatchObject({ reason: 'proof_failed', detail: 'auth: no answer in time' })
+})
+
+test('POP-05 a challenge outlives no session, and its answer brings none back', async () => {
+  let answer = (_: never): void => {}
+  const it = await new SessionRig({
+    authenticationMethod: METHOD,
+    renew: () => ({
+      ok: 'challenge',
+      data: Buffer.from('nonce'),
+      answer: () =>
+        new Promise((resolve) => {
+          answer = resolve
+        }),
+    }),
+  }).connect()
+  it.fromClient(RENEW)
+  await it.settle()
+  it.fromClient(auth(0x18, [prop.authenticationMethod(METHOD), prop.authenticationData('proof')]))
+  it.clock.advance(600_000)
+  expect(it.event('disconnect')).toMatchObject({ reason: 'expired' })
+  const before = it.client.writes.length
+  answer({ ok: true, principal: extended(it, 1_000) } as never)
+  await it.settle()
+  expect(it.client.writes.length).toBe(before)
+})

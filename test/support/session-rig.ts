@@ -10,7 +10,7 @@ import { GRANT_FAULTS } from '../../src/identity/grant-token.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
-import type { Renewed, SessionContext } from '../../src/session/context.ts'
+import type { RenewalChallenge, Renewed, SessionContext } from '../../src/session/context.ts'
 import {
   CARRIED_REFUSALS,
   CONNECT_REFUSALS,
@@ -80,7 +80,7 @@ export interface RigOptions {
   revocations?: SessionContext['revocations']
   grants?: SessionContext['grants']
   /** What becomes of a fresh token; default: it is refused. */
-  renew?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
+  renew?: (token: string, rig: SessionRig) => Renewed | RenewalChallenge | Promise<Renewed | RenewalChallenge>
   /** What becomes of a token that a message carries; default: it is refused. */
   verifyCarried?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
