@@ -3,7 +3,8 @@
 
 import { request } from 'undici'
 import { PosternError } from '../errors.ts'
-import type { AuditRecord } from './record.ts'
+import { Models } from './models.ts'
+import type { AuditRecord, WrittenRecord } from './record.ts'
 import type { CopyPlace } from './record-copies.ts'
 
 const TIMEOUT_MS = 10_000
@@ -12,13 +13,14 @@ const SEVERITY = { allow: [9, 'INFO'], deny: [13, 'WARN'] } as const
 
 /** @param url the logs endpoint, such as `http://127.0.0.1:4318/v1/logs` */
 export function otlpCopy(url: string, instance: string): CopyPlace {
+  const models = new Models()
   return {
     name: 'otlp',
     async send(lines) {
       const answer = await request(url, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(otlpLogs(lines, instance)),
+        body: JSON.stringify(otlpLogs(lines, instance, models)),
         headersTimeout: TIMEOUT_MS,
         bodyTimeout: TIMEOUT_MS,
       })
@@ -30,33 +32,35 @@ export function otlpCopy(url: string, instance: string): CopyPlace {
   }
 }
 
-/** The ExportLogsServiceRequest for these lines. */
-export function otlpLogs(lines: Buffer, instance: string): object {
+/** The ExportLogsServiceRequest for these lines. @param models of the lines before */
+export function otlpLogs(lines: Buffer, instance: string, models = new Models()): object {
   const logRecords = lines
     .toString()
     .split('\n')
     .filter((line) => line !== '')
-    .map(logRecord)
+    .map((line) => logRecord(line, models))
   const resource = { attributes: [text('service.name', 'postern'), text('service.instance.id', instance)] }
   return { resourceLogs: [{ resource, scopeLogs: [{ scope: { name: 'postern.audit' }, logRecords }] }] }
 }
 
-function logRecord(line: string): object {
-  const record = JSON.parse(line) as AuditRecord
-  const { identity, traceparent } = record
-  const [severityNumber, severityText] = SEVERITY[record.decision]
+function logRecord(line: string, models: Models): object {
+  const written = JSON.parse(line) as WrittenRecord
+  // Of a short record whose model is not known, because it was lost, more than its place is not said.
+  const record: Partial<AuditRecord> = models.whole(written) ?? { reason: 'allow' }
+  const { identity, traceparent, action = 'publish', decision = 'allow', reason = '' } = record
+  const [severityNumber, severityText] = SEVERITY[decision]
   const trace = traceparent?.split('-')
   return {
-    timeUnixNano: `${Date.parse(record.time)}000000`,
+    timeUnixNano: `${Date.parse(written.time)}000000`,
     severityNumber,
     severityText,
     eventName: 'postern.audit',
     body: { stringValue: line },
     attributes: [
-      { key: 'postern.seq', value: { intValue: String(record.seq) } },
-      text('postern.action', record.action),
-      text('postern.decision', record.decision),
-      text('postern.reason', record.reason),
+      { key: 'postern.seq', value: { intValue: String(written.seq) } },
+      text('postern.action', action),
+      text('postern.decision', decision),
+      text('postern.reason', reason),
       ...(identity?.agent === undefined ? [] : [text('postern.agent', identity.agent.id)]),
       ...(identity?.human === undefined ? [] : [text('postern.human', identity.human.id)]),
     ],

@@ -68,7 +68,16 @@ export function ocsfEvent(record: AuditRecord): object {
     unmapped: {
       effect: record.effect,
       prev: record.prev,
-      ...pick(record, ['packet_id', 'payload', 'resource', 'gap', 'segment', 'signer', 'traceparent']),
+      ...pick(record, [
+        'packet_id',
+        'payload',
+        'resource',
+        'grant',
+        'gap',
+        'segment',
+        'signer',
+        'traceparent',
+      ]),
       ...(identity?.actors === undefined ? {} : { actors: identity.actors }),
     },
   }

@@ -25,6 +25,7 @@ export interface ConnectionEvents {
 
 const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 2_000
+const READ_ONLY = 'it answers READONLY'
 
 export class Connection {
   readonly #config: StoreConfig
@@ -124,7 +125,11 @@ export class Connection {
         return answer
       } catch (error) {
         this.#events.count('failed')
-        throw error instanceof PosternError ? error : storeError(reasonOf(error), error)
+        if (error instanceof PosternError) throw error
+        const why = reasonOf(error)
+        // After a failover the address may lead to the new primary.
+        if (why === READ_ONLY) this.#end()
+        throw storeError(why, error)
       }
     }
   }

@@ -5,6 +5,7 @@ import { PassThrough } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
 import { AuditLog } from '../../src/audit/audit-log.ts'
 import { payloadDigest, pseudonym } from '../../src/audit/digest.ts'
+import { Models } from '../../src/audit/models.ts'
 import { otlpCopy, otlpLogs } from '../../src/audit/otlp.ts'
 import { type CopyPlace, RecordCopy } from '../../src/audit/record-copies.ts'
 import { standardOutputLog } from '../../src/audit/standard-output.ts'
@@ -13,7 +14,7 @@ import { BrokerPublisher } from '../../src/net/broker-publisher.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { ack } from '../support/frames.ts'
 import { ScriptedBroker } from '../support/scripted-broker.ts'
-import { chainOf, ENDLESS, PUBLISH, verify } from './chain.ts'
+import { chainOf, ENDLESS, PUBLISH, preparedChain, verify } from './chain.ts'
 import { CountingObserver } from './fake-file.ts'
 
 const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -167,6 +168,19 @@ describe('OTLP', () => {
         },
       ],
     })
+  })
+
+  it('of a short record says what its model says, and of one whose model was lost no more than it knows', () => {
+    const models = new Models()
+    const attributesOf = (line: string, known = models) => {
+      const { resourceLogs } = otlpLogs(Buffer.from(`${line}\n`), 'postern-1', known) as {
+        resourceLogs: { scopeLogs: { logRecords: { attributes: { key: string }[] }[] }[] }[]
+      }
+      return resourceLogs[0]!.scopeLogs[0]!.logRecords[0]!.attributes
+    }
+    const [model, short] = preparedChain(2) as [string, string]
+    expect(attributesOf(model).slice(1)).toEqual(attributesOf(short).slice(1))
+    expect(attributesOf(short, new Models()).map(({ key }) => key)).not.toContain('postern.human')
   })
 
   it('another answer than 2xx is a failure', async () => {

@@ -118,6 +118,14 @@ describe('AUD-04 a chain with short records', () => {
     expect(verify(file([lines[0]!, bad]))).toMatchObject({ ok: false, fault: 'not_record', line: 2 })
   })
 
+  it('has no short record in place of the one that seals a tear', () => {
+    expect(verify(file([lines[0]!, '{"as":1,"ha', ...lines.slice(1)]))).toMatchObject({
+      ok: false,
+      fault: 'not_json',
+      line: 2,
+    })
+  })
+
   it('with its beginning cut off is good in itself, if that is asked for', () => {
     expect(verify(file(lines.slice(2)), { partial: true })).toMatchObject({ ok: true, begins: 'middle' })
     expect(verify(file(lines.slice(2)))).toMatchObject({ ok: false, fault: 'missing_start' })

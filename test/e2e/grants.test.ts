@@ -316,7 +316,7 @@ test('JIT-01 the third way: a renewed token with the claim satisfies the demand,
   )
 })
 
-describe('kill -9', () => {
+describe.each([1, 2])('kill -9, with %i workers', (workers) => {
   let directory: string
   let issuer: TestIssuer
   let child: ChildProcess | undefined
@@ -335,6 +335,7 @@ describe('kill -9', () => {
       audit: { file: 'audit.jsonl' },
       admin: 'off',
       grants: CONFIG.grants,
+      workers,
     }
     await writeFile(join(directory, 'postern.json'), JSON.stringify(file))
   })

@@ -259,6 +259,29 @@ describe('REV-17 the store is down', () => {
     }
   })
 
+  test('a server that has become a replica of another is no store, until it is a primary again', async () => {
+    const own = await Redis.start()
+    try {
+      const a = await replica({ url: own.url })
+      const contacts = (): number =>
+        a.log.filter(({ message }) => message === 'the store is in contact').length
+      const { createClient } = await import('@redis/client')
+      const admin = createClient({ url: own.url }).on('error', () => {})
+      await admin.connect()
+      // Whoever waits there is told so; the reads of a new connection are answered, the writes are not.
+      await admin.sendCommand(['REPLICAOF', '127.0.0.1', '1'])
+      await expect.poll(contacts, { timeout: 5_000 }).toBe(2)
+      expect((await order(a, 'u1', 'disable')).status).toBe(503)
+      await isDown(a)
+      await admin.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+      await isUp(a)
+      expect(await admin.hLen(`${prefix}marks`)).toBe(1)
+      admin.destroy()
+    } finally {
+      await own.remove()
+    }
+  })
+
   test('at the start: it listens, refuses under `deny`, and begins to serve when the store is there', async () => {
     const own = await Redis.start()
     try {

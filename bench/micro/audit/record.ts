@@ -2,6 +2,7 @@
 
 import { hash } from 'node:crypto'
 import type { AuditEvent } from '../../../src/audit/event.ts'
+import { MerkleTree } from '../../../src/audit/merkle.ts'
 import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { time } from '../timing.ts'
@@ -24,15 +25,20 @@ const event: AuditEvent = {
   resource: { topic: 'agents/bench/data/temperature', qos: 0, retain: false },
   rules: { agent: 'own', user: 'all' },
 }
-const encoder = new RecordEncoder({
-  ...{ clock: systemClock, instance: 'host', policy: 'a'.repeat(64) },
-  head: GENESIS,
-})
+const options = { clock: systemClock, instance: 'host', policy: 'a'.repeat(64), head: GENESIS }
+const encoder = new RecordEncoder(options)
+const shortEncoder = new RecordEncoder({ ...options, short: true })
 const record = encoder.prepare(event)
+const shortRecord = shortEncoder.prepare(event)
 const target = Buffer.alloc(encoder.roomFor(record))
 encoder.tick()
 time('audit record from an event', () => encoder.encode({ ...event, payload: { length: 64 } }))
 time('audit record, prepared', () => encoder.encodePrepared(target, 0, record, 64, undefined, 0))
+shortEncoder.tick()
+const room = Buffer.alloc(shortEncoder.roomFor(shortRecord))
+time('audit record, short', () => shortEncoder.encodePrepared(room, 0, shortRecord, 64, undefined, 0))
+const tree = new MerkleTree()
+time('its place in the Merkle tree', () => tree.append(GENESIS.hash))
 for (const bytes of [64, 256, 1024, 16_384]) {
   const payload = Buffer.alloc(bytes)
   time(`payload digest, ${bytes} bytes`, () => hash('sha256', payload))
