@@ -268,7 +268,7 @@ export class Workers implements Crew {
     let next: Member | undefined
     for (const one of this.#up) {
       if (one.isTaking) continue
-      if (next === undefined || one.load.connections < next.load.connections) next = one
+      if (next === undefined || isBefore(one, next)) next = one
     }
     return next
   }
@@ -292,4 +292,10 @@ export class Workers implements Crew {
       await this.#snapshots()
     }
   }
+}
+
+/** Of equals the one that has been handed fewer so far: those in a TLS handshake are no connections yet. */
+function isBefore(one: Member, other: Member): boolean {
+  const difference = one.load.connections - other.load.connections
+  return difference < 0 || (difference === 0 && one.handedOver < other.handedOver)
 }

@@ -28,7 +28,8 @@ export class Member implements Holder {
   readonly #onTaken: () => void
   readonly #child: ChildProcess
   readonly #link: Link<ToWorker, ToFirst>
-  #handedOver = 0
+  /** Connections, since its start. */
+  handedOver = 0
   #taken = 0
 
   /**
@@ -75,7 +76,7 @@ export class Member implements Holder {
 
   /** Connections that it holds, with those on their way to it. */
   get load(): Counts {
-    const underWay = this.#handedOver - this.#taken
+    const underWay = this.handedOver - this.#taken
     const { connections, unauthenticated } = this.counts
     return { connections: connections + underWay, unauthenticated: unauthenticated + underWay }
   }
@@ -100,11 +101,11 @@ export class Member implements Holder {
 
   /** A connection is on its way to it: a second one would hold up everything else that is said. */
   get isTaking(): boolean {
-    return this.#handedOver > this.#taken
+    return this.handedOver > this.#taken
   }
 
   take(listener: number, elsewhere: Counts, socket: Socket): void {
-    this.#handedOver += 1
+    this.handedOver += 1
     this.#link.hand('connection', { listener, elsewhere }, socket)
   }
 

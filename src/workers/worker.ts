@@ -90,7 +90,10 @@ export class Worker {
       look: (clientId) => this.#memory.look(clientId),
       moved: (clientId) => void this.#memory.moved(clientId),
       health: () => this.#app.health,
-      metrics: () => this.#app.metrics.snapshot(),
+      metrics: () => {
+        this.#tellCounts()
+        return this.#app.metrics.snapshot()
+      },
       drain: async (withinMs) => {
         await this.#started
         await this.#app.stop({ withinMs })
