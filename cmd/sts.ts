@@ -1,12 +1,17 @@
 // `postern sts`: the token endpoint, a process of its own, and the keys it signs with.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import type { StsConfig } from '../src/config/sts-config.ts'
 import { loadStsConfig } from '../src/config/sts-load.ts'
 import { PosternError, type Problem } from '../src/errors.ts'
-import { SIGNING_ALGORITHMS, type SigningAlgorithm, writeNewKey } from '../src/sts/signing-keys.ts'
+import {
+  SIGNING_ALGORITHMS,
+  type SigningAlgorithm,
+  SigningKeys,
+  writeNewKey,
+} from '../src/sts/signing-keys.ts'
 import { Sts } from '../src/sts/sts.ts'
 import { problemLine, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
@@ -41,7 +46,8 @@ Exit codes: 0 done, 1 there is a key already (or none, with --rotate), 64 wrong 
 
 Examples:
   postern sts keygen sts-keys.json
-  postern sts keygen --rotate sts-keys.json`
+  postern sts keygen --rotate sts-keys.json
+  postern sts keygen scout-client.json --public scout-client.jwks.json`
 
 const EXAMPLES = `
 Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.
@@ -50,6 +56,12 @@ Examples:
   postern sts keygen sts-keys.json
   postern sts check --config sts.yaml
   postern sts run --config sts.yaml`
+
+interface KeygenOptions {
+  alg: SigningAlgorithm
+  rotate?: boolean
+  public?: string
+}
 
 export function stsCommand(): Command {
   const sts = new Command('sts')
@@ -77,9 +89,13 @@ export function stsCommand(): Command {
     .description('make a signing key')
     .addOption(new Option('--alg <name>', 'algorithm').choices(SIGNING_ALGORITHMS).default('ES256'))
     .option('--rotate', 'put a new key in front of the one that signs now')
+    .option('--public <file>', 'write the public keys too: `jwks.file` of a client with `private_key_jwt`')
     .addHelpText('after', KEYGEN_HELP)
-    .action(async (file: string, options: { alg: SigningAlgorithm; rotate?: boolean }) => {
+    .action(async (file: string, options: KeygenOptions) => {
       console.log(await writeNewKey(file, options.alg, options.rotate === true))
+      if (options.public === undefined) return
+      const { published } = await SigningKeys.open(file)
+      writeFileSync(options.public, `${JSON.stringify(published, undefined, 2)}\n`)
     })
   return sts
 }

@@ -1,6 +1,7 @@
 // When agents can be served: what /readyz asks.
 
 import type { AuditTrail } from './audit-trail.ts'
+import type { CredentialBroker } from './credentials/credential-broker.ts'
 import type { IssuerRuntime } from './identity/token-verifier.ts'
 import type { UpstreamProbe } from './net/upstream-probe.ts'
 import type { RevocationService } from './revocation/service.ts'
@@ -12,6 +13,7 @@ import type { ReadyCheck } from './telemetry/admin.ts'
 export interface Checked {
   draining(): boolean
   issuers(): readonly IssuerRuntime[]
+  credentials(): CredentialBroker
   audit(): AuditTrail
   revocation(): RevocationService | undefined
   upstream: UpstreamProbe
@@ -25,6 +27,7 @@ export function checksOf(of: Checked, isWorker: boolean): ReadyCheck[] {
   const own: ReadyCheck[] = [
     { name: 'draining', ok: () => !of.draining() || 'Postern is shutting down.' },
     { name: 'keys', ok: () => keysReady(of.issuers()) },
+    { name: 'credentials', ok: () => of.credentials().ready() },
     { name: 'audit', ok: () => of.audit().accepting || 'The audit log cannot be written.' },
   ]
   if (isWorker) return own

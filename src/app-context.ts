@@ -3,6 +3,7 @@
 import type { AuditTrail } from './audit-trail.ts'
 import type { Clock } from './clock.ts'
 import type { Config } from './config/config.ts'
+import type { CredentialBroker } from './credentials/credential-broker.ts'
 import type { Authenticator } from './identity/authenticator.ts'
 import { dial } from './net/dialer.ts'
 import type { UpstreamTls } from './net/upstream-tls.ts'
@@ -23,12 +24,13 @@ export interface ContextParts extends Pick<SessionContext, 'revocations' | 'memo
   times: DecisionTimes
   policy: Policy
   authenticator: Authenticator
+  credentials: CredentialBroker
   audit: AuditTrail
   tls: UpstreamTls | undefined
 }
 
 export function contextOf(config: Config, parts: ContextParts): SessionContext {
-  const { authenticator, audit, catalogue, times, policy, tls, ...shared } = parts
+  const { authenticator, credentials, audit, catalogue, times, policy, tls, ...shared } = parts
   return {
     ...shared,
     config,
@@ -36,8 +38,10 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     digest: audit.keys.digest,
     pseudonym: audit.keys.pseudonym,
     slots: slotsIn(catalogue),
-    admit: (source, connect, peerHost, evidence) =>
+    admit: (source, connect, peerHost, evidence, listener) =>
+      credentials.of(listener)?.admit(source, connect) ??
       authenticator.authenticate(source, connect, peerHost, evidence),
+    heldToken: (listener) => credentials.of(listener),
     renew: (data, current, peerHost, method) =>
       method === undefined
         ? authenticator.renew(data, current, peerHost)
@@ -55,4 +59,9 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     draining: false,
     observeDecisions: (seconds, count) => times.observe(seconds, count),
   }
+}
+
+/** Whether something that would be denied may be let through. */
+export function isInShadow({ listeners }: Config, { rules }: Policy): boolean {
+  return rules.shadow !== undefined || listeners.some(({ mode }) => mode === 'shadow')
 }

@@ -1,6 +1,7 @@
 // Everything that Prometheus is told, from where it is known.
 
 import type { AuditTrail } from './audit-trail.ts'
+import type { CredentialBroker } from './credentials/credential-broker.ts'
 import type { IssuerRuntime } from './identity/token-verifier.ts'
 import type { Policy } from './policy/policy.ts'
 import type { RevocationService } from './revocation/service.ts'
@@ -25,6 +26,7 @@ export interface MetricSources {
   /** Processes that take connections. */
   workers(): number
   store: Store | undefined
+  credentials: CredentialBroker
   inShadow(): boolean
   ready(): boolean
 }
@@ -46,6 +48,10 @@ export function metricsOf(tally: Tally, rows: Catalogue, from: MetricSources): M
   }
   metrics.gauge(rows.workers, () => from.workers())
   metrics.gauge(rows.storeUp, () => (from.store?.isUp ? 1 : 0))
+  metrics.gauge(rows.credentialRemaining, (row) => {
+    const name = from.credentials.listeners[row]!
+    return (from.credentials.of(name)!.remainingMs ?? Number.NaN) / 1000
+  })
   metrics.gauge(rows.policyLoaded, () => from.policyLoadedMs() / 1000)
   metrics.gauge(rows.shadowMode, () => (from.inShadow() ? 1 : 0))
   metrics.gauge(rows.ready, () => (from.ready() ? 1 : 0))

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
-import { contextOf } from './app-context.ts'
+import { contextOf, isInShadow } from './app-context.ts'
 import { openKeysOf } from './app-keys.ts'
 import { metricsOf } from './app-metrics.ts'
 import { reportReload, revocationReports, storeReports } from './app-reports.ts'
@@ -12,6 +12,7 @@ import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListenerConfig } from './config/config.ts'
+import { CredentialBroker } from './credentials/credential-broker.ts'
 import { Grants } from './grants/grants.ts'
 import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
@@ -76,11 +77,13 @@ export class App {
   #tokenChecks: TokenChecks = []
   readonly #revocationTimes = new RevocationTimes()
   #issuers: IssuerRuntime[] = []
+  #credentials: CredentialBroker | undefined
   readonly #aceKeys: AceKeys | undefined
   #context!: SessionContext
   #registry!: SessionRegistry
   #authenticator!: Authenticator
-  #metrics!: Metrics
+  /** After `start`. */
+  metrics!: Metrics
   #admin: AdminServer | undefined
   #policyLoadedMs = 0
   readonly #reloads: Reloads
@@ -115,6 +118,7 @@ export class App {
       ...{ store: this.#store, upstream: this.#upstream, crew },
       draining: () => this.#context.draining,
       issuers: () => this.#issuers,
+      credentials: () => this.#credentials!,
       audit: () => this.#audit,
       revocation: () => this.#revocation,
     }
@@ -123,11 +127,7 @@ export class App {
 
   /** Where the admin endpoints answer, such as `http://127.0.0.1:9464`; undefined when they are off. */
   get adminUrl(): string | undefined {
-    const address = this.config.admin?.address
-    if (this.#admin === undefined || address === undefined) return undefined
-    if (address.kind === 'unix') return `unix:${address.path}`
-    const host = address.host.includes(':') ? `[${address.host}]` : address.host
-    return `http://${host}:${this.#admin.port}`
+    return this.#admin?.url
   }
 
   get connections(): number {
@@ -187,12 +187,15 @@ export class App {
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
-    this.#metrics = this.#makeMetrics(times)
+    this.metrics = this.#makeMetrics(times)
     await this.#openAdmin()
+    await this.#credentials!.start()
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
     await this.#startCrew()
-    if (this.#station === undefined) for (const listener of this.listeners) await this.#listen(listener)
-    if (this.#station === undefined) this.#upstream.start()
+    if (this.#station === undefined) {
+      for (const listener of this.listeners) await this.#listen(listener)
+      this.#upstream.start()
+    }
     this.#revocation?.start()
     for (const checks of this.#tokenChecks) checks.start()
     const detail = this.#crew && `${config.workers} workers`
@@ -258,10 +261,6 @@ export class App {
     return this.#registry.unauthenticated
   }
 
-  get metrics(): Metrics {
-    return this.#metrics
-  }
-
   /** true, or what is wrong, as sentences. */
   get health(): true | string {
     return healthOf(this.#checks)
@@ -300,6 +299,7 @@ export class App {
     for (const listener of this.listeners) listener.close()
     await this.#crew?.close()
     await this.#admin?.close()
+    await this.#credentials?.close()
     await Promise.all(this.#issuers.map((issuer) => issuer.keys.close()))
     await Promise.all(this.#tokenChecks.map((checks) => checks.close()))
     await this.#store?.close()
@@ -319,10 +319,15 @@ export class App {
       station?.onFailedTry,
       this.#aceKeys,
     )
+    this.#credentials = new CredentialBroker(config, {
+      ...{ clock: this.#clock, verifier, logger: this.logger },
+      onRenewed: (listener) => this.#registry.renewHeld(listener),
+      count: (result) => this.tally.add(slotOf(this.#catalogue.credentials, result)),
+    })
     return contextOf(config, {
       ...{ clock: this.#clock, logger: this.logger, tally: this.tally, catalogue: this.#catalogue },
       ...{ times, policy, tls: this.#tls, audit: this.#audit, authenticator: this.#authenticator },
-      grants: this.#grants,
+      ...{ credentials: this.#credentials, grants: this.#grants },
       revocations: station?.roster ?? this.#revocation!.roster,
       memory: station?.memory ?? new SessionMemory(this.#clock, REMEMBERED_SESSIONS),
       ...(station === undefined ? {} : { counted: station.counted }),
@@ -336,7 +341,8 @@ export class App {
       policyLoadedMs: () => this.#policyLoadedMs,
       ...{ audit: this.#audit, issuers: this.#issuers, revocation: this.#revocation, store: this.#store },
       workers: () => this.#crew?.size ?? 1,
-      inShadow: () => this.#inShadow(),
+      credentials: this.#credentials!,
+      inShadow: () => isInShadow(this.config, this.#context.policyInForce.policy),
       ready: () => this.ready,
     })
   }
@@ -347,7 +353,7 @@ export class App {
     const crew = this.#crew
     this.#admin = new AdminServer({
       address: admin.address,
-      metrics: crew?.metricsWith(this.#metrics) ?? this.#metrics,
+      metrics: crew?.metricsWith(this.metrics) ?? this.metrics,
       checks: this.#checks,
       refresh: crew && (() => crew.refresh()),
       routes: this.#revocation!.routes,
@@ -390,11 +396,5 @@ export class App {
 
   #see(): void {
     if (this.#revocation !== undefined) this.#crew?.see(this.#revocation.sight)
-  }
-
-  /** Whether something that would be denied may be let through. */
-  #inShadow(): boolean {
-    const { rules } = this.#context.policyInForce.policy
-    return rules.shadow !== undefined || this.config.listeners.some(({ mode }) => mode === 'shadow')
   }
 }

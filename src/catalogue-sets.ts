@@ -35,5 +35,8 @@ export function catalogueFor(config: Config, tally: Tally): Catalogue {
     endCauses: Object.keys(END_CAUSES),
     hasStore: config.store !== undefined,
     issuers: config.issuers.map((issuer) => issuer.issuer),
+    brokeredListeners: config.listeners
+      .filter(({ credentialSource }) => credentialSource !== undefined)
+      .map(({ name }) => name),
   })
 }

@@ -83,6 +83,7 @@ const LAYERS: Record<string, readonly string[]> = {
       'src/revocation/',
       'src/grants/',
       'src/store/',
+      'src/credentials/',
       'src/session/',
       'src/net/',
       'src/audit-trail.ts',
@@ -98,6 +99,9 @@ const LAYERS: Record<string, readonly string[]> = {
     ...['src/errors.ts', 'src/clock.ts', 'src/reloads.ts', 'src/socket-file.ts'],
     ...['src/identity/', 'src/audit/', 'src/telemetry/logger.ts'],
   ],
+  'src/credentials/': [
+    ...['src/errors.ts', 'src/clock.ts', 'src/file-watch.ts', 'src/identity/', 'src/wire/heads.ts'],
+  ],
   'src/agent/': ['src/clock.ts'],
   'src/dev/': ['src/errors.ts', 'src/clock.ts'],
   'cmd/': ['src/'],
@@ -107,7 +111,7 @@ const LAYERS: Record<string, readonly string[]> = {
 
 /** What only the types of may be imported, besides the above: shapes without code. */
 const TYPES: Record<string, readonly string[]> = {
-  'src/identity/': ['src/config/config.ts'],
+  'src/identity/': ['src/config/config.ts', 'src/config/credential-config.ts'],
   'src/audit/': ['src/config/config.ts'],
   'src/telemetry/': ['src/config/config.ts'],
   'src/grants/': ['src/config/config.ts', 'src/store/'],
@@ -119,6 +123,7 @@ const TYPES: Record<string, readonly string[]> = {
     'src/telemetry/admin.ts',
   ],
   'src/sts/': ['src/config/sts-config.ts'],
+  'src/credentials/': ['src/config/', 'src/telemetry/logger.ts'],
   'src/store/': ['src/config/config.ts'],
   'src/session/': [
     'src/config/config.ts',
@@ -134,11 +139,11 @@ const TYPES: Record<string, readonly string[]> = {
   'src/roles.ts': ['src/grants/', 'src/revocation/', 'src/session/', 'src/telemetry/'],
   'src/app-checks.ts': [
     ...['src/audit-trail.ts', 'src/identity/token-verifier.ts', 'src/net/upstream-probe.ts', 'src/roles.ts'],
-    ...['src/revocation/service.ts', 'src/store/store.ts', 'src/telemetry/admin.ts'],
+    ...['src/credentials/', 'src/revocation/service.ts', 'src/store/store.ts', 'src/telemetry/admin.ts'],
   ],
   'src/app-context.ts': [
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts', 'src/identity/', 'src/net/'],
-    ...['src/policy/policy.ts', 'src/telemetry/'],
+    ...['src/credentials/', 'src/policy/policy.ts', 'src/telemetry/'],
   ],
   'src/app-reports.ts': [
     'src/identity/issuers.ts',
@@ -152,6 +157,7 @@ const TYPES: Record<string, readonly string[]> = {
   'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',
+    'src/credentials/credential-broker.ts',
     'src/identity/token-verifier.ts',
     'src/policy/policy.ts',
     'src/revocation/service.ts',
@@ -185,6 +191,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/session/',
     'src/net/',
     'src/sts/',
+    'src/credentials/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
@@ -210,6 +217,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/net/',
     'src/revocation/',
     'src/sts/',
+    'src/credentials/',
     'src/grants/',
     'src/store/',
     'src/policy-file.ts',

@@ -25,7 +25,7 @@ function refuses(port: number): Promise<boolean> {
 
 test('the demo tells its story, proves its trail and ends with 0', { timeout: LIMIT_MS }, async () => {
   const { code, stdout } = await run(['--once'])
-  expect(stdout).toContain('10 of 10 steps came out as told')
+  expect(stdout).toContain('11 of 11 steps came out as told')
   expect(code).toBe(0)
   expect(stdout).toContain('gets    SUBACK 0x87 not authorized, then 0x01 granted qos 1')
   expect(stdout).toContain('gets    CONNACK 0x85 client identifier not valid')
@@ -52,7 +52,7 @@ test('a policy under which the story is not true makes the demo end with 1', {
   const screen = new Screen((some) => (text += some), { colours: false, rewrites: false })
   const code = await runDemo({ policy: generous, once: true, screen, interrupted: new Promise(() => {}) })
   expect(text).toContain('✗ told was PUBACK 0x87 not authorized')
-  expect(text).toContain('✗ 9 of 10 steps came out as told')
+  expect(text).toContain('✗ 10 of 11 steps came out as told')
   expect(code).toBe(1)
 })
 

@@ -21,6 +21,8 @@ export interface ConnectOptions {
 export interface Message {
   topic: string
   payload: string
+  /** Names and values of User Properties. */
+  names: Readonly<Record<string, unknown>>
 }
 
 export class Agent {
@@ -37,8 +39,8 @@ export class Agent {
     this.#client = client
     this.connack = connack
     this.#disconnected = disconnected
-    client.on('message', (topic, payload) => {
-      this.received.push({ topic, payload: payload.toString() })
+    client.on('message', (topic, payload, { properties }) => {
+      this.received.push({ topic, payload: payload.toString(), names: { ...properties?.userProperties } })
       for (const wait of this.#waiting) if (wait.topic === topic) wait.resolve()
     })
   }
@@ -75,16 +77,11 @@ export class Agent {
   publish(
     topic: string,
     payload: string,
-    options: { retain?: boolean; responseTopic?: string } = {},
+    options: { retain?: boolean; responseTopic?: string; userProperties?: Record<string, string> } = {},
   ): Promise<number> {
-    const { retain = false, responseTopic } = options
+    const { retain = false, ...properties } = options
     const answer = answerOf(this.#client, 'puback')
-    this.#client.publish(
-      topic,
-      payload,
-      { qos: 1, retain, ...(responseTopic === undefined ? {} : { properties: { responseTopic } }) },
-      () => {},
-    )
+    this.#client.publish(topic, payload, { qos: 1, retain, properties }, () => {})
     return answer
   }
 

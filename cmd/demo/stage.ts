@@ -75,6 +75,8 @@ export class Stage {
     const secret = randomBytes(18).toString('base64url')
     await writeFile(join(directory, 'admin-secret'), secret, { mode: 0o600 })
     await writeFile(join(directory, 'policy.yaml'), options.policy)
+    const held = await issuer.mint(agentClaims({ agent: 'scout', user: 'u1' }))
+    await writeFile(join(directory, 'scout.jwt'), held, { mode: 0o600 })
     const configFile = join(directory, 'postern.yaml')
     await writeFile(configFile, configText(broker))
     const app = await startPostern(configFile, directory)
@@ -94,6 +96,11 @@ export class Stage {
 
   get address(): { host: string; port: number } {
     return { host: HOST, port: Number(this.app.listeners[0]!.address.split(':').at(-1)) }
+  }
+
+  /** The listener for which Postern holds the token. */
+  get heldAddress(): { host: string; port: number } {
+    return { host: HOST, port: Number(this.app.listeners[1]!.address.split(':').at(-1)) }
   }
 
   get auditFile(): string {
@@ -214,6 +221,10 @@ instance: demo
 listeners:
   - name: agents
     address: ${HOST}:0            # any free port
+  - name: scout
+    address: ${HOST}:0
+    credentials: broker            # its agent brings none: Postern holds the token
+    credentialSource: { tokenFile: scout.jwt }
 upstream:
   address: ${broker.host}:${broker.port}
   username: ${BROKER_USER}
@@ -229,6 +240,7 @@ issuers:
     maxLifetime: 1h                # so that there is time to play
     leeway: ${LEEWAY_MS}ms
 policy: { file: policy.yaml }
+delegation: { property: postern-token }
 audit: { file: audit.jsonl }
 admin: { address: "${HOST}:0" }
 proof: { dpop: draft-nandakumar-moq-generic-dpop-proof-00 }

@@ -6,6 +6,7 @@ import { type Agent, NO_ANSWER } from './agent.ts'
 import { renewal, revocation, stolenToken } from './identity-steps.ts'
 import { LEEWAY_MS, lastRecord as last, type Scene } from './stage.ts'
 import type { Teller } from './teller.ts'
+import { withoutCredential } from './without-credential.ts'
 
 export interface Step {
   title: string
@@ -31,6 +32,7 @@ export const STORY: readonly Step[] = [
   { title: 'A token expires in the middle of a session', play: expiry },
   { title: 'A thief copies a token that is bound to a key', play: stolenToken },
   { title: 'A session is renewed, and outlives its first token', play: renewal },
+  { title: 'An agent that holds no credential', play: withoutCredential },
   { title: 'A human is revoked', play: revocation },
 ]
 
@@ -97,6 +99,18 @@ async function delegation({ stage, tell }: Scene): Promise<void> {
     user: 'u1',
     rules: { user: '-' },
   })
+
+  tell.tries('operator, on the same connection, with a token of u2 in the message: the same')
+  const userProperties = { 'postern-token': await stage.token('operator', 'u2') }
+  const text = '{"text":"hello for u2"}'
+  const answer = await forU1.publish(POST, text, { ...post, userProperties })
+  if (tell.gets('PUBACK', answer, 0x00)) {
+    await stage.witness.seen(POST)
+    const names = stage.witness.received.findLast(({ payload }) => payload === text)?.names ?? {}
+    const isTold = names['postern-human'] === 'u2' && !Object.hasOwn(names, 'postern-token')
+    tell.sees('whoever receives it reads postern-human: u2, and no token', isTold)
+  }
+  tell.audit(await last(stage, 'publish'), { ...FORWARDED, agent: 'operator', user: 'u2' })
   await forU1.end()
 
   const forU2 = await stage.connect('operator', await stage.token('operator', 'u2'))

@@ -26,12 +26,16 @@ export function proposeFixes(denials: readonly ShadowedDenial[]): ShadowFix[] {
   for (const denial of denials) {
     for (const [i, [layer, rule]] of denial.rules.entries()) {
       // The record names the reason of the first layer only; of the others, a missing rule can be told.
-      const reason = i === 0 ? denial.reason : rule === '-' ? 'no_rule' : 'unknown'
-      const isNew = rule === '-' && (layer === 'agent' || layer === 'user')
+      const isResponse = denial.reason.startsWith('response_topic')
+      const reason = i === 0 || isResponse ? denial.reason : rule === '-' ? 'no_rule' : 'unknown'
+      // A Response Topic that the sender may not read is not mended by a rule for the topic.
+      const isNew = rule === '-' && !isResponse && (layer === 'agent' || layer === 'user')
       if (isNew && !/[{}]/.test(denial.place)) addRule(rules, layer, denial)
       else if (layer === 'pair' && rule === '-') push(pairs, denial.user ?? '', denial)
       else push(byHand, sentence(layer, rule, reason, denial), denial)
     }
+    const next = behind(denial)
+    if (next !== undefined) push(byHand, next, denial)
   }
   return [
     ...join([...rules.values()]).map((rule, i) => ({
@@ -46,6 +50,13 @@ export function proposeFixes(denials: readonly ShadowedDenial[]): ShadowFix[] {
     })),
     ...[...byHand].map(([text, found]) => ({ text, denials: found })),
   ]
+}
+
+/** What a record cannot say, since only the first reason stands in it: what would deny once that is mended. */
+function behind({ action, agent, reason, responseTopic }: ShadowedDenial): string | undefined {
+  const asks = responseTopic !== undefined && (action === 'publish' || action === 'will')
+  if (!asks || reason.startsWith('response_topic')) return undefined
+  return `agent ${quoted(agent)} must be allowed to subscribe to its Response Topic ${quoted(responseTopic)} too, if it is not yet`
 }
 
 function addRule(rules: Map<string, NewRule>, layer: 'agent' | 'user', denial: ShadowedDenial): void {
@@ -126,6 +137,8 @@ function sentence(layer: string, rule: string, reason: string, denial: ShadowedD
       return rule === '-'
         ? `agent ${quoted(denial.agent)} must be allowed to subscribe to its Response Topic ${quoted(responseTopic ?? '')}`
         : `rule ${rule}: it allows no Response Topic, or its responseFilter does not match ${quoted(responseTopic ?? '')}`
+    case 'grant_required':
+      return `rule ${rule}: it asks for a just-in-time grant, have one given or remove requiresGrant`
     case 'share_group_not_allowed':
       return `rule ${rule}: add ${quoted(place.split('/')[1] ?? '')} to shareGroups`
   }

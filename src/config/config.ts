@@ -1,6 +1,8 @@
 // The effective configuration: what schema.ts reads from a file, with every default filled in and paths absolute.
 // Durations are milliseconds, sizes bytes, in this type; files write `5s`, `16KiB`. Maps of names have no prototype.
 
+import type { CredentialSourceConfig } from './credential-config.ts'
+
 export interface Address {
   kind: 'tcp' | 'unix'
   host: string
@@ -18,6 +20,10 @@ export interface ListenerConfig {
   proxyProtocolFrom: readonly string[]
   /** undefined: plain TCP. */
   tls?: TlsConfig | undefined
+  /** `broker`: agents bring no credential; Postern holds the token of `credentialSource`. */
+  credentials: 'agent' | 'broker'
+  /** With `credentials: broker` only. */
+  credentialSource?: CredentialSourceConfig | undefined
 }
 
 export interface TlsConfig {

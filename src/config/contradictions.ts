@@ -3,6 +3,7 @@
 import { isAbsolute, join, normalize } from 'node:path'
 import { auditContradictions } from './audit-contradictions.ts'
 import type { Address } from './config.ts'
+import { credentialContradictions } from './credential-contradictions.ts'
 import { delegationContradictions } from './delegation-contradictions.ts'
 import type { Path } from './document.ts'
 import { checkUrl } from './field-checks.ts'
@@ -56,6 +57,7 @@ export function findContradictions(
     ...clientIdContradictions(config, written),
     ...limitContradictions(config),
     ...revocationContradictions(config, file),
+    ...credentialContradictions(config),
     ...grantsContradictions(config, file),
     ...storeContradictions(config),
   ]

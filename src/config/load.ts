@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import type { Problem } from '../errors.ts'
 import type { Config, IntrospectionConfig, IssuerConfig, StoreConfig, TlsConfig } from './config.ts'
 import { type Contradiction, dotted, findContradictions, type PartialConfig } from './contradictions.ts'
+import type { CredentialSourceConfig } from './credential-config.ts'
 import { type Path, readSource, type SourceText } from './document.ts'
 import { applyEnvironment, type Overrides } from './environment.ts'
 import { formatAddress } from './fields.ts'
@@ -157,11 +158,14 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   return {
     instance: file.instance,
     workers: file.workers,
-    listeners: file.listeners.map(({ name, address, tls, ...settings }) => ({
+    listeners: file.listeners.map(({ name, address, tls, credentialSource, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,
       ...settings,
       ...(tls === undefined ? {} : { tls: tlsInPlace(tls, inDirectory) }),
+      ...(credentialSource === undefined
+        ? {}
+        : { credentialSource: sourceInPlace(credentialSource, inDirectoryIf) }),
     })),
     upstream: {
       address: upstream.address,
@@ -278,6 +282,27 @@ function grantsInPlace(
     property: property === 'off' ? undefined : property,
     topic: topic === 'off' ? undefined : topic,
     ...limits,
+  }
+}
+
+function sourceInPlace(
+  source: NonNullable<FileConfig['listeners'][number]['credentialSource']>,
+  inDirectoryIf: (path: string | undefined) => string | undefined,
+): CredentialSourceConfig {
+  const { tokenFile, tokenEndpoint: endpoint, allowRemote } = source
+  return {
+    tokenFile: inDirectoryIf(tokenFile),
+    tokenEndpoint: endpoint && {
+      ...endpoint,
+      assertionFile: inDirectoryIf(endpoint.assertionFile),
+      clientSecretFile: inDirectoryIf(endpoint.clientSecretFile),
+      clientKeyFile: inDirectoryIf(endpoint.clientKeyFile),
+      audience: endpoint.audience,
+      scope: endpoint.scope,
+      resource: endpoint.resource,
+      caFile: inDirectoryIf(endpoint.caFile),
+    },
+    allowRemote,
   }
 }
 

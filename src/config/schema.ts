@@ -2,6 +2,7 @@
 // docs/config.schema.json and for docs/configuration.md. What contradicts what is in contradictions.ts.
 import { z } from 'zod'
 import { auditSection } from './audit-schema.ts'
+import { credentialSourceSchema } from './credential-schema.ts'
 import { delegationSchema } from './delegation-schema.ts'
 import { type Parsed, parseNetwork } from './fields.ts'
 import { grantsSchema } from './grants-schema.ts'
@@ -55,6 +56,12 @@ const listener = section({
     .describe(
       '`shadow`: what would be denied is recorded, counted and let through. Tokens are checked all the same.',
     ),
+  credentials: choice(['agent', 'broker'])
+    .prefault('agent')
+    .describe(
+      'Who has the token: `agent` shows it in CONNECT; `broker` Postern holds it, and an agent that shows any credential is refused.',
+    ),
+  credentialSource: credentialSourceSchema,
   proxyProtocolFrom: z
     .array(field(parseNetwork, { type: 'string' }), { error: 'Write a list of networks, or `[]`.' })
     .prefault([])

@@ -32,6 +32,14 @@ function* addressWarnings(config: Config, file: FileConfig): Iterable<Warning> {
         'Tokens cross the network in clear text: listen on loopback beside the agent, or put TLS in front.',
     }
   }
+  for (const [i, { address, credentialSource, proxyProtocolFrom }] of config.listeners.entries()) {
+    if (credentialSource === undefined || (isLoopback(address) && proxyProtocolFrom.length === 0)) continue
+    yield {
+      path: ['listeners', i, 'credentialSource', 'allowRemote'],
+      message:
+        'Everybody who reaches this address acts as the agent, without any credential: listen on loopback or a Unix socket.',
+    }
+  }
   const { address, username, password, tls } = config.upstream
   if (!isLoopback(address) && tls === undefined) {
     yield {

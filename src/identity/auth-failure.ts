@@ -110,6 +110,20 @@ const FAILURES = {
     text: 'client identifier not allowed',
     counts: 'bearer',
   },
+  /** A credential on a listener whose agents bring none (`credentials: broker`). */
+  unexpected_credential: {
+    basic: BAD_USER_NAME_OR_PASSWORD,
+    enhanced: NOT_AUTHORIZED,
+    text: 'no credential expected',
+    counts: 'address',
+  },
+  /** Postern holds the token of this listener, and has none that is good. */
+  credential_unavailable: {
+    basic: ReasonCode.SERVER_UNAVAILABLE,
+    enhanced: ReasonCode.SERVER_UNAVAILABLE,
+    text: 'try again later',
+    counts: 'nobody',
+  },
   /** A renewal whose token is of another human, agent, tenant or Client Identifier than the connection. */
   identity_changed: BAD_IDENTITY,
   /** A message carries the token of another agent or tenant than the connection's, or one that is no delegation. */

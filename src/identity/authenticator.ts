@@ -209,15 +209,9 @@ export class Authenticator {
       this.#count(verified.reason, peer, bearer)
       return refusedRenewal(verified.reason, verified.detail)
     }
-    const principal = bindPrincipal(verified.principal, current.clientId)
-    const { confirmation } = verified.principal
-    if (confirmation?.jkt !== jkt || confirmation?.x5t !== x5t) {
-      this.#count('proof_required', peer, bearer)
-      return refusedRenewal('proof_required')
-    }
-    if (principal !== undefined && isSameBearer(principal, current)) return { ok: true, principal }
-    this.#count('identity_changed', peer, bearer)
-    return refusedRenewal('identity_changed')
+    const renewed = succeed(verified.principal, current)
+    if (!renewed.ok) this.#count(renewed.reason, peer, bearer)
+    return renewed
   }
 
   /**
@@ -334,6 +328,16 @@ export class Authenticator {
   }
 }
 
+/** A verified token takes the place of `current`, if it is of the same bearer and bound to the same keys. */
+export function succeed(token: VerifiedToken, current: Principal): RenewalAnswer {
+  const { jkt, x5t } = current.confirmation ?? {}
+  if (token.confirmation?.jkt !== jkt || token.confirmation?.x5t !== x5t)
+    return refusedRenewal('proof_required')
+  const principal = bindPrincipal(token, current.clientId)
+  const isSame = principal !== undefined && isSameBearer(principal, current)
+  return isSame ? { ok: true, principal } : refusedRenewal('identity_changed')
+}
+
 interface Failure {
   reason: AuthFailure
   place: TokenPlace
@@ -343,13 +347,14 @@ interface Failure {
   token?: VerifiedToken
 }
 
-function refusal(failure: Failure): Authentication {
+/** The answer to a CONNECT that is not authenticated. */
+export function refusal(failure: Failure): Authentication {
   const { reason, place, detail, issuer, subject, token } = failure
   const { code, text } = connackFor(reason, place)
   return { ok: false, reason, detail, reasonCode: code, reasonString: text, issuer, subject, token }
 }
 
-function refusedRenewal(reason: AuthFailure, detail?: TokenClass): RenewalAnswer {
+export function refusedRenewal(reason: AuthFailure, detail?: TokenClass): RenewalAnswer {
   return { ok: false, reason, detail }
 }
 

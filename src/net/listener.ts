@@ -1,6 +1,6 @@
 // Accepts agents' connections and hands each to a new session.
 
-import { randomBytes } from 'node:crypto'
+import { hash, hkdfSync, randomBytes } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
@@ -20,6 +20,7 @@ import { addressText, SocketPeer } from './socket-peer.ts'
 const OPTIONS = { noDelay: true, keepAlive: true, allowHalfOpen: true } as const
 /** For the TLS handshake, which is ahead of every other limit. */
 const TLS_HANDSHAKE_MS = 5_000
+const TICKET_KEY_BYTES = 48
 
 export interface ListenerPorts {
   clock: Clock
@@ -126,7 +127,6 @@ export class Listener {
       requestCert: tls.clientCertificates !== 'none',
       rejectUnauthorized: tls.clientCertificates === 'verify',
       handshakeTimeout: TLS_HANDSHAKE_MS,
-      ticketKeys: this.#ports.ticketKeys,
     }
     const server = this.#attempt(() =>
       createTlsServer(options, (socket) => {
@@ -154,14 +154,20 @@ export class Listener {
     server.emit('connection', socket)
   }
 
-  async #contextOf(tls: TlsConfig): Promise<SecureContextOptions> {
+  async #contextOf(tls: TlsConfig): Promise<SecureContextOptions & { ticketKeys?: Buffer }> {
     const read = (file: string): Promise<Buffer> =>
       this.#ports.readFile(file).catch((cause: Error) => {
         throw this.#tlsError(cause)
       })
     const { certFile, keyFile, clientCaFile, minVersion } = tls
     const [cert, key] = await Promise.all([read(certFile), read(keyFile)])
-    return { cert, key, minVersion, ...(clientCaFile === undefined ? {} : { ca: await read(clientCaFile) }) }
+    const ca = clientCaFile === undefined ? undefined : await read(clientCaFile)
+    const { ticketKeys } = this.#ports
+    return {
+      ...{ cert, key, minVersion },
+      ...(ca === undefined ? {} : { ca }),
+      ...(ticketKeys === undefined ? {} : { ticketKeys: keysFor(ticketKeys, [cert, key, ca]) }),
+    }
   }
 
   #attempt<T>(use: () => T): T {
@@ -216,4 +222,13 @@ export class Listener {
     const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }
+}
+
+/**
+ * The secret of tickets that are good under these files only: who resumes a connection is not verified again, and one that
+ * was verified by a former authority must not go on. The same in every process that reads the same files.
+ */
+function keysFor(secret: Buffer, files: readonly (Buffer | undefined)[]): Buffer {
+  const digests = files.map((file) => hash('sha256', file ?? '', 'buffer'))
+  return Buffer.from(hkdfSync('sha256', secret, Buffer.concat(digests), 'postern tickets', TICKET_KEY_BYTES))
 }

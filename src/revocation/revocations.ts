@@ -60,10 +60,14 @@ export interface RevocationPorts {
   observe(source: Source, seconds: number): void
 }
 
+/** All of them are counted. */
+const UNAUTHENTICATED_EVERY_MS = 1000
+
 export class Revocations {
   /** Of this process. */
   readonly roster: Roster
   readonly #ports: RevocationPorts
+  #nextUnauthenticatedMs = 0
 
   constructor(roster: Roster, ports: RevocationPorts) {
     this.roster = roster
@@ -179,8 +183,13 @@ export class Revocations {
     await audit.flush()
   }
 
-  /** A refused order, for the audit trail. */
+  /** A refused order, for the audit trail; of those without the secret one a second, or anybody could fill the disk. */
   refused(source: Source, reason: string, effect: string, detail?: string): void {
+    if (reason === 'unauthenticated') {
+      const now = this.#ports.clock.now()
+      if (now < this.#nextUnauthenticatedMs) return
+      this.#nextUnauthenticatedMs = now + UNAUTHENTICATED_EVERY_MS
+    }
     this.#ports.audit.append({
       action: 'revoke',
       decision: 'deny',

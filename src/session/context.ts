@@ -58,6 +58,8 @@ export type Admit = (
   connect: ConnectHead,
   peerAddress: string,
   tls: TlsEvidence | undefined,
+  /** Name of the listener by which it came. */
+  listener: string,
 ) => Promise<Admission | AdmissionChallenge>
 
 /** A fresh token for a connection: the principal that takes over, or why not. */
@@ -89,6 +91,14 @@ export type Renew = (
   peerAddress: string,
   method?: string,
 ) => Promise<Renewed | RenewalChallenge>
+
+/** The token that Postern holds for the agents of a listener, which bring none. */
+export interface HeldToken {
+  /** SHA-256 of the compact form, hex, as in a Principal; undefined: none that is good is at hand. */
+  readonly digest: string | undefined
+  /** Verifies it for a connection that exists. Never rejects. */
+  renew(current: Principal): Promise<Renewed>
+}
 
 /** Verifies the token that a message carries, for a connection of `current`. Never rejects. */
 export type VerifyCarried = (token: Buffer, current: Principal, peer: Peer) => Promise<Renewed>
@@ -128,6 +138,8 @@ export interface SessionContext {
   readonly logger: Logger
   readonly admit: Admit
   readonly renew: Renew
+  /** By name of a listener; undefined: its agents bring their own credential. */
+  heldToken(listener: string): HeldToken | undefined
   readonly verifyCarried: VerifyCarried
   readonly revocations: Standing
   /** Topic Name on which agents hand in fresh tokens; never forwarded. undefined: none. */

@@ -86,8 +86,9 @@ export class Handshake {
     this.#connect = reader.connect
     this.#source = reader.fromSeam ? reader.takeSeam() : Buffer.from(reader.source)
     if (session.context.draining) return this.refuse('shutting_down')
+    const { host, tls } = session.towardsClient.peer
     session.context
-      .admit(this.#source, this.#connect, session.towardsClient.peer.host, session.towardsClient.peer.tls)
+      .admit(this.#source, this.#connect, host, tls, session.recorder.listener)
       .then((admission) => this.#onAdmission(admission))
       .catch((error: unknown) => session.onPanic(error))
   }

@@ -87,6 +87,12 @@ export class SessionRegistry {
     sweep()
   }
 
+  /** Renews the sessions of a listener whose agents bring no credential, by the token that is now held for them. */
+  renewHeld(listener: string): void {
+    for (const session of this.#sessions)
+      if (session.recorder.listener === listener) session.renewal.takeHeld()
+  }
+
   /**
    * Ends every session, spread evenly over `withinMs` so that the agents do not come back all at once.
    *

@@ -7,13 +7,13 @@ import type { PublishHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
 import { ack, auth } from '../wire/reply.ts'
-import type { RenewalChallenge, Renewed } from './context.ts'
+import type { HeldToken, RenewalChallenge, Renewed } from './context.ts'
 import { hex } from './effect.ts'
 import { answerTo } from './outcome.ts'
 import type { Session } from './session.ts'
 
 /** How a token came in, and how it is answered. */
-type Way = { by: 'auth' } | { by: 'topic'; qos: number; packetId: number }
+type Way = { by: 'auth' } | { by: 'topic'; qos: number; packetId: number } | { by: 'broker' }
 
 /** A token that is not one at all, as opposed to one that is not accepted. */
 const UNPARSABLE = new Set(['malformed_token', 'duplicate_claim', 'token_too_large'])
@@ -72,7 +72,7 @@ export class Renewal {
    */
   onPublish(head: PublishHead, payload: Buffer): 'more' | 'done' | 'refused' {
     const way: Way = { by: 'topic', qos: head.qos, packetId: head.packetId }
-    const early = this.#isUnderWay || this.#upload !== undefined ? 'renewal_in_progress' : this.#tooLong(head)
+    const early = this.#barOf(head)
     if (early !== undefined) return this.#refuseUpload(way, early) ? 'done' : 'refused'
     this.#upload = { way, parts: [Buffer.from(payload)] }
     if (payload.length < head.payloadLength) return 'more'
@@ -93,8 +93,31 @@ export class Renewal {
     return this.#unreleased?.delete(packetId) === true
   }
 
-  #tooLong(head: PublishHead): string | undefined {
-    return head.payloadLength > this.#session.context.config.token.maxBytes ? 'token_too_large' : undefined
+  /** Takes over the token that Postern holds for the agents of this listener, unless this connection has it already. */
+  takeHeld(): void {
+    const session = this.#session
+    const held = this.#held
+    const current = session.principal
+    if (held?.digest === undefined || current === undefined) return
+    if (this.#isUnderWay || !session.receiving || held.digest === current.tokenDigest) return
+    this.#isUnderWay = true
+    held
+      .renew(current)
+      .then((renewed) => this.#finish(renewed, { by: 'broker' }))
+      .catch((error: unknown) => session.onPanic(error))
+  }
+
+  /** The token that Postern holds for the agents of this listener; undefined: they bring their own. */
+  get #held(): HeldToken | undefined {
+    const { context, recorder } = this.#session
+    return context.heldToken(recorder.listener)
+  }
+
+  #barOf(head: PublishHead): string | undefined {
+    const { context } = this.#session
+    if (this.#held !== undefined) return 'unexpected_credential'
+    if (this.#isUnderWay || this.#upload !== undefined) return 'renewal_in_progress'
+    return head.payloadLength > context.config.token.maxBytes ? 'token_too_large' : undefined
   }
 
   #uploaded(): void {
@@ -152,21 +175,22 @@ export class Renewal {
     const bar = session.context.revocations.enter(session, renewed.principal)
     if (bar !== undefined) return this.#failed(bar, undefined, way)
     session.renewed(renewed.principal)
-    const effect = way.by === 'auth' ? `auth ${hex(0)}` : way.qos === 0 ? 'taken' : `ack ${hex(0)}`
-    session.recorder.renewal('ok', effect, way.by)
+    session.recorder.renewal('ok', effectOf(way), way.by)
     if (!session.recorder.commit()) return session.end('audit_unavailable')
     session.applyRights()
     if (!session.receiving) return
     if (way.by === 'auth') {
       const authenticationMethod = session.authenticationMethod!
       session.towardsClient.send(auth(ReasonCode.SUCCESS, { authenticationMethod }))
-    } else if (way.qos > 0) {
+    } else if (way.by === 'topic' && way.qos > 0) {
       if (way.qos === 2) {
         this.#unreleased ??= new Set()
         this.#unreleased.add(way.packetId)
       }
       session.towardsClient.send(ack(answerTo(way.qos), way.packetId, ReasonCode.SUCCESS))
     }
+    // Another one may have come while this one was verified.
+    if (way.by === 'broker') this.takeHeld()
   }
 
   #failed(reason: string, detail: string | undefined, way: Way): void {
@@ -175,6 +199,12 @@ export class Renewal {
       const reasonCode = AUTH_FAILURE_CODES.get(reason) ?? ReasonCode.NOT_AUTHORIZED
       session.recorder.renewal(reason, `disconnect ${hex(reasonCode)}`, 'auth', detail)
       return session.end('renewal_refused', { detail: reason, reasonCode })
+    }
+    if (way.by === 'broker') {
+      session.recorder.renewal(reason, 'not taken', 'broker', detail)
+      // It acts for somebody else from now on: under that name it has to connect anew.
+      if (reason === 'identity_changed') session.end('renewal_refused', { detail: reason })
+      return
     }
     const goesOn = this.#refuseUpload(way, reason, detail)
     // EXP-03: whoever shows the token of somebody else is not who connected.
@@ -193,6 +223,11 @@ export class Renewal {
     session.towardsClient.send(ack(answerTo(way.qos), way.packetId, code))
     return true
   }
+}
+
+function effectOf(way: Way): string {
+  if (way.by === 'auth') return `auth ${hex(0)}`
+  return way.by === 'broker' || way.qos === 0 ? 'taken' : `ack ${hex(0)}`
 }
 
 /** What a failed AUTH ends with when it is not the token's fault. */

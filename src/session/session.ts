@@ -175,6 +175,7 @@ export class Session implements PeerEvents {
     this.#pump.serverToClient.aliases.maximum = settings.aliasesToClient
     this.standing.arm()
     this.subscriptions.judgeAgain()
+    this.renewal.takeHeld()
   }
 
   /** Reads on after the CONNACK, starting with what the agent sent before it. */
@@ -331,7 +332,7 @@ export class Session implements PeerEvents {
     const client = this.towardsClient
     const server = this.#server
     const farewell = farewellOf(why, this.context.config)
-    const stuck = stuckPeers(why, [client, server])
+    const stuck = stuckPeers(cause, [client, server])
     let effect = 'closed'
     this.#pump.clientToServer.abandon()
     // Within a chunk: closing would let go what is still held back.

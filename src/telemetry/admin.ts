@@ -2,7 +2,7 @@
 // has an address of its own, by default on loopback. The only file that imports node:http.
 
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { PosternError } from '../errors.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
 
@@ -54,6 +54,8 @@ const TEXT = 'text/plain; charset=utf-8'
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_CONNECTIONS = 64
 const REQUEST_TIMEOUT_MS = 5000
+/** How often that is looked after. */
+const CHECK_MS = 1000
 
 interface Answer {
   status: number
@@ -66,6 +68,10 @@ export class AdminServer {
   readonly #options: AdminOptions
   readonly #server: Server
   readonly #underWay = new Set<Promise<unknown>>()
+  /** In the order in which they came. */
+  readonly #connections = new Set<Socket>()
+  /** Those whose request has been read whole. */
+  readonly #answering = new Set<Socket>()
 
   constructor(options: AdminOptions) {
     this.#options = options
@@ -74,19 +80,43 @@ export class AdminServer {
         maxHeaderSize: MAX_HEADER_BYTES,
         headersTimeout: REQUEST_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
+        connectionsCheckingInterval: CHECK_MS,
       },
       (asked, response) => {
         const answered = this.#serve(asked, response).finally(() => this.#underWay.delete(answered))
         this.#underWay.add(answered)
       },
     )
-    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.on('connection', (socket) => this.#admit(socket))
+  }
+
+  /**
+   * Whoever connects and asks nothing, or not wholly, makes room for the next: else anybody who reaches this port could
+   * keep probes and orders to revoke out.
+   */
+  #admit(socket: Socket): void {
+    this.#connections.add(socket)
+    socket.once('close', () => this.#connections.delete(socket))
+    if (this.#connections.size <= MAX_CONNECTIONS) return
+    for (const oldest of this.#connections) {
+      if (this.#answering.has(oldest)) continue
+      this.#connections.delete(oldest)
+      oldest.destroy()
+      return
+    }
   }
 
   /** Port it listens on (useful when 0 was asked for); 0 for a Unix socket. */
   get port(): number {
     const bound = this.#server.address()
     return bound !== null && typeof bound === 'object' ? (bound as AddressInfo).port : 0
+  }
+
+  /** Where it answers, such as `http://127.0.0.1:9464`. */
+  get url(): string {
+    const { kind, host, path } = this.#options.address
+    if (kind === 'unix') return `unix:${path}`
+    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
   }
 
   /** @throws PosternError `ERR_ADMIN_LISTEN` */
@@ -129,7 +159,9 @@ export class AdminServer {
   }
 
   async #serve(asked: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = asked
     const { status, type, body, headers } = await this.#answer(asked)
+    this.#answering.delete(socket)
     response.writeHead(status, {
       'content-type': type,
       'content-length': Buffer.byteLength(body),
@@ -145,6 +177,7 @@ export class AdminServer {
     const path = asked.url?.split('?', 1)[0] ?? ''
     const route = this.#options.routes?.get(path)
     if (route !== undefined) return this.#call(route, asked)
+    this.#answering.add(asked.socket)
     if (asked.method !== 'GET' && asked.method !== 'HEAD') {
       return { ...notAllowed('GET, HEAD'), body: 'Only GET and HEAD are served here.\n' }
     }
@@ -170,6 +203,7 @@ export class AdminServer {
       // Nothing more is read of it, so the connection is of no more use.
       return { status: 413, type: TEXT, body: 'The body is too large.\n', headers: { connection: 'close' } }
     }
+    this.#answering.add(asked.socket)
     try {
       const answer = await route.answer({ authorization, contentType, body })
       return { type: TEXT, body: '', ...answer }

@@ -39,6 +39,8 @@ export interface CatalogueSets {
   hasStore: boolean
   /** Configured issuers. */
   issuers: readonly string[]
+  /** Listeners whose agents bring no credential. */
+  brokeredListeners: readonly string[]
 }
 
 export const SIDES = ['client', 'server'] as const
@@ -101,6 +103,7 @@ export const LABELS: ReadonlyMap<string, string> = new Map([
   ['place', 'where it goes, by its key under `audit.copies` or `audit.checkpoints`; `file`: beside the log'],
   ['state', '`unauthenticated` (CONNECT not finished) or `active`'],
   ['issuer', 'a configured issuer'],
+  ['listener', 'name of a listener with `credentials: broker`'],
   ['version', 'of Postern, or digest of the policy in force'],
   ['node', 'version of Node.js'],
   ['le', 'upper bound of the bucket in seconds'],
@@ -164,6 +167,10 @@ export interface Catalogue {
   securityEvents: Family
   /** Rows: ok, failed. */
   storeRequests: Family
+  /** Rows: ok, failed. */
+  credentials: Family
+  /** Row i: `brokeredListeners[i]`; NaN without a token. */
+  credentialRemaining: GaugeSpec
   /** By source, then ok, refused, unavailable. */
   tokenChecks: Family
   /** Row 2 * RELOADS index, plus 1 when it failed. */
@@ -301,6 +308,18 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
       ['result'],
       RESULTS.map((result) => [result]),
     ),
+    credentials: counter(
+      'postern_credentials_total',
+      'Attempts to get a fresh token for the agents of a listener with `credentials: broker`.',
+      ['result'],
+      RESULTS.map((result) => [result]),
+    ),
+    credentialRemaining: {
+      name: 'postern_credential_remaining_seconds',
+      help: 'Time until the token that is held for the agents of a listener ends; NaN before the first.',
+      labelNames: ['listener'],
+      rows: sets.brokeredListeners.map((listener) => [listener]),
+    },
     tokenChecks: counter(
       'postern_token_checks_total',
       'Tokens looked up in a status list, or asked about at their issuer.',

@@ -48,6 +48,19 @@ export function isDisallowed(codePoint: number): boolean {
 /** Fault of any UTF-8 Encoded String: `ILL_FORMED_UTF8`, `NULL_CHARACTER` or `NONE`. */
 export function stringFault(source: Uint8Array, start: number, end: number): number {
   let at = start
+  // Eight bytes at a time while all are 0x01 to 0x7f: a token is long, and nothing else.
+  for (; at + 8 <= end; at += 8) {
+    const a = source[at]!
+    const b = source[at + 1]!
+    const c = source[at + 2]!
+    const d = source[at + 3]!
+    const e = source[at + 4]!
+    const f = source[at + 5]!
+    const g = source[at + 6]!
+    const h = source[at + 7]!
+    const less = (a - 1) | (b - 1) | (c - 1) | (d - 1) | (e - 1) | (f - 1) | (g - 1) | (h - 1)
+    if (((less | a | b | c | d | e | f | g | h) & ~0x7f) !== 0) break
+  }
   while (at < end) {
     const byte = source[at]!
     if (byte < 0x80) {

@@ -63,8 +63,11 @@ it('deploy/examples/sts.yaml is a valid configuration without warnings', () => {
   expect(loadStsConfig(readFileSync(file, 'utf8'), file)).toMatchObject({ config: {}, warnings: [] })
 })
 
-it('deploy/examples/postern.yaml is a valid configuration without warnings', () => {
-  const file = 'deploy/examples/postern.yaml'
-  const result = loadConfig(readFileSync(file, 'utf8'), file, {}, () => 'secret')
-  expect(result).toMatchObject({ config: {}, warnings: [] })
-})
+it.each(['postern', 'postern-sidecar'])(
+  'deploy/examples/%s.yaml is a valid configuration without warnings',
+  (name) => {
+    const file = `deploy/examples/${name}.yaml`
+    const result = loadConfig(readFileSync(file, 'utf8'), file, {}, () => 'secret')
+    expect(result).toMatchObject({ config: {}, warnings: [] })
+  },
+)

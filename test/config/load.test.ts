@@ -41,6 +41,7 @@ describe('defaults', () => {
           name: '127.0.0.1:1883',
           address: { kind: 'tcp', host: '127.0.0.1', port: 1883, path: '' },
           mode: 'enforce',
+          credentials: 'agent',
           proxyProtocolFrom: [],
         },
       ],

@@ -345,3 +345,53 @@ audit:
     ])
   })
 })
+
+describe('a listener whose agents bring no credential', () => {
+  const at = (settings: string, address = '127.0.0.1:1883'): string =>
+    spoil('  - address: 127.0.0.1:1883\n', `  - { address: ${address}, ${settings} }\n`)
+  const FILE = 'credentials: broker, credentialSource: { tokenFile: t }'
+  const endpoint = (keys: string): string =>
+    `credentials: broker, credentialSource: { tokenEndpoint: { clientId: c, ${keys} } }`
+  const URL = 'url: "https://sts.example/token"'
+
+  it.each([
+    [at(FILE)],
+    [at(FILE, 'unix:/run/agent.sock')],
+    [at(FILE.replace('t }', 't, allowRemote: true }'), '0.0.0.0:1883')],
+    [at(endpoint(`${URL}, assertionFile: a, clientSecretFile: s`))],
+    [at(endpoint(`${URL}, grant: client_credentials, clientKeyFile: k, audience: "https://sts.example"`))],
+  ])('DEL-14 good: %j', (text) => {
+    expect(problemsOf(text)).toEqual([])
+  })
+
+  const SOURCE = 'listeners[0].credentialSource'
+  it.each([
+    [at(FILE, '0.0.0.0:1883'), 'listeners[0].address', 'loopback or a Unix socket'],
+    [at(`${FILE}, proxyProtocolFrom: [10.0.0.0/8]`), 'listeners[0].address', 'loopback or a Unix socket'],
+    [`${at(FILE)}workers: 2\n`, SOURCE, 'write `workers: 1`'],
+    [at('credentials: broker'), SOURCE, 'go together'],
+    [at('credentialSource: { tokenFile: t }'), SOURCE, 'go together'],
+    [at('credentials: broker, credentialSource: {}'), SOURCE, 'either `tokenFile` or `tokenEndpoint`'],
+    [at(endpoint(`${URL}, clientSecretFile: s`)), `${SOURCE}.tokenEndpoint.assertionFile`, 'go together'],
+    [
+      at(endpoint(`${URL}, grant: client_credentials, assertionFile: a, clientSecretFile: s`)),
+      `${SOURCE}.tokenEndpoint.assertionFile`,
+      'go together',
+    ],
+    [at(endpoint(`${URL}, assertionFile: a`)), `${SOURCE}.tokenEndpoint.clientKeyFile`, 'Write either'],
+    [
+      at(endpoint(`${URL}, assertionFile: a, clientKeyFile: k`)),
+      `${SOURCE}.tokenEndpoint.audience`,
+      'go together',
+    ],
+    [
+      at(endpoint('url: "http://sts.example/token", assertionFile: a, clientSecretFile: s')),
+      `${SOURCE}.tokenEndpoint.url`,
+      'could read the token',
+    ],
+  ])('DEL-14 %j', (text, path, sentence) => {
+    expect(problemsOf(text)).toEqual([
+      expect.objectContaining({ path, message: expect.stringContaining(sentence) }),
+    ])
+  })
+})

@@ -88,7 +88,8 @@ describe('the npm package', () => {
 /** Who installs the package may have another Node.js than we. */
 describe('the package on Node.js', () => {
   const { engines, version } = JSON.parse(readFileSync('package.json', 'utf8'))
-  const oldest = (engines.node as string).replace('>=', '')
+  const installable = (engines.node as string).replace('>=', '')
+  const oldest = /OLDEST = '(.+)'/.exec(readFileSync('cmd/bin.ts', 'utf8'))![1]!
   let command: string
   let broker: Broker
   let workspace: Workspace
@@ -138,14 +139,18 @@ describe('the package on Node.js', () => {
     60_000,
   )
 
-  test('18.20.8, which is too old, says so in one line', async () => {
-    const node = await nodeVersion('18.20.8')
-    if (node === undefined) return
-    await expect(run(node, [command, 'run', '--config', 'postern.yaml'])).rejects.toMatchObject({
-      code: 64,
-      stderr: `postern: needs Node.js ${oldest} or newer, better 22 or 24; this is 18.20.8 (${await realpath(node)}).\n`,
-    })
-  }, 60_000)
+  test.each([installable, '18.20.8'])(
+    '%s, which is too old, says so in one line',
+    async (name) => {
+      const node = await nodeVersion(name)
+      if (node === undefined) return
+      await expect(run(node, [command, 'run', '--config', 'postern.yaml'])).rejects.toMatchObject({
+        code: 64,
+        stderr: `postern: needs Node.js ${oldest} or newer; this is ${name} (${await realpath(node)}).\n`,
+      })
+    },
+    60_000,
+  )
 })
 
 describe.skipIf(!isRoot)('the tree of the image (needs root: chroot and mounts)', () => {

@@ -35,7 +35,7 @@ async function authenticatorKit(
     authenticator.authenticate(source, connect, address, tls)
   const connect = (fields: ConnectFields, address = '192.0.2.1'): Promise<Authentication> => {
     const { source, connect: head } = connectFields({ clientId: 'scout', ...fields })
-    const answer = admit(source, head, address, undefined) as Promise<Authentication>
+    const answer = admit(source, head, address, undefined, 'agents') as Promise<Authentication>
     // The session may reuse both as soon as the call has returned.
     source.fill(0)
     head.clientIdStart = head.clientIdEnd = 0
@@ -198,7 +198,7 @@ describe('what the client is told', () => {
         texts.add(text)
       }
     }
-    expect(texts.size).toBe(8)
+    expect(texts.size).toBe(9)
   })
 
   const now = (kit: VerifierKit): number => kit.clock.now() / 1000

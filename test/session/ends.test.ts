@@ -244,6 +244,22 @@ test.each([
   expect(it.toServer.length).toBe(0)
 })
 
+test.each([
+  ['says so', (it: SessionRig) => it.fromClient(disconnect())],
+  ['closes', (it: SessionRig) => it.session.onFin()],
+])(
+  'REV-01 of an agent that leaves, and %s, nothing that still waits passes once it is revoked',
+  async (_, leave) => {
+    const it = await new SessionRig().connect()
+    it.server!.stopReading()
+    it.fromClient(publish({ topic: 'ok/a', payload: 'x' }))
+    leave(it)
+    expect([it.session.receiving, it.server!.destroyed]).toEqual([false, false])
+    it.session.revoke()()
+    expect(it.server!.destroyed).toBe(true)
+  },
+)
+
 test('REV-01 from the cut on nothing passes, though the broker is told later, when all agents have been', async () => {
   const it = await new SessionRig().connect(WITH_WILL)
   const settle = it.session.revoke()

@@ -50,9 +50,9 @@ export class ClientKey {
     return new ClientKey(privateKey, { ...(await exportJWK(publicKey)), alg: 'ES256' }, clock)
   }
 
-  /** PEM, as an agent keeps it. */
-  get pem(): string {
-    return this.#key.export({ type: 'pkcs8', format: 'pem' }) as string
+  /** As a client keeps it in a file. */
+  get privateJwk(): string {
+    return JSON.stringify({ ...this.#key.export({ format: 'jwk' }), alg: 'ES256' })
   }
 
   assertion(client: string, audience: string, claims: DevClaims = {}, header: object = {}): Promise<string> {

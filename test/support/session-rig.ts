@@ -10,7 +10,7 @@ import { GRANT_FAULTS } from '../../src/identity/grant-token.ts'
 import type { Principal } from '../../src/identity/principal.ts'
 import { loadPolicy } from '../../src/policy/document.ts'
 import type { Policy } from '../../src/policy/policy.ts'
-import type { RenewalChallenge, Renewed, SessionContext } from '../../src/session/context.ts'
+import type { HeldToken, RenewalChallenge, Renewed, SessionContext } from '../../src/session/context.ts'
 import {
   CARRIED_REFUSALS,
   CONNECT_REFUSALS,
@@ -83,6 +83,8 @@ export interface RigOptions {
   renew?: (token: string, rig: SessionRig) => Renewed | RenewalChallenge | Promise<Renewed | RenewalChallenge>
   /** What becomes of a token that a message carries; default: it is refused. */
   verifyCarried?: (token: string, rig: SessionRig) => Renewed | Promise<Renewed>
+  /** What Postern holds for agents that bring no credential; default: they bring their own. */
+  heldToken?: (rig: SessionRig) => HeldToken
   /** Runs between a good token and the connection to the broker; may throw as a failed connection does. */
   beforeDial?: (rig: SessionRig) => void
 }
@@ -178,6 +180,7 @@ export class SessionRig {
       tally,
       slots: slotsIn(tally),
       logger,
+      heldToken: () => options.heldToken?.(this),
       admit: async () => ({
         ok: true,
         principal: {
@@ -255,6 +258,7 @@ function slotsIn(tally: Tally): SessionContext['slots'] {
     endCauses: Object.keys(END_CAUSES),
     hasStore: false,
     issuers: [],
+    brokeredListeners: [],
   })
   return slotsFrom(c)
 }

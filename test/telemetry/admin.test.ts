@@ -57,6 +57,46 @@ describe('OPS-03 the admin listener', () => {
     }
   })
 
+  it.each([
+    ['say nothing', ''],
+    ['send half a request', 'GET /livez HTTP/1.1\r\nHost: x\r\n'],
+    ['send half a body', 'POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{'],
+  ])('connections that %s keep neither probes nor orders out', async (_, bytes) => {
+    const routes = new Map([['/orders', { maxBytes: 2000, answer: async () => ({ status: 204 }) }]])
+    const server = await serve({ routes })
+    const idle = Array.from({ length: 100 }, () => connect({ host: '127.0.0.1', port: server.port }))
+    for (const socket of idle) socket.on('error', () => {})
+    const cut = Promise.all(idle.slice(0, 36).map((socket) => once(socket, 'close')))
+    await Promise.all(idle.map((socket) => once(socket, 'connect')))
+    for (const socket of idle) socket.write(bytes)
+    expect(await get(server, '/livez')).toMatchObject({ status: 200 })
+    expect(await get(server, '/orders', { method: 'POST', body: '{}' })).toMatchObject({ status: 204 })
+    await cut
+    for (const socket of idle) socket.destroy()
+  })
+
+  it('whose request is being answered is not one of those', async () => {
+    let finish = (): void => {}
+    const finished = new Promise<void>((resolve) => (finish = resolve))
+    let begun = (): void => {}
+    const isBegun = new Promise<void>((resolve) => (begun = resolve))
+    const answer = async () => {
+      begun()
+      await finished
+      return { status: 204 }
+    }
+    const server = await serve({ routes: new Map([['/orders', { maxBytes: 9, answer }]]) })
+    const order = get(server, '/orders', { method: 'POST', body: '{}' })
+    await isBegun
+    const idle = Array.from({ length: 100 }, () => connect({ host: '127.0.0.1', port: server.port }))
+    for (const socket of idle) socket.on('error', () => {})
+    await Promise.all(idle.map((socket) => once(socket, 'connect')))
+    expect(await get(server, '/livez')).toMatchObject({ status: 200 })
+    finish()
+    expect(await order).toMatchObject({ status: 204 })
+    for (const socket of idle) socket.destroy()
+  })
+
   it.each(['POST', 'PUT', 'DELETE', 'OPTIONS'])('refuses %s', async (method) => {
     const answer = await get(await serve(), '/metrics', { method })
     expect(answer.status).toBe(405)

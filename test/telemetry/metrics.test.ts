@@ -23,6 +23,7 @@ const SETS = {
   faults: ['malformed', 'too_large'],
   endCauses: ['expired', 'client_closed'],
   issuers: ['https://one.example', 'https://two.example'],
+  brokeredListeners: ['sidecar'],
 }
 
 function setUp(): { tally: Tally; catalogue: Catalogue; metrics: Metrics } {
