@@ -36,7 +36,7 @@ import type { Catalogue } from './telemetry/catalogue.ts'
 import { DecisionTimes, RevocationTimes } from './telemetry/decision-times.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import type { Metrics } from './telemetry/metrics.ts'
-import { Tally } from './telemetry/tally.ts'
+import { slotOf, Tally } from './telemetry/tally.ts'
 import { openTokenChecks, type TokenChecks } from './token-checks.ts'
 
 /** MQTT sessions remembered after their connection ended. */
