@@ -41,6 +41,15 @@ const MAIN: readonly PathName[] = ['direct', 'haproxy', 'nginx', 'pipe', 'codec'
 const PROXIES: readonly PathName[] = ['direct', 'haproxy', 'pipe', 'postern', 'postern-each']
 const POSTERN: readonly PathName[] = ['haproxy', 'postern', 'postern-each']
 
+const WORKERS: readonly PathName[] = [
+  'direct',
+  'haproxy',
+  'postern',
+  'postern-2',
+  'postern-each',
+  'postern-each-2',
+]
+
 const FLOW = {
   kind: 'publish',
   paths: POSTERN,
@@ -105,6 +114,15 @@ export const LOADS: readonly Load[] = [
   flow('tls-1024', 'pipelined, 1 KiB, TLS from the agents', { payload: 1024, tls: true }),
   flow('tls-unbatched-100', 'unbatched, 100 clients, 10 k/s, TLS from the agents', {
     ...{ clients: 100, rate: 10_000, tls: true },
+  }),
+  flow('workers-256', 'pipelined, 256 B, 8 clients, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256 },
+  }),
+  flow('workers-topics', 'pipelined, 256 B, 8 clients, 100 000 topics, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256, topics: 100_000 },
+  }),
+  connecting('storm', 'workers-connect', 'CONNECT, ES256, every token new, 1 and 2 workers', {
+    ...{ paths: ['postern', 'postern-2'], distinct: true },
   }),
   flow('payload-1m', 'payloads of 1 MiB', { payload: MIB }),
   flow('payload-100m', 'payloads of 100 MiB', { payload: 100 * MIB }),
