@@ -116,7 +116,7 @@ const RENDERINGS: [string, Values, Values][] = [
         ],
       },
       config: {
-        revocation: { file: 'revocations.jsonl' },
+        revocation: { file: '/var/lib/postern/revocations.jsonl' },
         store: { url: 'rediss://valkey:6379', passwordFile: '/etc/postern/store/password' },
       },
     },
