@@ -39,6 +39,15 @@ const MAIN: readonly PathName[] = ['direct', 'haproxy', 'nginx', 'pipe', 'codec'
 const PROXIES: readonly PathName[] = ['direct', 'haproxy', 'pipe', 'postern', 'postern-each']
 const POSTERN: readonly PathName[] = ['haproxy', 'postern', 'postern-each']
 
+const WORKERS: readonly PathName[] = [
+  'direct',
+  'haproxy',
+  'postern',
+  'postern-2',
+  'postern-each',
+  'postern-each-2',
+]
+
 const FLOW = {
   kind: 'publish',
   paths: POSTERN,
@@ -96,6 +105,15 @@ export const LOADS: readonly Load[] = [
     ...{ payload: 256, topics: 100_000, rules: 10_000 },
   }),
   flow('denied-10', 'pipelined, 256 B, 10 % denied', { payload: 256, deniedEvery: 10 }),
+  flow('workers-256', 'pipelined, 256 B, 8 clients, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256 },
+  }),
+  flow('workers-topics', 'pipelined, 256 B, 8 clients, 100 000 topics, 1 and 2 workers', {
+    ...{ paths: WORKERS, clients: 8, payload: 256, topics: 100_000 },
+  }),
+  connecting('storm', 'workers-connect', 'CONNECT, ES256, every token new, 1 and 2 workers', {
+    ...{ paths: ['postern', 'postern-2'], distinct: true },
+  }),
   flow('payload-1m', 'payloads of 1 MiB', { payload: MIB }),
   flow('payload-100m', 'payloads of 100 MiB', { payload: 100 * MIB }),
   connecting('storm', 'connect-es256-new', 'CONNECT, ES256, every token new', { distinct: true }),

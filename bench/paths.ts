@@ -10,8 +10,14 @@ import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
 import { startProgram } from './processes.ts'
 import type { Client } from './source.ts'
 
-/** `direct` is no proxy at all; `postern` sums up repeated actions in its audit log, `postern-each` has a record for each. */
-export const PATH_NAMES = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-each'] as const
+/**
+ * `direct` is no proxy at all; `postern` sums up repeated actions in its audit log, `postern-each` has a record for each;
+ * with `-2`, two workers.
+ */
+export const PATH_NAMES = [
+  ...(['direct', 'haproxy', 'nginx', 'pipe', 'codec'] as const),
+  ...(['postern', 'postern-each', 'postern-2', 'postern-each-2'] as const),
+] as const
 export type PathName = (typeof PATH_NAMES)[number]
 
 /** Identical actions of one agent in a second that have a record each. */
@@ -78,7 +84,9 @@ function commandOf(
     default: {
       file('jwks.json', JSON.stringify(issuer.publicJwks()))
       file('policy.json', JSON.stringify(policyOf(settings.rules)))
-      const config = posternConfig(port, sinkPort, settings, name === 'postern' ? OWN_RECORDS : 0)
+      const ownRecords = name.startsWith('postern-each') ? 0 : OWN_RECORDS
+      const workers = name.endsWith('-2') ? 2 : 1
+      const config = { ...posternConfig(port, sinkPort, settings, ownRecords), workers }
       const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
       const profile = process.env['BENCH_PROFILE']
       const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]

@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { readRecord } from '../src/audit/record-reader.ts'
 import { proposeFixes, quoted, type ShadowFix } from '../src/audit/shadow-fix.ts'
 import { type ShadowedDenial, ShadowReport } from '../src/audit/shadow-report.ts'
+import { chainsOf } from '../src/evidence/chains.ts'
 import { linesOf } from '../src/evidence/log-files.ts'
 import { EXIT } from './exit.ts'
 
@@ -37,7 +38,7 @@ export function shadowCommand(): Command {
 async function report(files: readonly string[], json: boolean): Promise<number> {
   const found = new ShadowReport()
   let broken = 0
-  for (const file of files) {
+  for (const file of chainsOf(files).flatMap((chain) => chain.files)) {
     try {
       for await (const line of linesOf(file)) {
         const record = readRecord(line)

@@ -9,13 +9,13 @@ import { EXIT } from './exit.ts'
 const FAREWELL_MS = 1_000
 
 const worker = new Worker({
-  send: (frame) => void process.send?.(frame, undefined, undefined, () => {}),
+  send: (frames) => void process.send?.(frames, undefined, undefined, () => {}),
   leave: () => {
     process.off('disconnect', onDisconnect)
     process.disconnect()
   },
 })
-process.on('message', (frame, socket) => worker.receive(frame as Frame, socket as never))
+process.on('message', (frames, socket) => worker.receive(frames as Frame[], socket as never))
 process.on('disconnect', onDisconnect)
 // Sent to all processes of a group; the first one tells its workers what to do.
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})

@@ -4,8 +4,10 @@ import type { AuditTrail } from './audit-trail.ts'
 import type { OnKeysLoaded } from './identity/issuers.ts'
 import { PolicyError } from './policy-file.ts'
 import type { ReloadOutcome } from './reloads.ts'
+import type { ServicePorts } from './revocation/service.ts'
 import type { StoreEvents } from './store/store.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
+import type { RevocationTimes } from './telemetry/decision-times.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { slotOf, type Tally } from './telemetry/tally.ts'
 
@@ -30,6 +32,19 @@ export function reportReload(outcome: ReloadOutcome, audit: AuditTrail, to: Repo
   const problems = error instanceof PolicyError ? error.problems : undefined
   const fields = { what, source, err: error, problems }
   to.logger.error(fields, 'reload failed; the former one stays in force')
+}
+
+export function revocationReports(
+  times: RevocationTimes,
+  to: Reporting,
+): Pick<ServicePorts, 'count' | 'countEvent' | 'observe' | 'onPollFailure'> {
+  const { tally, catalogue, logger } = to
+  return {
+    count: (source, result) => tally.add(slotOf(catalogue.revocations, source, result)),
+    countEvent: (event, result) => tally.add(slotOf(catalogue.securityEvents, event, result)),
+    observe: (seconds) => times.observe(seconds, 1),
+    onPollFailure: (stream, reason) => logger.warn({ stream, reason }, 'security events could not be polled'),
+  }
 }
 
 export function keysReport(to: Reporting): OnKeysLoaded {

@@ -7,7 +7,7 @@ import { type Checked, checksOf, healthOf } from './app-checks.ts'
 import { contextOf, isInShadow } from './app-context.ts'
 import { openKeysOf } from './app-keys.ts'
 import { metricsOf } from './app-metrics.ts'
-import { reportReload, storeReports } from './app-reports.ts'
+import { reportReload, revocationReports, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -82,7 +82,8 @@ export class App {
   #context!: SessionContext
   #registry!: SessionRegistry
   #authenticator!: Authenticator
-  #metrics!: Metrics
+  /** After `start`. */
+  metrics!: Metrics
   #admin: AdminServer | undefined
   #policyLoadedMs = 0
   readonly #reloads: Reloads
@@ -186,28 +187,28 @@ export class App {
     const times = new DecisionTimes()
     this.#context = this.#makeContext(policy, times)
     this.#registry = new SessionRegistry(this.#context)
-    this.#metrics = this.#makeMetrics(times)
+    this.metrics = this.#makeMetrics(times)
     await this.#openAdmin()
-    await this.#startCrew()
     await this.#credentials!.start()
     for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
-    if (this.#station === undefined) this.#upstream.start()
+    await this.#startCrew()
+    if (this.#station === undefined) {
+      for (const listener of this.listeners) await this.#listen(listener)
+      this.#upstream.start()
+    }
     this.#revocation?.start()
     for (const checks of this.#tokenChecks) checks.start()
-    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening' })
+    const detail = this.#crew && `${config.workers} workers`
+    this.#audit.append({ action: 'start', decision: 'allow', reason: 'ok', effect: 'listening', detail })
   }
 
   async #openRevocation(onKeysLoaded: OnKeysLoaded): Promise<void> {
-    const { config, logger } = this
-    this.#revocation = await RevocationService.open(config, {
+    const to = { tally: this.tally, catalogue: this.#catalogue, logger: this.logger }
+    this.#revocation = await RevocationService.open(this.config, {
       ...{ clock: this.#clock, audit: this.#audit, store: this.#store, onKeysLoaded },
-      count: (source, result) => this.tally.add(slotOf(this.#catalogue.revocations, source, result)),
-      countEvent: (event, result) => this.tally.add(slotOf(this.#catalogue.securityEvents, event, result)),
-      observe: (seconds) => this.#revocationTimes.observe(seconds, 1),
+      ...revocationReports(this.#revocationTimes, to),
       others: this.#crew?.rosters,
       onContact: () => this.#see(),
-      onPollFailure: (stream, reason) =>
-        logger.warn({ stream, reason }, 'security events could not be polled'),
     })
   }
 
@@ -232,9 +233,12 @@ export class App {
         this.logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
     })
     this.listeners.push(opened)
-    if (this.#station !== undefined) return opened.open()
-    await opened.listen()
-    this.logger.info({ listener: opened.name, address: opened.address }, 'listening')
+    await opened.open()
+  }
+
+  async #listen(listener: Listener): Promise<void> {
+    await listener.listen()
+    this.logger.info({ listener: listener.name, address: listener.address }, 'listening')
   }
 
   /** A connection that the first process accepted. @param elsewhere as in SessionRegistry */
@@ -255,10 +259,6 @@ export class App {
 
   get unauthenticated(): number {
     return this.#registry.unauthenticated
-  }
-
-  get metrics(): Metrics {
-    return this.#metrics
   }
 
   /** true, or what is wrong, as sentences. */
@@ -353,7 +353,7 @@ export class App {
     const crew = this.#crew
     this.#admin = new AdminServer({
       address: admin.address,
-      metrics: crew?.metricsWith(this.#metrics) ?? this.#metrics,
+      metrics: crew?.metricsWith(this.metrics) ?? this.metrics,
       checks: this.#checks,
       refresh: crew && (() => crew.refresh()),
       routes: this.#revocation!.routes,

@@ -147,9 +147,7 @@ const TYPES: Record<string, readonly string[]> = {
   ],
   'src/app-reports.ts': [
     'src/identity/issuers.ts',
-    'src/audit-trail.ts',
-    'src/reloads.ts',
-    'src/store/store.ts',
+    ...['src/audit-trail.ts', 'src/reloads.ts', 'src/revocation/service.ts', 'src/store/store.ts'],
   ],
   'src/app.ts': ['src/roles.ts'],
   'src/app-keys.ts': [
@@ -201,6 +199,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:dgram': ['src/net/syslog-sender.ts'],
   'node:events': ['src/audit/', 'src/net/', 'src/app.ts', 'src/dev/', 'cmd/'],
   'node:fs': [
+    'src/evidence/chains.ts',
     'src/file-watch.ts',
     'src/socket-file.ts',
     'src/audit/',
@@ -240,6 +239,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   ],
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
   'node:path': [
+    'src/evidence/chains.ts',
     'src/grants/',
     'src/file-watch.ts',
     'src/audit/',

@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
 import { makeSigner } from '../../src/audit/signed-note.ts'
+import { chainsOf, workerOfOrigin } from '../../src/evidence/chains.ts'
 import { checkProof, parseProof, proveRecord } from '../../src/evidence/inclusion-proof.ts'
-import { withSegments } from '../../src/evidence/log-files.ts'
 import { EXIT } from '../exit.ts'
 import { collect, parseKeys, readNotes, unreadable, usage } from './options.ts'
 
@@ -76,7 +76,10 @@ export function proveCommand(): Command {
     .action(async (files: string[], options: { seq: number; checkpoint: string; key: string[] }) => {
       try {
         const note = readNotes(options.checkpoint).at(-1) ?? ''
-        const proof = await proveRecord(withSegments(files), options.seq, note, parseKeys(options.key))
+        const chains = chainsOf(files)
+        const worker = workerOfOrigin(note.split('\n', 1)[0]!)
+        const chain = chains.find((one) => one.worker === worker) ?? chains[0]!
+        const proof = await proveRecord(chain.files, options.seq, note, parseKeys(options.key))
         if (typeof proof === 'string') {
           process.stderr.write(`${proof}\n`)
           process.exitCode = EXIT.FAILED

@@ -1,18 +1,21 @@
 // `postern audit query`, `show`, `tail` and `export`: records for people and for other programs. None of them verifies.
 
 import { once } from 'node:events'
-import { closeSync, fstatSync, openSync, readSync, statSync, unwatchFile, watchFile } from 'node:fs'
+import { unwatchFile, watchFile } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
 import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord } from '../../src/audit/record.ts'
 import { readRecord } from '../../src/audit/record-reader.ts'
 import { systemClock } from '../../src/clock.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
+import { chainsOf } from '../../src/evidence/chains.ts'
 import { ecsDocument } from '../../src/evidence/ecs.ts'
 import { csvHeader, csvRow, jsonLine, table } from '../../src/evidence/listing.ts'
-import { linesOf, looseRecord, withSegments } from '../../src/evidence/log-files.ts'
+import { linesOf } from '../../src/evidence/log-files.ts'
 import { ocsfEvent } from '../../src/evidence/ocsf.ts'
 import { isSelected, type Selection, select } from '../../src/evidence/selection.ts'
+import { FollowedLogs } from './followed-logs.ts'
 import { addSelection, type SelectionOptions, selectionOf, unreadable } from './options.ts'
 
 const EXIT_CODES = 'Exit codes: 0 printed, 2 a file cannot be read, 64 wrong usage.'
@@ -24,7 +27,8 @@ Example:
   postern audit show --last 20 audit.jsonl`
 
 const QUERY_HELP = `
-FILE stands for its closed segments too. Nothing is verified: see 'postern audit verify'.
+FILE stands for its closed segments and for the logs of workers (FILE.w1 and so on) too. Nothing is verified: see
+'postern audit verify'.
 
 ${EXIT_CODES}
 
@@ -34,7 +38,7 @@ Examples:
   postern audit query --agent scout --format csv audit.jsonl > scout.csv`
 
 const TAIL_HELP = `
-Follows the log through rotation until it is interrupted.
+Follows the log, and the logs of workers beside it, through rotation until it is interrupted.
 
 Exit codes: 0 interrupted, 2 the file cannot be read, 64 wrong usage.
 
@@ -50,6 +54,9 @@ ${EXIT_CODES}
 
 Example:
   postern audit export --format ocsf --since 24h audit.jsonl > events.jsonl`
+
+/** Polling, because the log may lie on a file system without events. */
+const POLL_MS = 200
 
 export function queryCommand(): Command {
   const command = new Command('query')
@@ -123,7 +130,7 @@ type ExportFormat = keyof typeof FORMATS | 'agent-audit-trail'
 async function query(files: readonly string[], selection: Selection, format: string): Promise<void> {
   if (format === 'csv') await print(csvHeader())
   const found = []
-  for await (const record of select(withSegments(files), selection)) {
+  for await (const record of select(chainsOf(files), selection)) {
     if (format === 'jsonl') await print(jsonLine(record))
     else if (format === 'csv') await print(csvRow(record))
     else found.push(record)
@@ -140,7 +147,7 @@ async function exportRecords(
   format: ExportFormat,
 ): Promise<void> {
   const trail = new AgentAuditTrail()
-  for await (const record of select(withSegments(files), selection)) {
+  for await (const record of select(chainsOf(files), selection)) {
     const line = format === 'agent-audit-trail' ? trail.line(record) : JSON.stringify(FORMATS[format](record))
     if (line !== undefined) await print(line)
   }
@@ -170,61 +177,19 @@ async function print(line: string): Promise<void> {
   if (!process.stdout.write(`${line}\n`)) await once(process.stdout, 'drain')
 }
 
-/** Polling, because the log may lie on a file system without events. */
-const POLL_MS = 200
-const PIECE_BYTES = 256 * 1024
-
 async function tail(file: string, selection: Selection, last: number): Promise<void> {
-  const kept: string[] = []
-  let fd = openSync(file, 'r')
-  let at = 0
-  let rest = Buffer.alloc(0)
-  let models = new Models()
   const colour = process.stdout.isTTY && !process.env['NO_COLOR']
-  const take = (line: Buffer): void => {
-    const written = looseRecord(line)
-    const record = written && models.whole(written)
-    if (record === undefined || !isSelected(record, selection)) return
+  const shown = (record: AuditRecord): string => {
     const text = formatRecord(record)
-    const shown = colour && record.decision === 'deny' ? `\u001b[31m${text}\u001b[0m` : text
-    if (following) process.stdout.write(`${shown}\n`)
-    else if (kept.push(shown) > last) kept.shift()
+    return colour && record.decision === 'deny' ? `\u001b[31m${text}\u001b[0m` : text
   }
-  const readOn = (): void => {
-    const piece = Buffer.alloc(PIECE_BYTES)
-    for (
-      let read = readSync(fd, piece, 0, PIECE_BYTES, at);
-      read > 0;
-      read = readSync(fd, piece, 0, PIECE_BYTES, at)
-    ) {
-      at += read
-      rest = Buffer.concat([rest, piece.subarray(0, read)])
-      let start = 0
-      for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
-        take(rest.subarray(start, end))
-        start = end + 1
-      }
-      rest = rest.subarray(start)
-    }
-  }
-  let following = false
-  readOn()
-  for (const line of kept) process.stdout.write(`${line}\n`)
-  following = true
-  const poll = (): void => {
-    readOn()
-    const now = statSync(file, { throwIfNoEntry: false })
-    if (now === undefined || now.ino === fstatSync(fd).ino) return
-    // Another segment was begun; the one before was read to its end.
-    closeSync(fd)
-    fd = openSync(file, 'r')
-    at = 0
-    rest = Buffer.alloc(0)
-    models = new Models()
-    readOn()
-  }
+  const logs = new FollowedLogs(file)
+  const earlier = logs.readOn().filter((record) => isSelected(record, selection))
+  for (const record of earlier.slice(-last)) process.stdout.write(`${shown(record)}\n`)
   const again = (): void => {
-    poll()
+    for (const record of logs.readOn()) {
+      if (isSelected(record, selection)) process.stdout.write(`${shown(record)}\n`)
+    }
     systemClock.after(POLL_MS, again)
   }
   again()
@@ -235,7 +200,7 @@ async function tail(file: string, selection: Selection, last: number): Promise<v
     process.stdout.once('error', resolve)
   })
   unwatchFile(file)
-  closeSync(fd)
+  logs.close()
 }
 
 function parseCount(text: string): number {

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command } from 'commander'
 import type { OpenedCheckpoint } from '../../src/audit/signed-note.ts'
-import { withSegments } from '../../src/evidence/log-files.ts'
+import { chainsOf, checkpointsOf, strayCheckpoints } from '../../src/evidence/chains.ts'
 import { ReportPage } from '../../src/evidence/report-page.ts'
 import { select } from '../../src/evidence/selection.ts'
 import { verifyLog } from '../../src/evidence/verify-log.ts'
@@ -49,7 +49,7 @@ export function reportCommand(): Command {
       const { checkpoint = [], key = [] } = options
       if (checkpoint.length > 0 && key.length === 0) command.error('error: --checkpoint needs --key')
       try {
-        process.exitCode = await report(withSegments(files), options, checkpoint, key)
+        process.exitCode = await report(files, options, checkpoint, key)
       } catch (error) {
         const { code, path } = error as NodeJS.ErrnoException
         if (code === undefined) throw error
@@ -60,7 +60,7 @@ export function reportCommand(): Command {
 }
 
 async function report(
-  files: readonly string[],
+  logs: readonly string[],
   options: ReportOptions,
   checkpointFiles: readonly string[],
   keys: readonly string[],
@@ -73,25 +73,31 @@ async function report(
     if (typeof read === 'string') chain.push({ ok: false, text: `${basename(file)}: ${read}` })
     else checkpoints.push(...read)
   }
-  const verified = await verifyLog(files, {
-    partial: false,
-    checkpoints,
-    onFile: (file, told) => {
-      const text = told.ok
-        ? `${basename(file)}: records ${told.first} to ${told.head.seq} follow one another, head ${told.head.hash}`
-        : `${basename(file)}, line ${told.line}: ${told.message}`
-      chain.push({ ok: told.ok, text })
-    },
-  })
-  for (const text of verified.problems) chain.push({ ok: false, text })
-  if (verified.confirmed > 0) {
-    chain.push({ ok: true, text: `${verified.confirmed} signed checkpoint(s) confirm it` })
+  const chains = chainsOf(logs)
+  for (const one of chains) {
+    const verified = await verifyLog(one.files, {
+      partial: false,
+      checkpoints: checkpointsOf(one, chains, checkpoints),
+      onFile: (file, told) => {
+        const text = told.ok
+          ? `${basename(file)}: records ${told.first} to ${told.head.seq} follow one another, head ${told.head.hash}`
+          : `${basename(file)}, line ${told.line}: ${told.message}`
+        chain.push({ ok: told.ok, text })
+      },
+    })
+    for (const text of verified.problems) chain.push({ ok: false, text })
+    if (verified.confirmed > 0) {
+      chain.push({ ok: true, text: `${verified.confirmed} signed checkpoint(s) confirm it` })
+    }
+  }
+  for (const { origin } of strayCheckpoints(chains, checkpoints)) {
+    chain.push({ ok: false, text: `A checkpoint of ${origin} is of a worker whose log is not here` })
   }
   const selection = selectionOf(options)
   const page = new ReportPage()
-  for await (const record of select(files, selection)) page.add(record)
+  for await (const record of select(chains, selection)) page.add(record)
   const { sinceMs, untilMs } = selection
-  const names = files.map((file) => basename(file))
+  const names = chains.flatMap(({ files }) => files).map((file) => basename(file))
   writeFileSync(options.out, page.html({ files: names, sinceMs, untilMs, madeMs: Date.now(), chain }))
   return chain.every(({ ok }) => ok) ? EXIT.OK : EXIT.FAILED
 }

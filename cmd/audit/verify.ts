@@ -4,13 +4,14 @@ import { Command, InvalidArgumentError } from 'commander'
 import type { ChainReport } from '../../src/audit/hash-chain.ts'
 import type { ChainHead } from '../../src/audit/record.ts'
 import type { OpenedCheckpoint } from '../../src/audit/signed-note.ts'
-import { withSegments } from '../../src/evidence/log-files.ts'
+import { chainsOf, checkpointsOf, strayCheckpoints } from '../../src/evidence/chains.ts'
 import { verifyLog } from '../../src/evidence/verify-log.ts'
 import { EXIT } from '../exit.ts'
 import { collect, EXIT_UNREADABLE, parseKeys, readCheckpoints, unreadable } from './options.ts'
 
 const HELP = `
-FILE stands for its closed segments too (FILE.00000001.gz and so on), where there are any.
+FILE stands for its closed segments too (FILE.00000001.gz and so on), and for the logs of workers (FILE.w1 and so on),
+each with a chain of its own, where there are any. --known is about the chain of FILE itself.
 
 Exit codes:
   0   every file is good
@@ -78,10 +79,24 @@ async function verify(
     }
     checkpoints.push(...read)
   }
-  return verifyFiles(withSegments(files), options, checkpoints)
+  const chains = chainsOf(files)
+  const codes: number[] = []
+  for (const [i, chain] of chains.entries()) {
+    const { known, ...rest } = options
+    codes.push(
+      await verifyChain(chain.files, i === 0 ? options : rest, checkpointsOf(chain, chains, checkpoints)),
+    )
+  }
+  for (const { origin, size } of strayCheckpoints(chains, checkpoints)) {
+    process.stdout.write(
+      `BAD The checkpoint of ${size} records of ${origin} is of a worker whose log is not here.\n`,
+    )
+    codes.push(EXIT.FAILED)
+  }
+  return Math.max(...codes)
 }
 
-async function verifyFiles(
+async function verifyChain(
   files: readonly string[],
   options: VerifyOptions,
   checkpoints: readonly OpenedCheckpoint[],

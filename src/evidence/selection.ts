@@ -4,6 +4,7 @@ import type { AuditAction } from '../audit/event.ts'
 import { Models } from '../audit/models.ts'
 import type { AuditRecord } from '../audit/record.ts'
 import { compileFilter, matches, overlaps, type TopicFilter } from '../policy/topic-filter.ts'
+import type { Chain } from './chains.ts'
 import { linesOf, looseRecord } from './log-files.ts'
 
 export interface Selection {
@@ -62,8 +63,24 @@ function shareless(filter: string): string {
   return /^\$share\/[^/]+\/(.+)$/s.exec(filter)?.[1] ?? filter
 }
 
-/** The records asked for, in order, each whole. Lines that are no records are passed over. */
-export async function* select(files: readonly string[], selection: Selection): AsyncGenerator<AuditRecord> {
+/** The records asked for, each whole, in the order of time; within a chain as they stand there. */
+export async function* select(chains: readonly Chain[], selection: Selection): AsyncGenerator<AuditRecord> {
+  const sources = chains.map(({ files }) => selectIn(files, selection))
+  const heads = await Promise.all(sources.map((source) => source.next()))
+  for (;;) {
+    let first = -1
+    for (const [i, head] of heads.entries()) {
+      if (head.done) continue
+      if (first < 0 || head.value.time < (heads[first]!.value as AuditRecord).time) first = i
+    }
+    if (first < 0) return
+    yield heads[first]!.value as AuditRecord
+    heads[first] = await sources[first]!.next()
+  }
+}
+
+/** Those of one chain. Lines that are no records are passed over. */
+async function* selectIn(files: readonly string[], selection: Selection): AsyncGenerator<AuditRecord> {
   for (const file of files) {
     const models = new Models()
     for await (const line of linesOf(file)) {

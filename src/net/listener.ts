@@ -73,7 +73,7 @@ export class Listener {
     return typeof bound === 'string' ? `unix:${bound}` : addressText(bound.address, bound.port)
   }
 
-  /** Ready for `take`. @throws PosternError ERR_TLS */
+  /** Reads certificate and key; ready for `take` and `listen`. @throws PosternError ERR_TLS */
   async open(): Promise<void> {
     if (this.#config.tls !== undefined) await this.#openTls(this.#config.tls)
   }
@@ -84,10 +84,9 @@ export class Listener {
     this.#server.emit('connection', socket)
   }
 
-  /** @throws PosternError ERR_LISTEN, ERR_TLS */
+  /** After `open`. @throws PosternError ERR_LISTEN */
   async listen(): Promise<void> {
     const { address } = this.#config
-    await this.open()
     if (address.kind === 'unix') await removeAbandonedSocket(address.path)
     const { handOver } = this.#ports
     // TLS and PROXY protocol headers are for whom they are handed to.

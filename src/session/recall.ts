@@ -1,6 +1,7 @@
 // What the broker says to a session. With several processes its first bytes are held back until what is remembered of the session has come from another process: at that
 // moment the broker has ended the session's former connection, so nothing is added to it there any more.
 
+import { PacketType } from '../wire/control-packet.ts'
 import type { Peer, PeerEvents } from './ports.ts'
 import type { Session } from './session.ts'
 
@@ -42,6 +43,10 @@ class Recall implements PeerEvents {
 
   onBytes(chunk: Buffer): void {
     if (this.#isDone) return this.#events.onBytes(chunk)
+    if (this.#held.length === 0 && isFresh(chunk)) {
+      this.#isDone = true
+      return this.#events.onBytes(chunk)
+    }
     this.#held.push(Buffer.from(chunk))
     if (this.#held.length > 1) return
     this.#peer().pause()
@@ -86,4 +91,18 @@ class Recall implements PeerEvents {
       this.onPanic(error)
     }
   }
+}
+
+/** The beginning of a CONNACK for a session that was not resumed: nothing remembered is needed. MQTT 5.0 §3.2.2.1.1 */
+function isFresh(chunk: Buffer): boolean {
+  if (chunk[0] !== PacketType.CONNACK << 4) return false
+  const flags = chunk[1 + lengthBytes(chunk)]
+  return flags === 0
+}
+
+/** Of the Remaining Length. */
+function lengthBytes(chunk: Buffer): number {
+  let bytes = 1
+  while (bytes < 4 && (chunk[bytes] ?? 0) >= 0x80) bytes += 1
+  return bytes
 }

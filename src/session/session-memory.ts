@@ -169,6 +169,9 @@ function sizeOf(release: Release): number {
 /** Session Expiry Interval that never ends. MQTT 5.0 §3.1.2.11.2. */
 const NEVER = 0xffff_ffff
 
+/** No `Rights.serial` of this process. */
+const ELSEWHERE = -1
+
 interface Entry {
   /** For whom the session was opened, as one text that no other bearer has. */
   owner: string
@@ -291,7 +294,8 @@ export class SessionMemory implements Memory {
   put(clientId: string, { owner, subscriptions, releases, endsAtMs }: Remembered): void {
     const state = new SessionState()
     for (const [filter, qos] of subscriptions) state.subscribed(filter, qos)
-    for (const [packetId, release] of releases) state.forwarded(packetId, release)
+    // Serials of rights are counted in each process: no rights here are those under which it was allowed there.
+    for (const [packetId, release] of releases) state.forwarded(packetId, { ...release, serial: ELSEWHERE })
     this.#entries.set(clientId, { owner, state, endsAtMs })
   }
 

@@ -62,6 +62,7 @@ export type ToFirst = {
   release: { ask: { clientId: string; owner: string }; answer: undefined }
   /** What is remembered of a session. `yours`: the asking worker has its latest connection. */
   recall: { ask: string; answer: Remembered | 'yours' | undefined }
+  /** A release at the same time. */
   opened: { ask: { clientId: string; owner: string }; answer: undefined }
   /** undefined: the session ended with its connection. */
   closed: { ask: { clientId: string; remembered: Remembered | undefined }; answer: undefined }

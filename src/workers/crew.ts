@@ -178,7 +178,13 @@ export class Workers implements Crew {
   async #open(place: number): Promise<void> {
     const { entry, clock, version } = this.#options
     const name = `w${place + 1}`
-    const member = new Member(name, entry, clock, (from) => this.#handlersFor(from))
+    const member = new Member(
+      name,
+      entry,
+      clock,
+      (from) => this.#handlersFor(from),
+      () => this.#handOver(),
+    )
     this.#members[place] = member
     void member.gone.then(async () => {
       this.#directory.lost(member)
@@ -233,7 +239,11 @@ export class Workers implements Crew {
       claim: ({ clientId, owner }) => directory.claim(member, clientId, owner),
       release: ({ clientId, owner }) => void directory.release(member, clientId, owner),
       recall: (clientId) => directory.recall(member, clientId),
-      opened: ({ clientId, owner }) => void directory.opened(member, clientId, owner),
+      opened: ({ clientId, owner }) => {
+        directory.opened(member, clientId, owner)
+        directory.release(member, clientId, owner)
+        return undefined
+      },
       closed: ({ clientId, remembered }) => void directory.closed(member, clientId, remembered),
       takeUse: ({ key, maxUses, expiresAtMs }) =>
         this.#shared.usedGrants?.take(key, maxUses, expiresAtMs) ?? 'unavailable',
@@ -249,7 +259,7 @@ export class Workers implements Crew {
       const member = this.#nextToTake()
       if (member === undefined) return
       const { listener, socket } = this.#waiting.shift()!
-      void this.#handTo(member, listener, socket)
+      this.#handTo(member, listener, socket)
     }
   }
 
@@ -258,27 +268,18 @@ export class Workers implements Crew {
     let next: Member | undefined
     for (const one of this.#up) {
       if (one.isTaking) continue
-      if (next === undefined || one.load.connections < next.load.connections) next = one
+      if (next === undefined || isBefore(one, next)) next = one
     }
     return next
   }
 
-  async #handTo(member: Member, listener: number, socket: Socket): Promise<void> {
+  #handTo(member: Member, listener: number, socket: Socket): void {
     const elsewhere: Counts = { connections: 0, unauthenticated: 0 }
     for (const { load } of this.#members.filter((one) => one !== member && !one.hasEnded)) {
       elsewhere.connections += load.connections
       elsewhere.unauthenticated += load.unauthenticated
     }
-    member.isTaking = true
-    try {
-      await member.take(listener, elsewhere, socket)
-    } catch {
-      // It has ended, and the connection with it.
-      socket.destroy()
-    } finally {
-      member.isTaking = false
-      this.#handOver()
-    }
+    member.take(listener, elsewhere, socket)
   }
 
   async #snapshots(): Promise<void> {
@@ -291,4 +292,10 @@ export class Workers implements Crew {
       await this.#snapshots()
     }
   }
+}
+
+/** Of equals the one that has been handed fewer so far: those in a TLS handshake are no connections yet. */
+function isBefore(one: Member, other: Member): boolean {
+  const difference = one.load.connections - other.load.connections
+  return difference < 0 || (difference === 0 && one.handedOver < other.handedOver)
 }

@@ -28,41 +28,62 @@ interface Waiting {
 }
 
 export class Link<Out extends Calls, In extends Calls> {
-  readonly #send: (frame: Frame, socket?: Socket) => void
+  readonly #send: (frames: Frame[], socket?: Socket) => void
+  /** Not sent yet: what comes about in one turn of the event loop goes in one message. */
+  #outgoing: Frame[] = []
   readonly #handlers: Handlers<In>
   readonly #waiting = new Map<number, Waiting>()
   #asked = 0
   #isClosed = false
 
   /** @param send may be called after the other side has gone; must not throw */
-  constructor(send: (frame: Frame, socket?: Socket) => void, handlers: Handlers<In>) {
+  constructor(send: (frames: Frame[], socket?: Socket) => void, handlers: Handlers<In>) {
     this.#send = send
     this.#handlers = handlers
   }
 
   /** Without an answer. */
   tell<K extends keyof Out & string>(name: K, body: Out[K]['ask']): void {
-    if (!this.#isClosed) this.#send({ kind: 'tell', name, body })
+    this.#put({ kind: 'tell', name, body })
+  }
+
+  /** The same with a socket, at once. */
+  hand<K extends keyof Out & string>(name: K, body: Out[K]['ask'], socket: Socket): void {
+    this.flush()
+    if (this.#isClosed) socket.destroy()
+    else this.#send([{ kind: 'tell', name, body }], socket)
   }
 
   /** @throws PosternError of the other side; `GONE` when it has ended or ends */
-  ask<K extends keyof Out & string>(
-    name: K,
-    body: Out[K]['ask'],
-    socket?: Socket,
-  ): Promise<Out[K]['answer']> {
+  ask<K extends keyof Out & string>(name: K, body: Out[K]['ask']): Promise<Out[K]['answer']> {
     if (this.#isClosed) return Promise.reject(gone())
     const id = ++this.#asked
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
-      this.#send({ kind: 'ask', id, name, body }, socket)
+      this.#put({ kind: 'ask', id, name, body })
     })
   }
 
-  /** A frame of the other side. */
-  receive(frame: Frame, socket: Socket | undefined): void {
+  /** Sends what waits. */
+  flush(): void {
+    const frames = this.#outgoing
+    if (frames.length === 0 || this.#isClosed) return
+    this.#outgoing = []
+    this.#send(frames)
+  }
+
+  /** A message of the other side. */
+  receive(frames: readonly Frame[], socket: Socket | undefined): void {
+    for (const frame of frames) this.#take(frame, socket)
+  }
+
+  #put(frame: Frame): void {
+    if (this.#outgoing.push(frame) === 1) setImmediate(() => this.flush())
+  }
+
+  #take(frame: Frame, socket: Socket | undefined): void {
     if (frame.kind === 'tell') return void this.#handle(frame, socket)
-    if (frame.kind === 'ask') return void this.#answer(frame, socket)
+    if (frame.kind === 'ask') return void this.#answer(frame)
     const waiting = this.#waiting.get(frame.id)
     this.#waiting.delete(frame.id)
     if (frame.kind === 'answer') waiting?.resolve(frame.body)
@@ -76,13 +97,13 @@ export class Link<Out extends Calls, In extends Calls> {
     this.#waiting.clear()
   }
 
-  async #answer(frame: Frame & { kind: 'ask' }, socket: Socket | undefined): Promise<void> {
+  async #answer(frame: Frame & { kind: 'ask' }): Promise<void> {
     const { id } = frame
     try {
-      this.#send({ kind: 'answer', id, body: await this.#handle(frame, socket) })
+      this.#put({ kind: 'answer', id, body: await this.#handle(frame, undefined) })
     } catch (error) {
       const code = error instanceof PosternError ? error.code : 'ERR_INTERNAL'
-      this.#send({ kind: 'error', id, code, message: (error as Error).message })
+      this.#put({ kind: 'error', id, code, message: (error as Error).message })
     }
   }
 

@@ -21,24 +21,29 @@ export class Member implements Holder {
   readonly gone: Promise<string>
   isUp = false
   hasEnded = false
-  /** A connection is on its way to it: a second one would hold up everything else that is said. */
-  isTaking = false
   counts: Counts = { connections: 0, unauthenticated: 0 }
   health: true | string = 'It is being started.'
   snapshot: Snapshot = []
   readonly #clock: Clock
+  readonly #onTaken: () => void
   readonly #child: ChildProcess
   readonly #link: Link<ToWorker, ToFirst>
-  #handedOver = 0
+  /** Connections, since its start. */
+  handedOver = 0
   #taken = 0
 
-  /** @param entry the script of a worker */
+  /**
+   * @param entry the script of a worker
+   * @param onTaken it has taken the connection that was on its way
+   */
   constructor(
     name: string,
     entry: string,
     clock: Clock,
     handlers: (from: Member) => Omit<Handlers<ToFirst>, 'counts'>,
+    onTaken: () => void,
   ) {
+    this.#onTaken = onTaken
     this.name = name
     this.#clock = clock
     // Signals to the whole group are for the first process, which tells its workers.
@@ -46,8 +51,8 @@ export class Member implements Holder {
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
-    const send = (frame: Frame, socket?: Socket): void => {
-      this.#child.send(frame, socket, (error) => {
+    const send = (frames: Frame[], socket?: Socket): void => {
+      this.#child.send(frames, socket, (error) => {
         if (error !== null) socket?.destroy()
       })
     }
@@ -55,7 +60,7 @@ export class Member implements Holder {
       ...handlers(this),
       counts: (said) => this.#counted(said),
     })
-    this.#child.on('message', (frame, socket) => this.#link.receive(frame as Frame, socket as Socket))
+    this.#child.on('message', (frames, socket) => this.#link.receive(frames as Frame[], socket as Socket))
     // Nothing can be sent any more; the end of the process says so too.
     this.#child.on('error', () => {})
     this.gone = new Promise((resolve) => {
@@ -71,7 +76,7 @@ export class Member implements Holder {
 
   /** Connections that it holds, with those on their way to it. */
   get load(): Counts {
-    const underWay = this.#handedOver - this.#taken
+    const underWay = this.handedOver - this.#taken
     const { connections, unauthenticated } = this.counts
     return { connections: connections + underWay, unauthenticated: unauthenticated + underWay }
   }
@@ -94,9 +99,14 @@ export class Member implements Holder {
     this.health = true
   }
 
-  async take(listener: number, elsewhere: Counts, socket: Socket): Promise<void> {
-    this.#handedOver += 1
-    await this.#link.ask('connection', { listener, elsewhere }, socket)
+  /** A connection is on its way to it: a second one would hold up everything else that is said. */
+  get isTaking(): boolean {
+    return this.handedOver > this.#taken
+  }
+
+  take(listener: number, elsewhere: Counts, socket: Socket): void {
+    this.handedOver += 1
+    this.#link.hand('connection', { listener, elsewhere }, socket)
   }
 
   tell: Link<ToWorker, ToFirst>['tell'] = (name, body) => this.#link.tell(name, body)
@@ -147,6 +157,7 @@ export class Member implements Holder {
   #counted({ taken, ...counts }: Counts & { taken: number }): undefined {
     this.#taken = taken
     this.counts = counts
+    if (!this.isTaking) this.#onTaken()
     return undefined
   }
 

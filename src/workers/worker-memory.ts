@@ -9,6 +9,8 @@ export class WorkerMemory implements Memory {
   readonly #first: Pick<Link<ToFirst, ToWorker>, 'ask' | 'tell'>
   /** Of sessions that are about to be opened here; undefined: nothing is remembered. */
   readonly #recalled = new Map<string, Remembered | undefined>()
+  /** Opened, and to be released with one word. */
+  #opened: string | undefined
 
   constructor(own: SessionMemory, first: Pick<Link<ToFirst, ToWorker>, 'ask' | 'tell'>) {
     this.#own = own
@@ -21,7 +23,9 @@ export class WorkerMemory implements Memory {
 
   release(clientId: string, owner: string): void {
     this.#recalled.delete(clientId)
-    this.#first.tell('release', { clientId, owner })
+    const isOpened = this.#opened === clientId
+    this.#opened = undefined
+    this.#first.tell(isOpened ? 'opened' : 'release', { clientId, owner })
   }
 
   async recall(clientId: string): Promise<void> {
@@ -30,7 +34,8 @@ export class WorkerMemory implements Memory {
   }
 
   open(clientId: string, owner: string, resumed: boolean): SessionState {
-    this.#first.tell('opened', { clientId, owner })
+    // The name is released in the same step.
+    this.#opened = clientId
     const known = this.#recalled.get(clientId)
     if (known !== undefined) this.#own.put(clientId, known)
     else if (this.#recalled.has(clientId)) this.#own.forget(clientId)

@@ -16,11 +16,13 @@ import { parseConfig } from './worker-config.ts'
 import { WorkerMemory } from './worker-memory.ts'
 
 export interface WorkerPorts {
-  send(frame: Frame): void
+  send(frames: Frame[]): void
   /** Lets the process end when its last socket has taken what was sent to it. */
   leave(): void
 }
 
+/** Changes of how many connections there are are told together after this. */
+const COUNT_MS = 10
 /** Sessions of this worker that are remembered here: those with a connection, which its limit bounds. */
 const OWN_SESSIONS = Number.POSITIVE_INFINITY
 
@@ -38,12 +40,12 @@ export class Worker {
 
   constructor(ports: WorkerPorts) {
     this.#ports = ports
-    this.#link = new Link((frame) => ports.send(frame), this.#handlers())
+    this.#link = new Link((frames) => ports.send(frames), this.#handlers())
   }
 
   /** A message of the first process. */
-  receive(frame: Frame, socket: Socket | undefined): void {
-    this.#link.receive(frame, socket)
+  receive(frames: readonly Frame[], socket: Socket | undefined): void {
+    this.#link.receive(frames, socket)
   }
 
   /** The first process has ended: nobody revokes, reloads or accepts any more. Ends all sessions at once. */
@@ -63,7 +65,8 @@ export class Worker {
       connection: ({ listener, elsewhere }, socket) => {
         this.#taken += 1
         if (socket !== undefined) this.#app.take(listener, socket, elsewhere)
-        this.#counted()
+        // At once, for the next one is waiting.
+        this.#tellCounts()
         return undefined
       },
       cut: async (order) => {
@@ -87,12 +90,18 @@ export class Worker {
       look: (clientId) => this.#memory.look(clientId),
       moved: (clientId) => void this.#memory.moved(clientId),
       health: () => this.#app.health,
-      metrics: () => this.#app.metrics.snapshot(),
+      metrics: () => {
+        this.#tellCounts()
+        return this.#app.metrics.snapshot()
+      },
       drain: async (withinMs) => {
         await this.#started
         await this.#app.stop({ withinMs })
         // After the answer.
-        setImmediate(() => this.#ports.leave())
+        setImmediate(() => {
+          this.#link.flush()
+          setImmediate(() => this.#ports.leave())
+        })
         return undefined
       },
     }
@@ -153,15 +162,19 @@ export class Worker {
     throw Object.assign(new Error(`${path} was not handed to this worker`), { code: 'ENOENT' })
   }
 
-  /** Many changes in one turn are told once. */
+  /** Until it is told, a connection that has ended is still counted. */
   #counted(): void {
     if (this.#isCountDue) return
     this.#isCountDue = true
-    setImmediate(() => {
-      this.#isCountDue = false
-      const { connections, unauthenticated } = this.#app
-      this.#link.tell('counts', { connections, unauthenticated, taken: this.#taken })
+    systemClock.after(COUNT_MS, () => {
+      if (this.#isCountDue) this.#tellCounts()
     })
+  }
+
+  #tellCounts(): void {
+    this.#isCountDue = false
+    const { connections, unauthenticated } = this.#app
+    this.#link.tell('counts', { connections, unauthenticated, taken: this.#taken })
   }
 
   /** Whole lines, which the first process writes: parts of two workers' lines must not mix. */

@@ -153,7 +153,7 @@ describe('a log with short records', () => {
     expect(files.length).toBeGreaterThan(2)
     expect(await verifyLog(files, { partial: false })).toMatchObject({ ok: true })
     const found: number[] = []
-    for await (const record of select(files, { human: ['u1'] })) {
+    for await (const record of select([{ worker: '', files }], { human: ['u1'] })) {
       found.push(record.packet_id!)
       expect(jsonLine(record)).toBe(canonicalize(record))
       expect(record).toMatchObject({ action: 'publish', identity: COMMON.identity, rules: COMMON.rules })

@@ -234,7 +234,7 @@ async function show(directory: string): Promise<AuditRecord[]> {
   const page = new ReportPage()
   const trail = new AgentAuditTrail()
   const all: AuditRecord[] = []
-  for await (const record of select(files, {})) {
+  for await (const record of select([{ worker: '', files: files }], {})) {
     all.push(record)
     page.add(record)
     out('jsonl', jsonLine(record))

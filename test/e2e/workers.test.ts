@@ -1,14 +1,14 @@
 // Several workers: the real command with its processes in front of a real broker. What holds for one process holds for
 // all of them together.
-import { readdirSync, readFileSync } from 'node:fs'
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import mqtt, { type IClientOptions, type IConnackPacket, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { AuditRecord } from '../../src/audit/record.ts'
+import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
 import { DEV_ISSUER } from '../../src/dev/issuer.ts'
 import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
-import { withSegments } from '../../src/evidence/log-files.ts'
-import { verifyLog } from '../../src/evidence/verify-log.ts'
-import { RunningPostern } from '../cmd/child.ts'
+import { postern as command, type Ended, RunningPostern } from '../cmd/child.ts'
 import { Workspace } from '../cmd/workspace.ts'
 
 const SECRET = 'a-secret-of-the-operator'
@@ -25,29 +25,40 @@ let broker: Broker
 let workspace: Workspace
 let postern: RunningPostern
 let port = 0
+let tlsPort = 0
 let admin = ''
 
 beforeAll(async () => {
   broker = await startMosquitto()
-  workspace = await Workspace.create(
-    {
-      workers: 2,
-      upstream: { address: `${broker.host}:${broker.port}` },
-      clientId: { binding: 'prefix', separator: '-' },
-      sessions: { delegated: 'resume', drain: '100ms' },
-      revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
-      limits: { failedTries: 3, connections: 12 },
-    },
-    policy(),
-  )
+  workspace = await Workspace.create({}, policy())
+  workspace.configure({
+    workers: 2,
+    listeners: [
+      { name: 'agents', address: '127.0.0.1:0' },
+      { name: 'socket', address: `unix:${workspace.path('agents.sock')}` },
+      { name: 'tls', address: '127.0.0.1:0', tls: { certFile: 'cert.pem', keyFile: 'key.pem' } },
+    ],
+    upstream: { address: `${broker.host}:${broker.port}` },
+    clientId: { binding: 'prefix', separator: '-' },
+    sessions: { delegated: 'resume', drain: '100ms' },
+    revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
+    limits: { failedTries: 3, connections: 12 },
+  })
   workspace.write('secret', SECRET)
-  postern = new RunningPostern(['--config', workspace.config])
+  const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', 'key.pem', '-out', 'cert.pem']
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  execFileSync('openssl', ['req', '-x509', ...curve, ...subject], {
+    cwd: workspace.directory,
+    stdio: 'ignore',
+  })
+  postern = new RunningPostern(['--config', workspace.config], { cwd: workspace.directory })
   admin = String((await postern.next({ msg: 'admin endpoints' }))['address'])
-  port = Number(
-    String((await postern.next({ msg: 'listening' }))['address'])
-      .split(':')
-      .at(-1),
-  )
+  const portOf = async (listener: string): Promise<number> => {
+    const { address } = await postern.next({ msg: 'listening', listener })
+    return Number(String(address).split(':').at(-1))
+  }
+  port = await portOf('agents')
+  tlsPort = await portOf('tls')
 }, 30_000)
 afterAll(async () => {
   await postern?.kill()
@@ -57,12 +68,14 @@ afterAll(async () => {
 
 /** How often each client has been connected. */
 const connected = new Map<string, number>()
+/** Whether the broker had a session for it. */
+const resumed = new WeakMap<MqttClient, boolean>()
 
 async function connect(
   clientId: string,
   { user = 'alice', password, ...options }: { user?: string } & IClientOptions = {},
 ): Promise<MqttClient> {
-  const client = await mqtt.connectAsync({
+  const client = mqtt.connect({
     host: '127.0.0.1',
     port,
     protocolVersion: 5,
@@ -72,13 +85,22 @@ async function connect(
     reconnectPeriod: 0,
     ...options,
   })
+  const { sessionPresent } = await new Promise<IConnackPacket>((resolve, reject) => {
+    client.once('connect', resolve)
+    client.once('error', reject)
+  })
+  resumed.set(client, sessionPresent)
+  client.on('error', () => {})
   connected.set(clientId, (connected.get(clientId) ?? 0) + 1)
   return client
 }
 
 function records(chain: '' | '.w1' | '.w2'): AuditRecord[] {
-  const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8').split('\n')
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as AuditRecord)
+  const models = new Models()
+  const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8')
+    .split('\n')
+    .slice(0, -1)
+  return lines.map((line) => models.whole(JSON.parse(line) as WrittenRecord)!)
 }
 
 /** In which worker's log the last CONNECT of this client is. Records are on disk after the flush interval. */
@@ -100,6 +122,8 @@ async function metric(series: string): Promise<number> {
   const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
   return line === undefined ? 0 : Number(line.slice(series.length + 1))
 }
+
+const connections = (): Promise<number> => metric('postern_connections{state="active"}')
 
 async function order(sub: string): Promise<number> {
   const response = await fetch(`${admin}/revocations`, {
@@ -180,6 +204,7 @@ describe('two workers', () => {
   })
 
   it('REV-01 one call cuts at all workers before it is answered, and keeps out of all', async () => {
+    await expect.poll(connections).toBe(0)
     const [ofAlice, ofBob] = [await connectMany('scout', 4), await connectMany('other', 2, { user: 'bob' })]
     const cuts = Promise.all(ofAlice.map(closed))
     const token = await workspace.token('scout')
@@ -211,7 +236,7 @@ describe('two workers', () => {
   })
 
   it('the limit of connections is one for all', async () => {
-    await expect.poll(() => metric('postern_connections{state="active"}')).toBe(0)
+    await expect.poll(connections).toBe(0)
     const clients = await connectMany('scout', 12, { user: 'zoe' })
     await expect(connect('scout-12', { user: 'zoe' })).rejects.toMatchObject({ code: 0x89 })
     await leave(clients)
@@ -219,8 +244,6 @@ describe('two workers', () => {
 
   describe('an MQTT session goes on at another worker', () => {
     const session = { user: 'carol', clean: false, properties: { sessionExpiryInterval: 60 } }
-
-    const connections = (): Promise<number> => metric('postern_connections{state="active"}')
 
     it.each([
       ['after it was left', true],
@@ -255,22 +278,41 @@ describe('two workers', () => {
     })
 
     it('but never for another human', async () => {
+      await expect.poll(connections).toBe(0)
       const first = await connect('scout-shared', session)
       await first.subscribeAsync('agents/scout/shared', { qos: 1 })
       await first.endAsync()
-      let present: boolean | undefined
+      await expect.poll(connections).toBe(0)
+      const held = await connect('held', { user: 'zoe' })
       const second = await connect('scout-shared', { ...session, user: 'dave' })
-      second.once('connect', (connack) => {
-        present = connack.sessionPresent
-      })
-      expect(present ?? false).toBe(false)
-      await second.endAsync()
+      expect(resumed.get(second)).toBe(false)
+      await leave([held, second])
     })
+  })
+
+  it('Unix sockets and TLS are handed over too', async () => {
+    const socket = { protocol: 'mqtt', unixSocket: true, path: workspace.path('agents.sock') } as const
+    const overUnix = await connect('scout-unix', { user: 'zoe', host: '', ...socket })
+    const overTls = await Promise.all(
+      ['a', 'b'].map((name) =>
+        connect(`scout-${name}`, {
+          user: 'zoe',
+          protocol: 'mqtts',
+          port: tlsPort,
+          rejectUnauthorized: false,
+        }),
+      ),
+    )
+    for (const client of [overUnix, ...overTls]) {
+      await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
+    }
+    await leave([overUnix, ...overTls])
   })
 })
 
 describe('the end of a worker', () => {
   it('kill -9: its connections are lost, the others go on, and the one in its place knows all', async () => {
+    await expect.poll(connections).toBe(0)
     const clients = await connectMany('scout', 4, { user: 'zoe' })
     for (const client of clients) await client.publishAsync('agents/scout/x', 'x', { qos: 1 })
     const token = await workspace.token('victim', 'victor')
@@ -314,10 +356,47 @@ describe('the end of a worker', () => {
     expect(await codes).toEqual([0x8b, 0x8b, 0x8b, 0x8b])
     expect(await postern.exited).toBe(0)
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
-    for (const chain of ['', '.w1', '.w2'] as const) {
-      const files = withSegments([workspace.path(`audit.jsonl${chain}`)])
-      expect(await verifyLog(files, { partial: false })).toMatchObject({ ok: true, unreadable: 0 })
+    for (const chain of ['', '.w1', '.w2'] as const)
       expect(records(chain).at(-1)).toMatchObject({ action: 'stop' })
-    }
+  })
+})
+
+describe('the logs of all processes are one set', () => {
+  const audit = (...args: string[]): Promise<Ended> =>
+    command(['audit', ...args], { cwd: workspace.directory })
+
+  it('verify proves each chain, and names the one that was changed', async () => {
+    const good = await audit('verify', 'audit.jsonl')
+    expect(good.status).toBe(0)
+    expect(good.stdout.match(/^OK {2}[^:]+/gm)).toEqual([
+      'OK  audit.jsonl',
+      'OK  audit.jsonl.w1',
+      'OK  audit.jsonl.w2',
+    ])
+    const path = workspace.path('audit.jsonl.w2')
+    const text = readFileSync(path, 'utf8')
+    writeFileSync(path, text.replace('"scout"', '"SCOUT"'))
+    const bad = await audit('verify', 'audit.jsonl')
+    writeFileSync(path, text)
+    expect(bad.status).toBe(1)
+    expect(bad.stdout).toMatch(/^OK {2}audit\.jsonl\.w1.*\nBAD audit\.jsonl\.w2:/m)
+  })
+
+  it('query answers in the order of time', async () => {
+    const { stdout } = await audit('query', '--agent', 'scout', '--format', 'jsonl', 'audit.jsonl')
+    const found = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as AuditRecord)
+    const times = found.map(({ time }) => time)
+    expect(times).toEqual([...times].sort())
+    expect(new Set(found.map(({ instance }) => instance))).toEqual(new Set(['postern.w1', 'postern.w2']))
+    const both = (['.w1', '.w2'] as const).flatMap(records)
+    expect(found).toHaveLength(both.filter(({ identity }) => identity?.agent?.id === 'scout').length)
+  })
+
+  it('report is about all of them', async () => {
+    expect((await audit('report', '--out', 'page.html', 'audit.jsonl')).status).toBe(0)
+    expect(readFileSync(workspace.path('page.html'), 'utf8')).toMatch(/audit\.jsonl\.w1: records 1 to/)
   })
 })

@@ -10,7 +10,7 @@ async function selected(selection: Selection): Promise<number[]> {
   const path = newLogPath()
   writeFileSync(path, `${storyLines().join('\n')}\nnot a record\n{"a":1}\n`)
   const found: number[] = []
-  for await (const record of select([path], selection)) found.push(record.seq)
+  for await (const record of select([{ worker: '', files: [path] }], selection)) found.push(record.seq)
   return found
 }
 
