@@ -115,8 +115,8 @@ const RENDERINGS: [string, Values, Values][] = [
           },
         ],
       },
-      revocation: { enabled: true, secretName: 'revocation', adminKey: 'admin' },
       config: {
+        revocation: { file: '/var/lib/postern/revocations.jsonl' },
         store: { url: 'rediss://valkey:6379', passwordFile: '/etc/postern/store/password' },
       },
     },

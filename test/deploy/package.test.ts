@@ -114,7 +114,7 @@ describe('the package on Node.js', () => {
     throw new Error('ended')
   }
 
-  test.each([oldest, '22.12.0'])(
+  test.each([oldest])(
     'on Node.js %s it takes an agent, decides, and drains',
     async (name) => {
       const node = await nodeVersion(name)

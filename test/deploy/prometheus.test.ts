@@ -12,8 +12,8 @@ import { openStage, type Stage } from '../support/stage.ts'
 import { TEST_ISSUER } from '../support/tokens.ts'
 
 const run = promisify(execFile)
-/** There with a store, or with workers, only. */
-const OPTIONAL = /^postern_(store_up|worker)/
+/** There with a store, with workers, or with a credential of its own towards the broker only. */
+const OPTIONAL = /^postern_(store_up|worker|credential_)/
 const SECRET = 'a-secret-of-the-operator'
 const RULES = 'deploy/prometheus/postern.rules.yaml'
 const [prometheus, promtool] = await Promise.all([findExecutable('prometheus'), findExecutable('promtool')])
