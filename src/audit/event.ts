@@ -163,6 +163,7 @@ export interface AuditSink {
    * that of the last `tick`.
    *
    * @param payloadBytes of all of them
+   * @param times 0: only asks
    * @returns false: none is counted, and each needs `appendPrepared`
    */
   count(record: PreparedRecord, payloadBytes: number, times: number): boolean

@@ -33,6 +33,7 @@ interface Kind {
   /** Whether it is in the map of its connection: what is not is written by nobody. */
   kept: boolean
   windowStart: number
+  /** Records of their own since then. */
   inWindow: number
   sum: { event: AuditEvent; count: number; firstMs: number; lastMs: number; bytes: number } | undefined
 }
@@ -73,8 +74,10 @@ export class RepeatCounter implements AuditSink {
     }
     const kind = this.#kindOf(connection, event)
     this.#readClock()
-    if (this.#hasRecord(kind)) this.#next.append(event)
-    else this.#sum(kind, event, event.payload?.length ?? 0, 1)
+    if (this.#hasRoom(kind)) {
+      kind.inWindow += 1
+      this.#next.append(event)
+    } else this.#sum(kind, event, event.payload?.length ?? 0, 1)
   }
 
   prepare(event: AuditEvent): PreparedRecord {
@@ -89,8 +92,8 @@ export class RepeatCounter implements AuditSink {
       kind = this.#kindOf(connection, record.event)
       record.kind = kind
     }
-    if (this.#hasRecord(kind)) return false
-    this.#sum(kind, record.event, payloadBytes, times)
+    if (this.#hasRoom(kind)) return false
+    if (times > 0) this.#sum(kind, record.event, payloadBytes, times)
     return true
   }
 
@@ -100,6 +103,8 @@ export class RepeatCounter implements AuditSink {
     digest: PayloadDigest | undefined,
     packetId: number,
   ): void {
+    const kind = record.kind as Kind | undefined
+    if (kind?.kept === true) kind.inWindow += 1
     this.#next.appendPrepared(record, length, digest, packetId)
   }
 
@@ -149,14 +154,13 @@ export class RepeatCounter implements AuditSink {
     this.#now = this.#options.clock.now()
   }
 
-  /** Whether one more action of this kind has a record of its own. */
-  #hasRecord(kind: Kind): boolean {
+  /** Whether one more action of this kind is to have a record of its own. */
+  #hasRoom(kind: Kind): boolean {
     if (this.#mono - kind.windowStart >= WINDOW_MS) {
       kind.windowStart = this.#mono
       kind.inWindow = 0
     }
-    kind.inWindow += 1
-    return kind.inWindow <= this.#options.rate
+    return kind.inWindow < this.#options.rate
   }
 
   #sum(kind: Kind, event: AuditEvent, bytes: number, times: number): void {

@@ -137,9 +137,10 @@ export class KnownPublishes {
     return at
   }
 
-  /** The digest of a payload that is not all there yet is made on the long way. */
+  /** The digest of a payload that is not all there yet is made on the long way; what is only counted has none. */
   #needsDigest({ record }: KnownHead, chunk: Buffer): boolean {
-    return record !== undefined && this.#heads.frameEnd > chunk.length
+    if (record === undefined || this.#heads.frameEnd <= chunk.length) return false
+    return !this.#session.recorder.counts(record, 0, 0)
   }
 
   /**
@@ -151,12 +152,9 @@ export class KnownPublishes {
   #repeats({ record }: KnownHead, chunk: Buffer, start: number): number {
     const { frameEnd, payloadStart } = this.#heads
     const frameLength = frameEnd - start
-    let repeats = repeatsOf(chunk, start, payloadStart - start, frameLength)
-    if (record !== undefined) {
-      // One that is not all there yet may need its digest.
-      repeats = Math.min(repeats, Math.floor((chunk.length - frameEnd) / frameLength))
-      const bytes = repeats * (frameEnd - payloadStart)
-      if (repeats > 0) this.#session.recorder.counts(record, bytes, repeats)
+    const repeats = repeatsOf(chunk, start, payloadStart - start, frameLength)
+    if (record !== undefined && repeats > 0) {
+      this.#session.recorder.counts(record, repeats * (frameEnd - payloadStart), repeats)
     }
     this.passed += repeats
     return repeats * frameLength
