@@ -11,11 +11,11 @@
 const BULK_BYTES = 16 * 1024
 const SHARED_BYTES = 64 * 1024
 /** System calls are what forwarding costs: the more one takes, the better. */
-const OWN_BYTES = 512 * 1024
+const OWN_BYTES = 1024 * 1024
 /** Short reads in a row after which an own buffer goes back. */
 const PATIENCE = 16
 /** Sockets that may have a buffer of their own at a time: 32 MiB in all. */
-const MOST_OWNERS = 64
+const MOST_OWNERS = 32
 
 /** What is read before it is known how much it is. */
 const shared = Buffer.allocUnsafeSlow(SHARED_BYTES)
@@ -25,7 +25,7 @@ let copyStart = 0
 let owners = 0
 /** Own buffers that nothing refers to any more: fresh memory costs as much as reading into it. */
 const spare: Buffer[] = []
-const MOST_SPARE = 8
+const MOST_SPARE = 4
 
 /** For buffers that `giveBack` gave away, once the write that referred to them is done. */
 export function recycle(buffers: Buffer[]): void {
