@@ -47,8 +47,11 @@ export function grantCommand(): Command {
     .option('--payload <file>', 'the only payload that it is good for')
     .option('--audience <name>', 'claim aud', DEV_AUDIENCE)
     .option('--issuer <name>', 'claim iss', DEV_ISSUER)
-    .option('--subjects <name>', 'issuer of agent, human and approver, as `subjects` names it (default: --issuer)')
-    .option('--ttl <duration>', 'time until it ends, at most 5m', '5m')
+    .option(
+      '--subjects <name>',
+      'issuer of agent, human and approver, as `subjects` names it (default: --issuer)',
+    )
+    .option('--ttl <duration>', 'time until it ends, at most `grants.maxLifetime`', '5m')
     .addHelpText('after', EXAMPLES)
     .action(async (action: string, topic: string, options: GrantOptions) => {
       process.stdout.write(`${await sign(action, topic, options)}\n`)
