@@ -10,6 +10,8 @@ interface Common {
   readonly clients: number
   /** Of the policy; the last one matches. */
   readonly rules: number
+  /** The agents speak TLS 1.3; the proxy ends it. */
+  readonly tls: boolean
 }
 
 /** Messages one way, from agents or to subscribers. */
@@ -58,6 +60,7 @@ const FLOW = {
   rate: 0,
   qos: 0,
   deniedEvery: 0,
+  tls: false,
 } as const satisfies Omit<FlowLoad, 'name' | 'title'>
 
 const flow = (name: string, title: string, rest: Partial<FlowLoad>): FlowLoad => ({
@@ -67,7 +70,10 @@ const flow = (name: string, title: string, rest: Partial<FlowLoad>): FlowLoad =>
   ...rest,
 })
 
-const CONNECT = { paths: POSTERN, rules: 100, alg: 'ES256', distinct: false, clients: 2000 } as const
+const CONNECT = {
+  ...{ paths: POSTERN, rules: 100, distinct: false, clients: 2000, tls: false },
+  alg: 'ES256',
+} as const
 const connecting = (
   kind: ConnectLoad['kind'],
   name: string,
@@ -105,6 +111,10 @@ export const LOADS: readonly Load[] = [
     ...{ payload: 256, topics: 100_000, rules: 10_000 },
   }),
   flow('denied-10', 'pipelined, 256 B, 10 % denied', { payload: 256, deniedEvery: 10 }),
+  flow('tls-1024', 'pipelined, 1 KiB, TLS from the agents', { payload: 1024, tls: true }),
+  flow('tls-unbatched-100', 'unbatched, 100 clients, 10 k/s, TLS from the agents', {
+    ...{ clients: 100, rate: 10_000, tls: true },
+  }),
   flow('workers-256', 'pipelined, 256 B, 8 clients, 1 and 2 workers', {
     ...{ paths: WORKERS, clients: 8, payload: 256 },
   }),

@@ -34,12 +34,12 @@ interface Reading {
   sink: number
 }
 
-/** A path with its own source and sink, connected and warm. */
 /** Before a flow is measured: what runs for days is not to be judged by its first second. */
 const WARM_UP_S = 3
 /** Before a storm is measured: as many as the just-in-time compiler needs. */
 const WARM_UP_CONNECTIONS = 4000
 
+/** A path with its own source and sink, connected and warm. */
 export class Stage {
   readonly #load: Load
   readonly #seconds: number
@@ -61,12 +61,13 @@ export class Stage {
     const issuer = await makeIssuer(alg)
     const sink = new Worker('sink.ts')
     const { port } = await sink.ask<{ port: number }>('listen')
-    const path = await startPath(name, port, { rules: load.rules, alg }, issuer)
+    const { tls } = load
+    const path = await startPath(name, port, { rules: load.rules, alg, tls }, issuer)
     const stage = new Stage(load, seconds, path, sink, new Worker('source.ts'))
     if (isFlow(load)) {
       const filter = load.kind === 'deliver' ? `${ALLOWED}/#` : undefined
       const clients = await makeClients(issuer, load.clients)
-      await stage.#source.ask('connect', { port: path.port, clients, filter })
+      await stage.#source.ask('connect', { port: path.port, clients, filter, tls })
       await stage.#flow(load, Math.min(2 * seconds, WARM_UP_S))
     } else {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)

@@ -1,6 +1,7 @@
 // What stands between source and sink, each started in front of a sink of its own.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +36,8 @@ export interface Path {
 export interface PosternSettings {
   rules: number
   alg: 'ES256' | 'EdDSA' | 'RS256'
+  /** The agents speak TLS. */
+  tls: boolean
 }
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -48,6 +51,7 @@ export async function startPath(
   if (name === 'direct') return { port: sinkPort, pid: 0, enforces: false, stop: async () => {} }
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+  if (settings.tls) makeCertificate(directory)
   const { command, args } = commandOf(name, port, sinkPort, settings, issuer, directory)
   const program = await startProgram(command, args, port)
   const stop = async (): Promise<void> => {
@@ -71,7 +75,17 @@ function commandOf(
   }
   switch (name) {
     case 'haproxy':
-      return { command: 'haproxy', args: ['-f', file('haproxy.cfg', haproxyConfig(port, sinkPort)), '-db'] }
+      return {
+        command: 'haproxy',
+        args: [
+          '-f',
+          file(
+            'haproxy.cfg',
+            haproxyConfig(port, sinkPort, settings.tls ? join(directory, 'both.pem') : undefined),
+          ),
+          '-db',
+        ],
+      }
     case 'nginx': {
       const config = file('nginx.conf', nginxConfig(port, sinkPort, directory))
       return { command: 'nginx', args: ['-c', config, '-p', directory] }
@@ -124,12 +138,12 @@ export function makeIssuer(alg: PosternSettings['alg']): Promise<DevIssuer> {
 export function posternConfig(
   port: number,
   sinkPort: number,
-  { alg }: PosternSettings,
+  { alg, tls }: PosternSettings,
   ownRecords: number,
 ): object {
   const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
   return {
-    listeners: [{ name: 'bench', address: `127.0.0.1:${port}` }],
+    listeners: [{ name: 'bench', address: `127.0.0.1:${port}`, ...(tls ? { tls: TLS_FILES } : {}) }],
     upstream: { address: `127.0.0.1:${sinkPort}`, username: '{agent_id}' },
     issuers: [{ ...issuer, jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
     clientId: { binding: 'prefix', separator: '-' },
@@ -156,7 +170,18 @@ export function policyOf(rules: number): object {
   }
 }
 
-function haproxyConfig(port: number, sinkPort: number): string {
+const TLS_FILES = { certFile: 'cert.pem', keyFile: 'key.pem', minVersion: 'TLSv1.3' }
+
+function makeCertificate(directory: string): void {
+  const files = [join(directory, 'key.pem'), join(directory, 'cert.pem')] as const
+  const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', files[0], '-out', files[1]]
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  execFileSync('openssl', ['req', '-x509', ...curve, ...subject], { stdio: 'ignore' })
+  writeFileSync(join(directory, 'both.pem'), files.map((file) => readFileSync(file, 'utf8')).join(''))
+}
+
+function haproxyConfig(port: number, sinkPort: number, certificate: string | undefined): string {
+  const tls = certificate === undefined ? '' : ` ssl crt ${certificate} ssl-min-ver TLSv1.3`
   return `global
   nbthread 1
   maxconn 9000
@@ -166,7 +191,7 @@ defaults
   timeout client 1h
   timeout server 1h
 listen mqtt
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${port}${tls}
   server sink 127.0.0.1:${sinkPort}
 `
 }

@@ -71,7 +71,7 @@ async function once(): Promise<Sample> {
   const { port: sinkPort } = await sink.ask<{ port: number }>('listen')
   const [port, adminPort] = [await freePort(), await freePort()]
   const config = {
-    ...posternConfig(port, sinkPort, { rules: 100, alg: 'ES256' }, 0),
+    ...posternConfig(port, sinkPort, { rules: 100, alg: 'ES256', tls: false }, 0),
     admin: { address: `127.0.0.1:${adminPort}` },
     revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
   }

@@ -2,6 +2,7 @@
 // a rate. Everything it sends was encoded before the clock started.
 
 import { connect as dial, type Socket } from 'node:net'
+import { connect as dialTls } from 'node:tls'
 import { batch, connect, publish, subscribe } from './frames.ts'
 import { serve } from './processes.ts'
 
@@ -48,14 +49,16 @@ let target = Number.POSITIVE_INFINITY
 let reached = (): void => {}
 let onReply: ((socket: number, bytes: number) => void) | undefined
 
-function open(port: number, index: number, client: Client, filter?: string): Promise<Socket> {
+function open(port: number, index: number, client: Client, filter?: string, tls = false): Promise<Socket> {
   return new Promise((resolve, reject) => {
     // Half open, so that the end costs this process no more than seeing it.
-    const socket = dial({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+    const to = { port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true }
+    // The certificate was made for this run.
+    const socket = tls ? dialTls({ ...to, rejectUnauthorized: false }) : dial(to)
     let phase = 0
     socket.on('error', reject)
     socket.on('close', () => reject(new Error('closed before it was connected')))
-    socket.once('connect', () => socket.write(connect(client.id, client.password)))
+    socket.once(tls ? 'secureConnect' : 'connect', () => socket.write(connect(client.id, client.password)))
     socket.on('data', (chunk: Buffer) => {
       if (phase === 0) {
         if (chunk[3] !== 0) return reject(new Error(`CONNACK 0x${chunk[3]?.toString(16)}`))
@@ -149,12 +152,13 @@ async function paced(order: SendOrder): Promise<Sent> {
 }
 
 serve({
-  connect: async ({ port, clients, filter }: { port: number; clients: Client[]; filter?: string }) => {
+  connect: async (order: { port: number; clients: Client[]; filter?: string; tls?: boolean }) => {
+    const { port, clients, filter, tls } = order
     for (const socket of sockets) socket.destroy()
     sockets = []
     for (let i = 0; i < clients.length; i += CONNECTING_AT_A_TIME) {
       const some = clients.slice(i, i + CONNECTING_AT_A_TIME)
-      sockets.push(...(await Promise.all(some.map((client, j) => open(port, i + j, client, filter)))))
+      sockets.push(...(await Promise.all(some.map((client, j) => open(port, i + j, client, filter, tls)))))
     }
     received = 0
     return {}

@@ -56,6 +56,7 @@ async function listening(ticketKeys: Buffer | undefined): Promise<void> {
     onError: () => {},
     ticketKeys,
   })
+  await listener.open()
   await listener.listen()
 }
 

@@ -72,6 +72,8 @@ export async function installTree(packed: Packed, target: string): Promise<void>
 export async function imageTree(installed: string, target: string): Promise<void> {
   await mkdir(target, { recursive: true })
   await run('cp', ['-al', installed, join(target, 'app')])
+  const packages = join(target, 'app/node_modules')
+  await run('find', [packages, '(', '-name', '*.map', '-o', '-name', '*.d.ts', ')', '-delete'])
   const node = await realpath(process.execPath)
   await mkdir(join(target, 'nodejs/bin'), { recursive: true })
   await cp(node, join(target, 'nodejs/bin/node'))
