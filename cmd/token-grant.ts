@@ -30,6 +30,7 @@ interface GrantOptions {
   payload?: string
   audience: string
   issuer: string
+  subjects?: string
   ttl: string
 }
 
@@ -45,8 +46,12 @@ export function grantCommand(): Command {
     .option('--uses <n>', 'how often it is good (default: once)')
     .option('--payload <file>', 'the only payload that it is good for')
     .option('--audience <name>', 'claim aud', DEV_AUDIENCE)
-    .option('--issuer <name>', 'claim iss, and whose names these are', DEV_ISSUER)
-    .option('--ttl <duration>', 'time until it ends, at most 5m', '5m')
+    .option('--issuer <name>', 'claim iss', DEV_ISSUER)
+    .option(
+      '--subjects <name>',
+      'issuer of agent, human and approver, as `subjects` names it (default: --issuer)',
+    )
+    .option('--ttl <duration>', 'time until it ends, at most `grants.maxLifetime`', '5m')
     .addHelpText('after', EXAMPLES)
     .action(async (action: string, topic: string, options: GrantOptions) => {
       process.stdout.write(`${await sign(action, topic, options)}\n`)
@@ -54,17 +59,17 @@ export function grantCommand(): Command {
 }
 
 async function sign(action: string, topic: string, options: GrantOptions): Promise<string> {
-  const { agent, user, approver, issuer, audience, uses, payload } = options
+  const { agent, user, approver, issuer, subjects = issuer, audience, uses, payload } = options
   const lifetime = parseDuration(options.ttl)
   if (!lifetime.ok) throw usage(`--ttl: ${lifetime.message}`)
   if (uses !== undefined && !/^[1-9]\d{0,3}$/.test(uses)) throw usage('--uses: write a number from 1')
   const claims = {
-    ...agentClaims({ agent, user, issuer }),
+    ...agentClaims({ agent, user, issuer: subjects }),
     client_id: undefined,
     agent_id: undefined,
     action,
     topic,
-    approver: { iss: issuer, sub: approver },
+    approver: { iss: subjects, sub: approver },
     ...(uses === undefined ? {} : { max_uses: Number(uses) }),
     ...(payload === undefined ? {} : { payload_sha256: await digestOf(payload) }),
   }

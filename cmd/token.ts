@@ -28,7 +28,7 @@ Examples:
   $ postern token sign --keys dev-keys --agent scout --user alice
   $ postern token sign --keys dev-keys --agent scout --user alice --tenant acme --ttl 5m
   $ postern token sign --keys dev-keys --claims '{"sub":"alice","scope":"..."}' --agent scout
-  $ mosquitto_pub -V 5 -p 1884 -i scout -u '' -P "$(postern token sign --keys dev-keys --agent scout --user alice)" \\
+  $ mosquitto_pub -V 5 -p 1883 -i scout -u '' -P "$(postern token sign --keys dev-keys --agent scout --user alice)" \\
       -t agents/scout/card -m hello
 `
 

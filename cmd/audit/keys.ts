@@ -14,8 +14,8 @@ const DIGEST_KEY_BYTES = 32
 
 const KEYGEN_HELP = `
 The signing key goes into FILE, for audit.checkpoints.keyFile; the verification key into FILE.pub and to standard
-output: keep it where whoever writes the log cannot reach it. Nothing is overwritten. A new key is put in force by a
-restart, which writes a record of it.
+output: keep it where whoever writes the log cannot reach it. Nothing is overwritten. A new key in the
+place of the former is noticed by itself; a record of the log says from where on it is in force.
 
 Exit codes: 0 made, 2 a file exists or cannot be written, 64 wrong usage.
 
@@ -27,8 +27,8 @@ const PROVE_HELP = `
 Exit codes: 0 proven, 1 there is no proof, 2 a file cannot be read, 64 wrong usage.
 
 Example:
-  postern audit prove --seq 1200 --checkpoint newest.note --key verifier.key audit.jsonl > proof.json
-  postern audit check-proof --key verifier.key proof.json`
+  postern audit prove --seq 1200 --checkpoint newest.note --key verifier.pub audit.jsonl > proof.json
+  postern audit check-proof --key verifier.pub proof.json`
 
 export function keygenCommand(): Command {
   return new Command('keygen')

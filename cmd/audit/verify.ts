@@ -10,7 +10,7 @@ import { EXIT } from '../exit.ts'
 import { collect, EXIT_UNREADABLE, parseKeys, readCheckpoints, unreadable } from './options.ts'
 
 const HELP = `
-FILE stands for its closed segments too (FILE.00000001.gz and so on), and for the logs of workers (FILE.w1 and so on),
+FILE stands for its closed segments too (FILE.00000001.zst and so on), and for the logs of workers (FILE.w1 and so on),
 each with a chain of its own, where there are any. --known is about the chain of FILE itself.
 
 Exit codes:
@@ -21,7 +21,7 @@ Exit codes:
 
 Examples:
   postern audit verify audit.jsonl
-  postern audit verify --checkpoint newest.note --key verifier.key audit.jsonl
+  postern audit verify --checkpoint newest.note --key verifier.pub audit.jsonl
   postern audit verify audit-2026-10.jsonl audit-2026-11.jsonl
   postern audit verify --known 1200:5f0c…(64 hex digits) audit.jsonl`
 

@@ -105,3 +105,16 @@ it('postern token grant makes what a Postern with these keys takes', async () =>
   await jwks.close()
   expect((await postern(['token', 'grant', ...who, '--uses', '0', 'publish', 'a'])).status).toBe(64)
 })
+
+it('postern token grant --subjects names people and agents of another issuer than its own', async () => {
+  const keys = join(directory, 'subject-keys')
+  await postern(['token', 'keys', '--dir', keys])
+  const who = ['--keys', keys, '--agent', 'scout', '--user', 'alice', '--approver', 'carol']
+  const issuers = ['--issuer', 'https://approvals.example', '--subjects', 'https://id.example']
+  const made = await postern(['token', 'grant', ...who, ...issuers, 'publish', 'pay/alice/order'])
+  expect(JSON.parse(Buffer.from(made.stdout.split('.')[1]!, 'base64url').toString())).toMatchObject({
+    iss: 'https://approvals.example',
+    act: { iss: 'https://id.example', sub: 'scout' },
+    approver: { iss: 'https://id.example', sub: 'carol' },
+  })
+})
