@@ -47,7 +47,7 @@ export class CheckedTokens implements TokenCheck {
     const failure = await this.#ask(token)
     if (failure === undefined) {
       this.#known.set(token.digest, { ...token, unused: 0 })
-      this.#options.roster.resume(token.issuer, token.tokenId)
+      this.#options.roster.resume(token.issuer, token.tokenId, this.#options.source)
     }
     return failure
   }
@@ -85,7 +85,7 @@ export class CheckedTokens implements TokenCheck {
   }
 
   #isOfUse(known: Known): boolean {
-    const { clock, roster } = this.#options
+    const { clock, roster, source } = this.#options
     const { issuer, tokenId, digest, expiresAtMs } = known
     if (roster.isInUse(issuer, tokenId)) {
       known.unused = 0
@@ -94,7 +94,7 @@ export class CheckedTokens implements TokenCheck {
     known.unused += 1
     if (known.unused > 1 || expiresAtMs <= clock.now()) {
       this.#known.delete(digest)
-      roster.resume(issuer, tokenId)
+      roster.resume(issuer, tokenId, source)
     }
     return false
   }
@@ -104,6 +104,6 @@ export class CheckedTokens implements TokenCheck {
     const { source, roster, onCut } = this.#options
     const failure = await this.#ask(token)
     if (failure === undefined || isUnavailable(failure) || this.#closed) return
-    onCut(token, source, failure, roster.suspend(token.issuer, token.tokenId, { source }))
+    onCut(token, source, failure, roster.suspend(token.issuer, token.tokenId, source))
   }
 }

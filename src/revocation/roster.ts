@@ -56,6 +56,8 @@ export class Roster {
   readonly #listed: Marks
   /** Tokens that were found not to hold; whoever finds it asks again. */
   readonly #suspended: Marks
+  /** Selector of a suspended token as text -> who has found it not to hold. */
+  readonly #suspendedBy = new Map<string, Set<string>>()
   readonly #live = new LiveIndex()
   readonly #clock: Clock
   readonly #blindness: () => Blindness | undefined
@@ -139,18 +141,29 @@ export class Roster {
     return this.#live.has(facetsOf({ token: { iss, jti } })[0]!)
   }
 
-  /** Ends whoever bears this token, and lets nobody in with it until `resume`. @returns how many were ended */
-  suspend(iss: string, jti: string, because: AuditEvent['cause']): number {
+  /**
+   * Ends whoever bears this token, and lets nobody in with it until each source that has suspended it resumes it.
+   *
+   * @returns how many were ended
+   */
+  suspend(iss: string, jti: string, source: string): number {
     const selector = { token: { iss, jti } }
+    const word = wordOf(selector)
+    this.#suspendedBy.set(word, (this.#suspendedBy.get(word) ?? new Set()).add(source))
     this.#suspended.disable(selector)
     const met = this.#met(selector, () => true)
-    return this.#end(met, because)
+    return this.#end(met, { source })
   }
 
-  resume(iss: string, jti: string): void {
-    if (this.#suspended.size === 0) return
+  /** What another source has suspended stays so. */
+  resume(iss: string, jti: string, source: string): void {
+    if (this.#suspendedBy.size === 0) return
     const selector = { token: { iss, jti } }
-    if (this.#suspended.of(selector) !== undefined) this.#suspended.enable(selector)
+    const word = wordOf(selector)
+    const sources = this.#suspendedBy.get(word)
+    if (sources?.delete(source) !== true || sources.size > 0) return
+    this.#suspendedBy.delete(word)
+    this.#suspended.enable(selector)
   }
 
   /** Resolves when the records of all that were cut so far are made, and the broker told. */

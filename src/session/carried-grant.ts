@@ -68,13 +68,14 @@ export class CarriedGrant {
     bearer: Principal,
   ): HeldGrant | Wait | string {
     const stage = this.#stage
+    const { clock, config, revocations } = this.#session.context
     if (stage === undefined) {
       this.#verify(Buffer.from(source.subarray(start, end)), bearer)
       return Wait.FOR_GRANT
     }
     if (stage.at === 'verified') {
       const { grant } = stage
-      const unfit = unfitness(grant, request, payload, this.#session.context.config.grants!.maxPayload)
+      const unfit = unfitness(grant, request, payload, config.grants!.maxPayload)
       if (unfit === Wait.FOR_PAYLOAD) return unfit
       if (unfit !== undefined) return this.#refuse(unfit, grant)
       this.#take(grant)
@@ -83,7 +84,12 @@ export class CarriedGrant {
     if (stage.at === 'waiting') return Wait.FOR_GRANT
     this.#stage = undefined
     if (stage.at === 'refused') return stage.reason
-    return stage.held.isRevoked ? this.#refuse('revoked', stage.held.grant) : stage.held
+    const { held } = stage
+    if (held.isRevoked) return this.#refuse('revoked', held.grant)
+    // Behind the audit log it may have waited for longer than its grant lasts.
+    if (clock.now() < held.grant.expiresAtMs) return held
+    revocations.leave(held)
+    return this.#refuse('expired', held.grant)
   }
 
   #verify(token: Buffer, bearer: Principal): void {

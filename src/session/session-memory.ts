@@ -103,7 +103,9 @@ export class SessionState {
         : responseStart >= 0 && held.response.compare(response, responseStart, responseEnd) === 0) &&
       held.bearer?.tokenDigest === bearer?.tokenDigest &&
       held.retain === message.retain &&
-      held.payloadLength === message.payloadLength
+      held.payloadLength === message.payloadLength &&
+      // A grant is for the message that it came with, and may be for its payload only.
+      (held.granted || !message.granted)
     )
   }
 

@@ -250,6 +250,36 @@ describe('a PUBLISH that carries its grant', () => {
     expect(it.toServer.length).toBe(0)
   })
 
+  test('JIT-02 a use that was taken in time is none after the end of the grant', async () => {
+    const it = await open()
+    desk.put('g', { topic: 'pay/u1/+' }, inMinutes(it, 5))
+    desk.take = async () => {
+      it.audit.congested = true
+      return 'taken'
+    }
+    it.fromClient(pay([carry('g')]))
+    await settle(it)
+    it.clock.advance(5 * 60_000)
+    it.audit.makeRoom()
+    await settle(it)
+    expect(it.toServer.length).toBe(0)
+    expect(it.event('publish')).toMatchObject({ reason: 'grant_required', detail: 'expired' })
+  })
+
+  test('JIT-05 QoS 2: the one approved payload does not release another that the broker holds', async () => {
+    const it = await open({ policy: GRANT_POLICY.replaceAll(', requiresGrant: true', '') })
+    desk.put('g', { topic: 'pay/u1/+', payloadSha256: hash('sha256', 'ten') }, inMinutes(it, 5))
+    it.fromClient(pay([], { qos: 2, packetId: 5, payload: '999' }))
+    it.fromServer(ack('pubrec', 5))
+    it.forget()
+    it.usePolicy(GRANT_POLICY)
+    it.fromClient(pay([carry('g')], { qos: 2, packetId: 5, payload: 'ten' }))
+    await settle(it)
+    it.fromClient(ack('pubrel', 5))
+    expect(packetsIn(it.toServer).map(({ cmd }) => cmd)).not.toContain('pubrel')
+    expect(it.event('release')).toMatchObject({ decision: 'deny', reason: 'grant_required' })
+  })
+
   test('the property off: it is a User Property like any other', async () => {
     const it = await open({ config: { grants: { property: 'off' } } })
     const message = pay([carry('g')], { topic: 'free/a' })
