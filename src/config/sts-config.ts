@@ -22,6 +22,8 @@ export interface ProviderConfig {
   tenant: string | undefined
   /** Claim with the tenant. */
   tenantClaim: string | undefined
+  /** What that claim may name; undefined: everything. */
+  tenants: readonly string[] | undefined
 }
 
 /** An OAuth client, which is one agent. It authenticates with a secret or with a key of `jwks`, never with both. */

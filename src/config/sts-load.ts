@@ -52,6 +52,12 @@ function* contradictions(file: StsFile): Iterable<Contradiction> {
         message: 'Both `tenant` and `tenantClaim` are given: keep one of them.',
       }
     }
+    if (provider.tenantClaim !== undefined && provider.tenants === undefined && file.providers.length > 1) {
+      yield {
+        path: at('tenants'),
+        message: 'Missing. With several providers each could name tenants of the others: list those it speaks for.',
+      }
+    }
     const twin = prefixes.findIndex((other, j) => j !== i && other.startsWith(prefixes[i]!))
     if (twin >= 0) {
       yield {
@@ -141,12 +147,13 @@ function toConfig(file: StsFile, directory: string): StsConfig {
     replayFile: inDirectory(replayFile),
     auditFile: inDirectory(auditFile),
     providers: providers.map(
-      ({ jwks, subjectPrefix = '', tenant, tenantClaim, ...provider }): ProviderConfig => ({
+      ({ jwks, subjectPrefix = '', tenant, tenantClaim, tenants, ...provider }): ProviderConfig => ({
         ...provider,
         jwks: placed(jwks),
         subjectPrefix,
         tenant,
         tenantClaim,
+        tenants,
       }),
     ),
     clients: clients.map(

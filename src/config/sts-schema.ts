@@ -34,6 +34,10 @@ const provider = section({
   tenantClaim: text('a claim name')
     .optional()
     .describe('Claim with the tenant, such as `tenant`; an assertion without it is refused.'),
+  tenants: z
+    .array(text('a tenant'), { error: 'Write a list of tenants, such as `[acme]`.' })
+    .optional()
+    .describe('Tenants that this claim may name. Required with more than one provider: none speaks for all tenants.'),
 })
 
 const client = section({

@@ -98,6 +98,10 @@ async function readOf(
     (details === undefined || Array.isArray(details)) &&
     (txn === undefined || isIdentity(txn))
   if (!isReadable) return { ok: false, reason: 'bad_claim' }
+  const { tenants } = config
+  if (tenants !== undefined && !tenants.some((each) => each === tenant)) {
+    return { ok: false, reason: 'foreign_tenant' }
+  }
   return {
     ok: true,
     issuer: config.issuer,

@@ -92,6 +92,7 @@ export const REFUSALS = {
   client_mismatch: BAD_GRANT,
   /** `act` names another agent than the client is, or a chain. */
   actor_mismatch: BAD_GRANT,
+  foreign_tenant: BAD_GRANT,
   /** `cnf`: bound to a key, whose proof is not taken here. */
   proof_required: BAD_GRANT,
   replayed: BAD_GRANT,

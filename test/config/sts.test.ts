@@ -50,6 +50,11 @@ describe('one mistake, one sentence', () => {
       '  - { issuer: https://b.example, jwks: { file: b.json }, subjectPrefix: "b:" }\nclients:',
       'providers[0].subjectPrefix: People of `providers[1]`',
     ],
+    [
+      'clients:',
+      '  - { issuer: https://b.example, jwks: { file: b.json }, subjectPrefix: "b:", tenantClaim: t }\nclients:',
+      'providers[1].tenants: Missing.',
+    ],
   ])('%j to %j', (from, to, expected) => {
     expect(GOOD).toContain(from)
     const problems = problemsOf(GOOD.replace(from, to))

@@ -33,7 +33,12 @@ const SETTINGS = {
   ],
   providers: [
     { issuer: STUB_IDP, jwks: { file: 'idp.json' }, algorithms: ['ES256'], subjectPrefix: 'a:' },
-    { issuer: 'https://b.example', jwks: { file: 'idp.json' }, subjectPrefix: 'b:', tenantClaim: 'tenant' },
+    {
+      issuer: 'https://b.example',
+      jwks: { file: 'idp.json' },
+      subjectPrefix: 'b:',
+      ...{ tenantClaim: 'tenant', tenants: ['acme'] },
+    },
   ],
   limits: { failedTries: 1_000 },
 }
@@ -102,6 +107,9 @@ describe('a token', () => {
       txn: 'order-1',
     })
     expect((await test.ask({ assertion: await b.jag() })).body['error']).toBe('invalid_grant')
+    // Another provider's tenant is not its to name.
+    const foreign = await b.jag({ tenant: 'globex' })
+    expect((await test.ask({ assertion: foreign })).body['error']).toBe('invalid_grant')
   })
 
   it.each([
