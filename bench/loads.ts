@@ -139,5 +139,5 @@ export const LOADS: readonly Load[] = [
     distinct: true,
   }),
   connecting('idle', 'idle-1000', 'idle connections, 1000', { clients: 1000 }),
-  connecting('idle', 'idle-9900', 'idle connections, 9900', { clients: 9900, paths: ['haproxy', 'postern'] }),
+  connecting('idle', 'idle-9900', 'idle connections, 9900', { clients: 9900, paths: ['postern'] }),
 ]

@@ -55,7 +55,8 @@ function* contradictions(file: StsFile): Iterable<Contradiction> {
     if (provider.tenantClaim !== undefined && provider.tenants === undefined && file.providers.length > 1) {
       yield {
         path: at('tenants'),
-        message: 'Missing. With several providers each could name tenants of the others: list those it speaks for.',
+        message:
+          'Missing. With several providers each could name tenants of the others: list those it speaks for.',
       }
     }
     const twin = prefixes.findIndex((other, j) => j !== i && other.startsWith(prefixes[i]!))

@@ -37,7 +37,9 @@ const provider = section({
   tenants: z
     .array(text('a tenant'), { error: 'Write a list of tenants, such as `[acme]`.' })
     .optional()
-    .describe('Tenants that this claim may name. Required with more than one provider: none speaks for all tenants.'),
+    .describe(
+      'Tenants that this claim may name. Required with more than one provider: none speaks for all tenants.',
+    ),
 })
 
 const client = section({
