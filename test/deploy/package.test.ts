@@ -170,7 +170,8 @@ describe.skipIf(!isRoot)('the tree of the image (needs root: chroot and mounts)'
     await run('chmod', ['755', directory, tree, conf])
     broker = await startMosquitto({ users: { postern: 'pw' } })
     idp = await TestIssuer.create(systemClock)
-    const port = 20_000 + (process.pid % 20_000)
+    // Below the ports that Linux gives to outgoing connections; two for each process.
+    const port = 20_000 + 2 * (process.pid % 6_000)
     await writeFile(join(conf, 'jwks.json'), JSON.stringify(idp.dev.publicJwks()))
     await writeFile(
       join(conf, 'policy.yaml'),
