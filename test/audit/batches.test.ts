@@ -208,6 +208,7 @@ describe('AUD-04 a chain with batches', () => {
         { as: 1, length: 1, sha256: 'ab' },
         { as: 1, hmac_sha256: DIGEST, length: 1, sha256: DIGEST },
       ],
+      ...[0, 2, 3].map((as) => ({ as, length: 1 })),
       ...[0, 65536, '7'].map((packet_id) => ({ as: 1, length: 1, packet_id })),
       ...[{ topic: 't' }, { human: 'u2' }, { entry: 1 }].map((more) => ({ as: 1, length: 1, ...more })),
     ].map((entry): [string, object] => [`the entry ${JSON.stringify(entry)}`, { batch: [entry] }]),
