@@ -16,29 +16,38 @@ export interface Clock {
 
 /** setTimeout overflows above this and would fire at once. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+const FAR_MS = 60_000
 
 class SystemTimer implements Timer {
+  readonly #deadline: number
+  readonly #fn: () => void
   #handle: NodeJS.Timeout
+
   constructor(delayMs: number, fn: () => void) {
-    const deadline = performance.now() + delayMs
-    const arm = (): NodeJS.Timeout => {
-      const left = deadline - performance.now()
-      const handle = setTimeout(
-        () => {
-          if (deadline - performance.now() > 1) this.#handle = arm()
-          else fn()
-        },
-        Math.max(0, Math.min(left, LONGEST_TIMEOUT_MS)),
-      )
-      handle.unref()
-      return handle
-    }
-    this.#handle = arm()
+    this.#deadline = performance.now() + delayMs
+    this.#fn = fn
+    this.#handle = this.#arm(delayMs)
   }
+
   cancel(): void {
     clearTimeout(this.#handle)
   }
+
+  #arm(leftMs: number): NodeJS.Timeout {
+    // Node keeps a list for each length: those that end far ahead share a few, and wait for the rest in a second step.
+    const far = leftMs > FAR_MS
+    const stepMs = far ? Math.min(leftMs - (leftMs % FAR_MS), LONGEST_TIMEOUT_MS) : Math.max(0, leftMs)
+    return setTimeout(fire, stepMs, this).unref()
+  }
+
+  static fire(timer: SystemTimer): void {
+    const leftMs = timer.#deadline - performance.now()
+    if (leftMs > 1) timer.#handle = timer.#arm(leftMs)
+    else timer.#fn()
+  }
 }
+
+const { fire } = SystemTimer
 
 export const systemClock: Clock = {
   now: () => Date.now(),

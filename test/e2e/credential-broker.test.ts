@@ -188,7 +188,7 @@ describe('a fresh token', () => {
     clock.advance(500_000)
     const acl = [{ permission: 'allow', action: 'publish', topic: 'notes/scout/1' }]
     put(await idp.mint({ acl }, LONG))
-    await expect.poll(() => reasons(postern, 'renew'), { timeout: 5_000 }).toEqual(['ok'])
+    await expect.poll(() => reasons(postern, 'renew')).toEqual(['ok'])
     expect((await postern.records()).find(({ action }) => action === 'renew')).toMatchObject({
       effect: 'taken',
       detail: 'broker',
@@ -222,9 +222,7 @@ describe('a fresh token', () => {
     const { postern, idp, put } = await sidecar()
     const client = await connected(postern)
     put(await idp.mint({ aud: 'https://elsewhere.example' }))
-    await expect
-      .poll(() => postern.metric('postern_credentials_total{result="failed"}'), { timeout: 5_000 })
-      .toBeGreaterThan(0)
+    await expect.poll(() => postern.metric('postern_credentials_total{result="failed"}')).toBeGreaterThan(0)
     expect(postern.log.at(-1)).toMatchObject({
       level: 'warn',
       fields: { listener: 'agents', reason: 'wrong_audience' },
@@ -232,7 +230,7 @@ describe('a fresh token', () => {
     await client.ping()
     await connected(postern)
     put(await idp.mint({}, LONG))
-    await expect.poll(() => reasons(postern, 'renew'), { timeout: 5_000 }).toEqual(['ok'])
+    await expect.poll(() => reasons(postern, 'renew')).toEqual(['ok'])
   })
 })
 
@@ -246,7 +244,7 @@ describe('no token', () => {
     expect(await reasons(postern, 'connect')).toEqual(['credential_unavailable'])
     expect(await postern.metric('postern_credentials_total{result="failed"}')).toBe(1)
     put(await idp.mint({}, LONG))
-    await expect.poll(() => postern.app.ready, { timeout: 5_000 }).toBe(true)
+    await expect.poll(() => postern.app.ready).toBe(true)
     await connected(postern)
     const left = await postern.metric('postern_credential_remaining_seconds{listener="agents"}')
     expect(left).toBeGreaterThan(500)
@@ -316,12 +314,10 @@ describe('a token endpoint', () => {
     })
     // A fresh assertion is exchanged at once, and renews the session.
     put(await jag())
-    await expect.poll(() => reasons(postern, 'renew'), { timeout: 5_000 }).toEqual(['ok'])
+    await expect.poll(() => reasons(postern, 'renew')).toEqual(['ok'])
     // Two thirds of the token's time: it is asked anew, and the used assertion is refused.
     clock.advance(201_000)
-    await expect
-      .poll(() => postern.metric('postern_credentials_total{result="failed"}'), { timeout: 5_000 })
-      .toBe(1)
+    await expect.poll(() => postern.metric('postern_credentials_total{result="failed"}')).toBe(1)
     expect(postern.log.findLast(({ level }) => level === 'warn')?.fields).toMatchObject({
       listener: 'agents',
       reason: 'refused',
@@ -334,7 +330,7 @@ describe('a token endpoint', () => {
     expect(await client.next('disconnect')).toMatchObject({ reasonCode: 0x87 })
     expect(postern.app.ready).toBe(false)
     put(await jag())
-    await expect.poll(() => postern.app.ready, { timeout: 5_000 }).toBe(true)
+    await expect.poll(() => postern.app.ready).toBe(true)
     await connected(postern)
   })
 

@@ -109,6 +109,7 @@ describe('before the CONNECT is complete', () => {
   test('peers.J6 a client that sends one byte now and then is closed at the deadline all the same', async () => {
     const postern = await limited({ connectTimeout: '5s' })
     const client = await stage.socket(postern)
+    await expect.poll(() => postern.metric('postern_connections{state="unauthenticated"}')).toBe(1)
     const bytes = connect({ password: 'x'.repeat(100) })
     for (let i = 0; i < 4; i++) {
       await client.sendAlone(bytes.subarray(i, i + 1))

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { ReportPage } from '../../src/evidence/report-page.ts'
 import { newDirectory } from '../audit/log-kit.ts'
-import { dumpDom, findOrInstallChromium, screenshot } from '../support/chromium.ts'
+import { dumpDom, findChromium, screenshot } from '../support/chromium.ts'
 import { HOSTILE, story } from './records.ts'
 
 const CHAIN = [{ ok: true, text: 'audit.jsonl: records 1 to 11 follow one another' }]
@@ -41,7 +41,7 @@ describe('the report', () => {
   })
 })
 
-const chromium = findOrInstallChromium()
+const chromium = findChromium()
 
 describe.runIf(chromium !== undefined)('the report in a real browser', () => {
   it('shows who acted for whom, denials by rule, the timeline and the chain, and hostile text as text', async () => {

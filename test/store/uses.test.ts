@@ -56,5 +56,5 @@ test('JIT-03 without the store no use is taken, also under `onFailure: continue`
   await redis.stop()
   expect(await a.uses.take('g4', 1, inAnHour())).toBe('unavailable')
   await redis.start()
-  await expect.poll(() => a.uses.take('g4', 1, inAnHour()), { timeout: 5_000 }).toBe('taken')
+  await expect.poll(() => a.uses.take('g4', 1, inAnHour())).toBe('taken')
 })

@@ -1,5 +1,5 @@
-// A real browser for pages that Postern writes. Installed by the test's own setup when it is missing and this machine
-// lets it; otherwise tests that need it are skipped, which says so.
+// A real browser for pages that Postern writes. Installed by the suite's setup when it is missing and this machine lets
+// it; otherwise tests that need it are skipped, which says so.
 import { execFile, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,16 +13,9 @@ const FLAGS = [
 ]
 const run = promisify(execFile)
 
-const find = (): string | undefined => NAMES.find((name) => spawnSync(name, ['--version']).status === 0)
-
-/** The command, or undefined where there is none and none can be installed. */
-export function findOrInstallChromium(): string | undefined {
-  const found = find()
-  if (found !== undefined || process.getuid?.() !== 0) return found
-  const apt = (...args: string[]) =>
-    spawnSync('apt-get', ['-q', '-y', ...args], { timeout: 180_000 }).status === 0
-  return apt('install', 'chromium') || (apt('update') && apt('install', 'chromium')) ? find() : undefined
-}
+/** The command, or undefined where there is none. */
+export const findChromium = (): string | undefined =>
+  NAMES.find((name) => spawnSync(name, ['--version']).status === 0)
 
 async function start(chromium: string, args: readonly string[], url: string): Promise<string> {
   const profile = mkdtempSync(join(tmpdir(), 'postern-chromium-'))

@@ -3,6 +3,7 @@
 // skipped.
 import { findOrInstall } from '../../src/dev/debian-package.ts'
 import { findOrInstallMosquitto } from '../../src/dev/mosquitto-install.ts'
+import { findChromium } from './chromium.ts'
 import { kubernetesTools } from './kubernetes-tools.ts'
 
 const TOOLS = [
@@ -17,7 +18,9 @@ export async function setup(): Promise<void> {
   await findOrInstallMosquitto({ log })
   await findOrInstall('redis-server', 'redis-server', { log })
   await kubernetesTools().catch((error: Error) => log(`helm and kubectl cannot be fetched: ${error.message}`))
-  for (const [program, debianPackage] of TOOLS) {
+  // It has another name elsewhere.
+  const tools = findChromium() === undefined ? [...TOOLS, ['chromium', 'chromium'] as const] : TOOLS
+  for (const [program, debianPackage] of tools) {
     await findOrInstall(program, debianPackage, { log }).catch((error: Error) =>
       log(`${error.message} Tests are skipped.`),
     )

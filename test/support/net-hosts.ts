@@ -126,7 +126,7 @@ function makeHost(name: string, namespace: string, address: string, children: Se
     children.add(child)
     return child
   }
-  const exec: Host['exec'] = async ({ uid, timeoutMs = 5_000 }, ...command) => {
+  const exec: Host['exec'] = async ({ uid, timeoutMs = 30_000 }, ...command) => {
     const child = start(uid === undefined ? {} : { uid }, ...command)
     let output = ''
     for (const stream of [child.stdout!, child.stderr!]) {
@@ -147,7 +147,7 @@ function makeHost(name: string, namespace: string, address: string, children: Se
     reaches: async (to, port, { uid, from } = {}) => {
       // Perl is on every Debian, and readable for every user.
       const local = from === undefined ? '' : `LocalAddr => '${from}',`
-      const script = `IO::Socket::INET->new(PeerAddr => '${to}', PeerPort => ${port}, ${local} Timeout => 0.5) or exit 1`
+      const script = `IO::Socket::INET->new(PeerAddr => '${to}', PeerPort => ${port}, ${local} Timeout => 1) or exit 1`
       const { code } = await exec(
         uid === undefined ? {} : { uid },
         'perl',

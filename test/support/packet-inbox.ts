@@ -3,7 +3,7 @@
 import { type Packet, type PacketCmd, parser } from 'mqtt-packet'
 
 /** How long a test waits for the next packet before it fails, milliseconds. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 30_000
 
 export type PacketOf<C extends PacketCmd> = Extract<Packet, { cmd: C }>
 

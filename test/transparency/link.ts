@@ -14,7 +14,7 @@ import {
 import { type Packet, type PacketName, readPacket, Splitter } from './packet-text.ts'
 
 /** Longest wait for a packet or a close. Reached only when something is wrong. */
-const PATIENCE_MS = 8_000
+const PATIENCE_MS = 30_000
 
 export class Link {
   readonly name: string

@@ -7,7 +7,9 @@ import { MerkleTree } from '../../../src/audit/merkle.ts'
 import { PendingRecords } from '../../../src/audit/pending-records.ts'
 import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { time } from '../timing.ts'
+import { about, time } from '../timing.ts'
+
+about('audit: a record')
 
 const party = (id: string) => ({ iss: 'https://issuer.example', sub: id, id })
 const event: AuditEvent = {
