@@ -12,6 +12,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/clock.ts': [],
   'src/file-watch.ts': ['src/clock.ts'],
   'src/socket-file.ts': [],
+  'src/journal-file.ts': ['src/errors.ts', 'src/audit/file-lock.ts'],
   'src/policy-file.ts': ['src/errors.ts', 'src/policy/'],
   'src/catalogue-sets.ts': [
     ...[
@@ -30,8 +31,8 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
   'src/store/': ['src/errors.ts', 'src/clock.ts'],
-  'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/']],
-  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/'],
+  'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/journal-file.ts', 'src/identity/']],
+  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/journal-file.ts', 'src/identity/'],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -212,13 +213,13 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/workers/',
     'src/app.ts',
     'src/file-watch.ts',
+    'src/journal-file.ts',
     'src/identity/',
     'src/audit/',
     'src/net/',
     'src/revocation/',
     'src/sts/',
     'src/credentials/',
-    'src/grants/',
     'src/store/',
     'src/policy-file.ts',
     'src/dev/',
@@ -240,10 +241,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
   'node:path': [
     'src/evidence/chains.ts',
-    'src/grants/',
     'src/file-watch.ts',
+    'src/journal-file.ts',
     'src/audit/',
-    'src/revocation/',
     'src/config/',
     'src/dev/',
     'cmd/',
