@@ -12,6 +12,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/clock.ts': [],
   'src/file-watch.ts': ['src/clock.ts'],
   'src/socket-file.ts': [],
+  'src/http-reply.ts': [],
   'src/journal-file.ts': ['src/errors.ts', 'src/audit/file-lock.ts'],
   'src/policy-file.ts': ['src/errors.ts', 'src/policy/'],
   'src/catalogue-sets.ts': [
@@ -28,7 +29,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/policy/': ['src/errors.ts'],
   'src/identity/': ['src/errors.ts', 'src/clock.ts', 'src/policy/', 'src/wire/'],
   'src/audit/': ['src/errors.ts', 'src/clock.ts'],
-  'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
+  'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/http-reply.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
   'src/store/': ['src/errors.ts', 'src/clock.ts'],
   'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/journal-file.ts', 'src/identity/']],
@@ -97,7 +98,7 @@ const LAYERS: Record<string, readonly string[]> = {
   ],
   // A process of its own: it shares keys, audit and files with the proxy, and knows no session.
   'src/sts/': [
-    ...['src/errors.ts', 'src/clock.ts', 'src/reloads.ts', 'src/socket-file.ts'],
+    ...['src/errors.ts', 'src/clock.ts', 'src/http-reply.ts', 'src/reloads.ts', 'src/socket-file.ts'],
     ...['src/identity/', 'src/audit/', 'src/telemetry/logger.ts'],
   ],
   'src/credentials/': [
@@ -225,7 +226,7 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/dev/',
     'cmd/',
   ],
-  'node:http': ['src/telemetry/admin.ts', 'src/sts/http-server.ts', 'src/dev/'],
+  'node:http': ['src/http-reply.ts', 'src/telemetry/admin.ts', 'src/sts/http-server.ts', 'src/dev/'],
   'node:https': ['src/sts/http-server.ts'],
   'node:net': [
     // The type of what is handed from process to process.
