@@ -18,25 +18,29 @@ export interface Clock {
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 class SystemTimer implements Timer {
+  readonly #deadline: number
+  readonly #fn: () => void
   #handle: NodeJS.Timeout
+
   constructor(delayMs: number, fn: () => void) {
-    const deadline = performance.now() + delayMs
-    const arm = (): NodeJS.Timeout => {
-      const left = deadline - performance.now()
-      const handle = setTimeout(
-        () => {
-          if (deadline - performance.now() > 1) this.#handle = arm()
-          else fn()
-        },
-        Math.max(0, Math.min(left, LONGEST_TIMEOUT_MS)),
-      )
-      handle.unref()
-      return handle
-    }
-    this.#handle = arm()
+    this.#deadline = performance.now() + delayMs
+    this.#fn = fn
+    this.#handle = this.#arm(delayMs)
   }
+
   cancel(): void {
     clearTimeout(this.#handle)
+  }
+
+  #arm(leftMs: number): NodeJS.Timeout {
+    const delay = Math.max(0, Math.min(leftMs, LONGEST_TIMEOUT_MS))
+    return setTimeout(SystemTimer.#fire, delay, this).unref()
+  }
+
+  static #fire(timer: SystemTimer): void {
+    const left = timer.#deadline - performance.now()
+    if (left > 1) timer.#handle = timer.#arm(left)
+    else timer.#fn()
   }
 }
 
