@@ -1,23 +1,36 @@
-// Makes the tables of bench/README.md from a JSON file of samples: `node bench/report.ts [samples.json]`.
+// Makes the tables of bench/README.md from the JSON files of bench/results: `node bench/report.ts`.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import type { Machine } from './machine.ts'
+import { type MicroReport, microTables } from './micro/tables.ts'
 import { HEADER, type Report, rowsOf } from './tables.ts'
 
 const README = new URL('README.md', import.meta.url)
-const SAMPLES = new URL('results/latest.json', import.meta.url)
-const START = '<!-- tables: made by `node bench/report.ts`; do not edit -->'
-const END = '<!-- end of tables -->'
 
-const report = JSON.parse(readFileSync(process.argv[2] ?? SAMPLES, 'utf8')) as Report
-const text = readFileSync(README, 'utf8')
-const before = text.slice(0, text.indexOf(START) + START.length)
-const after = text.slice(text.indexOf(END))
-writeFileSync(README, `${before}\n\n${tables(report)}\n\n${after}`)
+fill<Report>('latest.json', 'tables', ({ haproxy, loads, ...run }) => [
+  ...facts(run, `; ${haproxy}`),
+  ...HEADER,
+  ...loads.flatMap(rowsOf),
+])
+fill<MicroReport>('micro.json', 'parts', (report) => [...facts(report), ...microTables(report)])
 
-function tables({ machine, cores, memoryBytes, node, haproxy, commit, at, command, loads }: Report): string {
-  const facts = [
-    `- ${machine}, ${cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB; Node ${node}; ${haproxy}`,
+/** Puts lines in place of what stands between two marks. */
+function fill<R>(file: string, marks: string, linesOf: (report: R) => string[]): void {
+  const path = new URL(`results/${file}`, import.meta.url)
+  if (!existsSync(path)) return
+  const lines = linesOf(JSON.parse(readFileSync(path, 'utf8')) as R)
+  const text = readFileSync(README, 'utf8')
+  const start = `<!-- ${marks}: made by \`node bench/report.ts\`; do not edit -->`
+  const before = text.slice(0, text.indexOf(start) + start.length)
+  const after = text.slice(text.indexOf(`<!-- end of ${marks} -->`))
+  writeFileSync(README, `${before}\n\n${lines.join('\n')}\n\n${after}`)
+}
+
+function facts(run: Machine & { command: string }, more = ''): string[] {
+  const { machine, cores, memoryBytes, node, commit, at, command } = run
+  return [
+    `- ${machine}, ${cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB; Node ${node}${more}`,
     `- commit ${commit}, ${at}, \`${command}\``,
+    '',
   ]
-  return [...facts, '', ...HEADER, ...loads.flatMap(rowsOf)].join('\n')
 }

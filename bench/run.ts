@@ -2,10 +2,10 @@
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import { LOADS, type Load } from './loads.ts'
+import { thisMachine } from './machine.ts'
 import { type Sample, Stage } from './measure.ts'
 import type { PathName } from './paths.ts'
 import { installPrograms } from './programs.ts'
@@ -38,13 +38,8 @@ const missing = await installPrograms(log)
 for (const why of missing.values()) log(why)
 
 const report: Report = {
-  machine: cpus()[0]?.model ?? 'unknown',
-  cores: cpus().length,
-  memoryBytes: totalmem(),
-  node: process.version,
-  commit: commit(),
+  ...thisMachine(),
   haproxy: missing.has('haproxy') ? 'missing' : versionOf('haproxy', ['-v']),
-  at: new Date().toISOString(),
   command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
   loads: [],
 }
@@ -61,7 +56,7 @@ for (const load of chosenLoads()) {
     writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`)
   }
 }
-if (options.smoke === true && options.loads === '') await import('./micro/run.ts')
+if (options.smoke === true && options.loads === '') await import('./micro/all.ts')
 process.exit(0)
 
 function chosenLoads(): readonly Load[] {
@@ -95,17 +90,6 @@ async function measure(load: Load, paths: readonly PathName[]): Promise<Partial<
     await Promise.all([...stages.values()].map((stage) => stage.stop()))
   }
   return samples
-}
-
-function commit(): string {
-  try {
-    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim()
-    return (
-      git('rev-parse', 'HEAD') + (git('status', '--porcelain', '--', 'src') === '' ? '' : ' with changes')
-    )
-  } catch {
-    return 'unknown'
-  }
 }
 
 function versionOf(program: string, args: readonly string[]): string {

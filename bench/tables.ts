@@ -1,6 +1,7 @@
 // From samples to tables: medians with their spread, and ratios to HAProxy of the same repeat.
 
 import type { Load } from './loads.ts'
+import type { Machine } from './machine.ts'
 import type { Sample } from './measure.ts'
 import type { PathName } from './paths.ts'
 
@@ -11,15 +12,8 @@ export interface LoadResult {
   samples: Partial<Record<PathName, Sample[]>>
 }
 
-export interface Report {
-  machine: string
-  cores: number
-  memoryBytes: number
-  node: string
-  commit: string
+export interface Report extends Machine {
   haproxy: string
-  /** ISO 8601. */
-  at: string
   command: string
   loads: LoadResult[]
 }
@@ -63,7 +57,7 @@ function spread(values: readonly (number | undefined)[]): string {
   return `${short(median)} (${short(known[0]!)}–${short(known.at(-1)!)})`
 }
 
-function short(value: number): string {
+export function short(value: number): string {
   if (Math.abs(value) >= 100) return value.toFixed(0)
   return value.toPrecision(3)
 }

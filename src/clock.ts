@@ -16,6 +16,7 @@ export interface Clock {
 
 /** setTimeout overflows above this and would fire at once. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+const FAR_MS = 60_000
 
 class SystemTimer implements Timer {
   readonly #deadline: number
@@ -33,16 +34,20 @@ class SystemTimer implements Timer {
   }
 
   #arm(leftMs: number): NodeJS.Timeout {
-    const delay = Math.max(0, Math.min(leftMs, LONGEST_TIMEOUT_MS))
-    return setTimeout(SystemTimer.#fire, delay, this).unref()
+    // Node keeps a list for each length: those that end far ahead share a few, and wait for the rest in a second step.
+    const far = leftMs > FAR_MS
+    const stepMs = far ? Math.min(leftMs - (leftMs % FAR_MS), LONGEST_TIMEOUT_MS) : Math.max(0, leftMs)
+    return setTimeout(fire, stepMs, this).unref()
   }
 
-  static #fire(timer: SystemTimer): void {
-    const left = timer.#deadline - performance.now()
-    if (left > 1) timer.#handle = timer.#arm(left)
+  static fire(timer: SystemTimer): void {
+    const leftMs = timer.#deadline - performance.now()
+    if (leftMs > 1) timer.#handle = timer.#arm(leftMs)
     else timer.#fn()
   }
 }
+
+const { fire } = SystemTimer
 
 export const systemClock: Clock = {
   now: () => Date.now(),

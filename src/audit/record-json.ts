@@ -1,7 +1,7 @@
 // Parts of a record as canonical JSON (RFC 8785). Members are written in sorted order, so that no sorting is needed.
 
 import canonicalize from 'canonicalize'
-import type { AuditEvent } from './event.ts'
+import type { AuditEvent, AuditIdentity } from './event.ts'
 
 /** Characters that stand for themselves in JSON; most strings have no others, and the test is cheaper than quoting. */
 const PLAIN = /^[ !#-[\]-~]*$/
@@ -19,6 +19,43 @@ export function wellFormed(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, member]) => [name.toWellFormed(), wellFormed(member)]),
   )
+}
+
+export function connectionJson({
+  client_id,
+  id,
+  listener,
+  peer,
+}: NonNullable<AuditEvent['connection']>): string {
+  let json = ''
+  if (client_id !== undefined) json += `,"client_id":${quote(client_id)}`
+  json += `,"id":${quote(id)}`
+  if (listener !== undefined) json += `,"listener":${quote(listener)}`
+  if (peer !== undefined) json += `,"peer":${quote(peer)}`
+  return `{${json.slice(1)}}`
+}
+
+export function identityJson({ actors, agent, human, tenant, token, txn }: AuditIdentity): string {
+  let json = ''
+  if (actors !== undefined) json += `,"actors":[${actors.map(partyJson).join()}]`
+  if (agent !== undefined) json += `,"agent":${partyJson(agent)}`
+  if (human !== undefined) json += `,"human":${partyJson(human)}`
+  if (tenant !== undefined) json += `,"tenant":${quote(tenant)}`
+  if (token !== undefined) {
+    const { exp, iss, jti, kid, sha256 } = token
+    const key = kid === undefined ? '' : `,"kid":${quote(kid)}`
+    json += `,"token":{"exp":${quote(exp)},"iss":${quote(iss)},"jti":${quote(jti)}${key},"sha256":${quote(sha256)}}`
+  }
+  if (txn !== undefined) json += `,"txn":${quote(txn)}`
+  return `{${json.slice(1)}}`
+}
+
+function partyJson({ id, iss, sub, via }: { id?: string; iss: string; sub: string; via?: string }): string {
+  let json = ''
+  if (id !== undefined) json += `"id":${quote(id)},`
+  json += `"iss":${quote(iss)},"sub":${quote(sub)}`
+  if (via !== undefined) json += `,"via":${quote(via)}`
+  return `{${json}}`
 }
 
 export function payloadJson(payload: NonNullable<AuditEvent['payload']>): string {

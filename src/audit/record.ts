@@ -7,7 +7,15 @@ import type { Clock } from '../clock.ts'
 import type { AuditEvent, PayloadDigest, PreparedRecord } from './event.ts'
 import { MODELS } from './models.ts'
 import { writeInteger, writePayload } from './record-bytes.ts'
-import { payloadJson, quote, resourceJson, rulesJson, wellFormed } from './record-json.ts'
+import {
+  connectionJson,
+  identityJson,
+  payloadJson,
+  quote,
+  resourceJson,
+  rulesJson,
+  wellFormed,
+} from './record-json.ts'
 
 /** Sequence number and hash of the last record of a chain. */
 export interface ChainHead {
@@ -135,7 +143,8 @@ export class RecordEncoder {
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
     if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
-    if (event.connection !== undefined) before += `,"connection":${this.#kept(event.connection)}`
+    if (event.connection !== undefined)
+      before += `,"connection":${this.#kept(event.connection, connectionJson)}`
     before += `,"decision":"${event.decision}"`
     if (event.detail !== undefined) before += `,"detail":${quote(event.detail)}`
     before += `,"effect":${quote(event.effect)}`
@@ -144,7 +153,7 @@ export class RecordEncoder {
 
     // `hash` sorts between `grant` and `identity`.
     let after = ''
-    if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity)}`
+    if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity, identityJson)}`
     after += `,"instance":${this.#instance},"mono":${this.#mono}`
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
@@ -167,10 +176,10 @@ export class RecordEncoder {
     return `${hashed.slice(1, cut)},"hash":"${this.#hash}"${hashed.slice(cut)}`
   }
 
-  #kept(part: object): string {
+  #kept<T extends object>(part: T, toJson: (part: T) => string): string {
     let json = this.#perConnection.get(part)
     if (json === undefined) {
-      json = canonicalize(wellFormed(part))!
+      json = toJson(part)
       this.#perConnection.set(part, json)
     }
     return json
@@ -189,9 +198,11 @@ export class RecordEncoder {
   /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
   prepare(event: AuditEvent): PreparedRecord {
     let head = `{"action":"${event.action}"`
-    if (event.connection !== undefined) head += `,"connection":${this.#kept(event.connection)}`
+    if (event.connection !== undefined)
+      head += `,"connection":${this.#kept(event.connection, connectionJson)}`
     head += `,"decision":"${event.decision}","effect":${quote(event.effect)}`
-    const identity = event.identity === undefined ? '' : `,"identity":${this.#kept(event.identity)}`
+    const identity =
+      event.identity === undefined ? '' : `,"identity":${this.#kept(event.identity, identityJson)}`
     let reason = `","reason":${quote(event.reason)}`
     if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`

@@ -1,7 +1,7 @@
 // The whole way from a CONNECT to a principal, as one port for the session: find the token, look at the allowance of
 // failed tries, verify, bind the Client Identifier. Returns answers, never rejects.
 
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ConnectHead } from '../wire/heads.ts'
@@ -364,7 +364,7 @@ export function refusedRenewal(reason: AuthFailure, detail?: TokenClass): Renewa
  */
 function bearerKey(claims: ReadonlyMap<string, unknown>): string {
   const parts = ['iss', 'sub', 'act', 'client_id'].map((name) => claims.get(name) ?? null)
-  return `bearer ${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}`
+  return `bearer ${hash('sha256', JSON.stringify(parts), 'base64url')}`
 }
 
 function makeSuffix(): string {

@@ -1,7 +1,6 @@
 // A compact token in, a principal or one reason out. Cheap checks come first; no key is looked for before the token's
 // form, type, issuer and algorithm are right, and no claim is trusted before the signature. RFC 8725, RFC 9068 §4.
 
-import { hash } from 'node:crypto'
 import { compactVerify, errors } from 'jose'
 import type { Clock } from '../clock.ts'
 import type { IssuerConfig } from '../config/config.ts'
@@ -91,7 +90,7 @@ export class TokenVerifier {
 
   /** The part of `verify` that needs neither key nor time. */
   parse(token: string): ReturnType<typeof parseCompactJws> {
-    return parseCompactJws(token, this.#maxBytes)
+    return this.#known.read(token) ?? parseCompactJws(token, this.#maxBytes)
   }
 
   /**
@@ -116,12 +115,12 @@ export class TokenVerifier {
     if (kid !== undefined && typeof kid !== 'string') return { ...claimed, reason: 'malformed_token' }
     const found = await issuer.keys.keyFor(alg, kid)
     if (!found.ok) return { ...claimed, reason: found.reason }
-    const digest = hash('sha256', jws.token)
+    const digest = this.#known.digestOf(jws.token)
     if (!this.#known.holds(digest, found.key)) {
       const fault = await checkSignature(jws, found.key)
       if (fault !== undefined) return { ...claimed, reason: fault }
-      this.#known.add(digest, found.key)
     }
+    this.#known.add(jws, digest, found.key)
 
     const sub = jws.claims.get('sub')
     const authentic = isIdentity(sub) ? { ...claimed, subject: sub } : claimed

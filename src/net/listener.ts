@@ -1,6 +1,6 @@
 // Accepts agents' connections and hands each to a new session.
 
-import { hash, hkdfSync, randomBytes } from 'node:crypto'
+import { hash, hkdfSync, randomFillSync } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
@@ -219,9 +219,24 @@ export class Listener {
   }
 
   #accept(peer: SocketPeer): void {
-    const session = this.#registry.open(peer, { id: randomBytes(8).toString('hex'), listener: this.name })
+    const session = this.#registry.open(peer, { id: newId(), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }
+}
+
+const ID_BYTES = 8
+/** Random bytes for many names: asking for a few costs as much as asking for these. */
+const random = Buffer.alloc(64 * ID_BYTES)
+let randomAt = random.length
+
+/** Name of a connection, which no other has. */
+function newId(): string {
+  if (randomAt === random.length) {
+    randomFillSync(random)
+    randomAt = 0
+  }
+  randomAt += ID_BYTES
+  return random.toString('hex', randomAt - ID_BYTES, randomAt)
 }
 
 /**

@@ -24,7 +24,7 @@ export class Reading {
     this.options = {
       buffer: () => this.#buffer.current,
       callback: (length) => {
-        unsent.clear()
+        if (unsent.size > 0) unsent.clear()
         hasFailed = false
         this.#peer?.received(this.#buffer.take(length))
         const given = this.#buffer.giveBack(unsent.size > 0 || hasFailed)
@@ -170,11 +170,12 @@ export class SocketPeer implements Peer {
     if (this.#ended) return
     this.#flush()
     this.#ended = true
-    this.#socket.end()
+    if (!this.#socket.destroyed) this.#socket.end()
   }
 
   end(): void {
     this.finish()
+    if (this.#socket.destroyed) return
     // Unread input would turn the close into a reset, which can overtake the last packet.
     this.#socket.resume()
   }

@@ -12,6 +12,10 @@ const HASH = 0x23
 
 /** A list of this length is as fast to walk. */
 const SHORT_LIST = 8
+/** Bits for each grant, so that most beginnings that no filter has are not looked for in a map. */
+const BITS = 16
+
+const NONE: readonly Grant[] = []
 
 interface Entry {
   readonly grant: Grant
@@ -19,12 +23,21 @@ interface Entry {
   readonly order: number
 }
 
+/** Grants whose filters have the same literal levels in front. */
+interface Alike {
+  readonly entries: Entry[]
+  readonly grants: Grant[]
+}
+
 export class GrantIndex {
   readonly #grants: readonly Grant[]
   readonly #filterOf: (grant: Grant) => TopicFilter
   /** By depth, then by hash of the levels before it. Made at the first question: most connections ask few. */
-  #byDepth: (Map<number, Entry[]> | undefined)[] | undefined
-  #found: Entry[] = []
+  #byDepth: (Map<number, Alike> | undefined)[] | undefined
+  /** A bit for each hash in the maps: what is not there is known of few cache lines, however many grants there are. */
+  #bits = new Int32Array(1)
+  #found: Alike[] = []
+  #entries: Entry[] = []
   #candidates: Grant[] = []
 
   constructor(grants: readonly Grant[], filterOf: (grant: Grant) => TopicFilter) {
@@ -39,7 +52,7 @@ export class GrantIndex {
     const byDepth = this.#byDepth
     const found = this.#found
     found.length = 0
-    let lists = this.#take(byDepth[0], 0)
+    this.#take(byDepth[0], 0)
     let depth = 0
     let hash = 0
     for (let i = start; i <= end; i++) {
@@ -49,14 +62,11 @@ export class GrantIndex {
       }
       depth += 1
       if (depth >= byDepth.length) break
-      lists += this.#take(byDepth[depth], hash)
+      this.#take(byDepth[depth], hash)
       hash = step(hash, SLASH)
     }
-    if (lists > 1) found.sort(byOrder)
-    const candidates = this.#candidates
-    candidates.length = found.length
-    for (let i = 0; i < found.length; i++) candidates[i] = found[i]!.grant
-    return candidates
+    if (found.length === 0) return NONE
+    return found.length === 1 ? found[0]!.grants : this.#merged()
   }
 
   /** The first grant of the list that matches the name. */
@@ -68,24 +78,42 @@ export class GrantIndex {
     return undefined
   }
 
-  #take(lists: Map<number, Entry[]> | undefined, hash: number): number {
-    const list = lists?.get(hash)
-    if (list === undefined) return 0
-    for (let i = 0; i < list.length; i++) this.#found.push(list[i]!)
-    return 1
+  #take(lists: Map<number, Alike> | undefined, hash: number): void {
+    const bits = this.#bits
+    const place = placeOf(hash, bits)
+    if ((bits[place >> 5]! & (1 << (place & 31))) === 0) return
+    const alike = lists?.get(hash)
+    if (alike !== undefined) this.#found.push(alike)
   }
 
-  #build(): (Map<number, Entry[]> | undefined)[] {
-    const byDepth: (Map<number, Entry[]> | undefined)[] = []
+  /** What was found at several depths. */
+  #merged(): readonly Grant[] {
+    const entries = this.#entries
+    const candidates = this.#candidates
+    entries.length = 0
+    for (const alike of this.#found) for (const entry of alike.entries) entries.push(entry)
+    entries.sort(byOrder)
+    candidates.length = entries.length
+    for (let i = 0; i < entries.length; i++) candidates[i] = entries[i]!.grant
+    return candidates
+  }
+
+  #build(): (Map<number, Alike> | undefined)[] {
+    const bits = new Int32Array(2 ** Math.ceil(Math.log2((this.#grants.length * BITS) / 32)))
+    const byDepth: (Map<number, Alike> | undefined)[] = []
     for (const [order, grant] of this.#grants.entries()) {
       const { depth, hash } = prefixOf(this.#filterOf(grant))
       while (byDepth.length <= depth) byDepth.push(undefined)
-      const lists = byDepth[depth] ?? new Map<number, Entry[]>()
+      const lists = byDepth[depth] ?? new Map<number, Alike>()
       byDepth[depth] = lists
-      const list = lists.get(hash)
-      if (list === undefined) lists.set(hash, [{ grant, order }])
-      else list.push({ grant, order })
+      const alike = lists.get(hash) ?? { entries: [], grants: [] }
+      lists.set(hash, alike)
+      alike.entries.push({ grant, order })
+      alike.grants.push(grant)
+      const place = placeOf(hash, bits)
+      bits[place >> 5]! |= 1 << (place & 31)
     }
+    this.#bits = bits
     return byDepth
   }
 }
@@ -110,6 +138,11 @@ function prefixOf(filter: TopicFilter): { depth: number; hash: number } {
 
 function step(hash: number, byte: number): number {
   return (Math.imul(hash, 31) + byte + 1) | 0
+}
+
+/** Which bit stands for a hash. */
+function placeOf(hash: number, bits: Int32Array): number {
+  return (hash ^ (hash >>> 15)) & (bits.length * 32 - 1)
 }
 
 function byOrder(a: Entry, b: Entry): number {

@@ -3,6 +3,7 @@
 import type { Policy } from '../policy/policy.ts'
 import type { SessionContext } from './context.ts'
 import type { Peer } from './ports.ts'
+import { Roll } from './roll.ts'
 import { Session } from './session.ts'
 
 /** Sessions re-judged between two turns of the event loop after a change of policy. */
@@ -10,7 +11,7 @@ const SWEEP_BATCH = 50
 
 export class SessionRegistry {
   readonly #context: SessionContext
-  readonly #sessions = new Set<Session>()
+  readonly #sessions = new Roll<Session>()
   /** Connections that other processes hold, as known when the last connection was handed to this one. */
   elsewhere = { connections: 0, unauthenticated: 0 }
   /** Connections of which there is no session yet. */
@@ -79,7 +80,7 @@ export class SessionRegistry {
   usePolicy(policy: Policy): void {
     const context = this.#context
     context.policyInForce = { policy, epoch: context.policyInForce.epoch + 1 }
-    const waiting = [...this.#sessions]
+    const waiting = this.#sessions.all
     const sweep = (): void => {
       for (const session of waiting.splice(0, SWEEP_BATCH)) session.refreshRights()
       if (waiting.length > 0) setImmediate(sweep)
@@ -89,7 +90,7 @@ export class SessionRegistry {
 
   /** Renews the sessions of a listener whose agents bring no credential, by the token that is now held for them. */
   renewHeld(listener: string): void {
-    for (const session of this.#sessions)
+    for (const session of this.#sessions.all)
       if (session.recorder.listener === listener) session.renewal.takeHeld()
   }
 
@@ -100,7 +101,7 @@ export class SessionRegistry {
    */
   drain(withinMs: number): Promise<void> {
     this.#context.draining = true
-    const sessions = [...this.#sessions]
+    const sessions = this.#sessions.all
     const { clock } = this.#context
     sessions.forEach((session, i) => {
       clock.after((withinMs * i) / sessions.length, () => session.shutDown())
@@ -112,7 +113,7 @@ export class SessionRegistry {
   }
 
   #ended(session: Session): void {
-    if (!this.#sessions.delete(session)) return
+    if (!this.#sessions.remove(session)) return
     const { tally, slots } = this.#context
     tally.add(session.wasEstablished ? slots.connections + 1 : slots.connections, -1)
     this.#context.counted?.()

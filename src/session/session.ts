@@ -34,6 +34,7 @@ const NOTHING = (): void => {}
 
 export class Session implements PeerEvents {
   readonly context: SessionContext
+  place = -1
   readonly recorder: Recorder
   readonly towardsClient: Outbox
   readonly packetIds = new PacketIds()

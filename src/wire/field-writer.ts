@@ -11,34 +11,52 @@ import { varintLength, writeVarint } from './varint.ts'
  * @param first type and flags
  */
 export function packet(first: number, parts: readonly Buffer[]): Buffer {
-  const body = Buffer.concat(parts)
-  return Buffer.concat([Buffer.of(first), varint(body.length), body])
+  const length = lengthOf(parts)
+  const bytes = Buffer.allocUnsafe(1 + varintLength(length) + length)
+  bytes[0] = first
+  writeVarint(bytes, length, 1)
+  return withParts(bytes, parts)
 }
 
 /** Property Length and the properties. §2.2.2 */
 export function propertyBlock(properties: readonly Buffer[]): Buffer {
-  const body = Buffer.concat(properties)
-  return Buffer.concat([varint(body.length), body])
+  const length = lengthOf(properties)
+  const bytes = Buffer.allocUnsafe(varintLength(length) + length)
+  writeVarint(bytes, length, 0)
+  return withParts(bytes, properties)
 }
 
-/** Variable Byte Integer, 0 to 268_435_455. */
-export function varint(value: number): Buffer {
-  const bytes = Buffer.alloc(varintLength(value))
-  writeVarint(bytes, value, 0)
+function lengthOf(parts: readonly Buffer[]): number {
+  let length = 0
+  for (const part of parts) length += part.length
+  return length
+}
+
+/** Fills the end of `bytes`, which is as long as it needs to be. */
+function withParts(bytes: Buffer, parts: readonly Buffer[]): Buffer {
+  let at = bytes.length - lengthOf(parts)
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
   return bytes
 }
 
 /** Two Byte Integer; throws RangeError above 65_535. */
 export function uint16(value: number): Buffer {
-  const bytes = Buffer.alloc(2)
+  const bytes = Buffer.allocUnsafe(2)
   bytes.writeUInt16BE(value)
   return bytes
 }
 
 /** UTF-8 Encoded String or Binary Data with its length; throws RangeError above 65_535 bytes. */
 export function field(value: string | Buffer): Buffer {
-  const bytes = typeof value === 'string' ? Buffer.from(value) : value
-  return Buffer.concat([uint16(bytes.length), bytes])
+  const length = Buffer.byteLength(value)
+  const bytes = Buffer.allocUnsafe(2 + length)
+  bytes.writeUInt16BE(length)
+  if (typeof value === 'string') bytes.write(value, 2)
+  else bytes.set(value, 2)
+  return bytes
 }
 
 /** One property with an integer value or a string, in the type that the table gives it. */

@@ -20,9 +20,18 @@ const anyEvent = fc.record({
   detail: optional(text),
   packet_id: optional(fc.nat(65535)),
   identity: optional(
-    fc.record({ tenant: optional(text), agent: fc.record({ iss: text, sub: text, id: text }) }),
+    fc.record({
+      tenant: optional(text),
+      txn: optional(text),
+      agent: fc.record({ iss: text, sub: text, id: text }),
+      human: optional(fc.record({ iss: text, sub: text, id: text, via: fc.constant('owner') })),
+      token: optional(fc.record({ iss: text, jti: text, sha256: text, kid: optional(text), exp: text })),
+      actors: optional(fc.array(fc.record({ iss: text, sub: text }))),
+    }),
   ),
-  connection: optional(fc.record({ id: text, client_id: optional(text) })),
+  connection: optional(
+    fc.record({ id: text, client_id: optional(text), peer: optional(text), listener: optional(text) }),
+  ),
   resource: optional(
     fc.record({
       topic: optional(text),

@@ -5,7 +5,9 @@ import type { AuditEvent } from '../../../src/audit/event.ts'
 import { MerkleTree } from '../../../src/audit/merkle.ts'
 import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { time } from '../timing.ts'
+import { about, time } from '../timing.ts'
+
+about('audit: a record')
 
 const party = (id: string) => ({ iss: 'https://issuer.example', sub: id, id })
 const event: AuditEvent = {

@@ -3,7 +3,9 @@
 
 import { CarriedRig, carry } from '../../../test/support/carried.ts'
 import { prop, publish } from '../../../test/support/frames.ts'
-import { time } from '../timing.ts'
+import { about, time } from '../timing.ts'
+
+about('session: a PUBLISH from the agent to the broker')
 
 const FRAMES = 50
 const HUMANS = 10

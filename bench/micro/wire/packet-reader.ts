@@ -3,7 +3,9 @@
 import { Direction } from '../../../src/wire/control-packet.ts'
 import { PacketReader, Step } from '../../../src/wire/packet-reader.ts'
 import { publish } from '../../frames.ts'
-import { time } from '../timing.ts'
+import { about, time } from '../timing.ts'
+
+about('wire: reader')
 
 const LIMITS = {
   ...{ publishHeadBytes: 16_384, controlPacketBytes: 16_384, connectBytes: 16_384 },
