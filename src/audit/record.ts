@@ -84,7 +84,7 @@ export interface EncoderOptions {
 
 /**
  * Turns events into lines and moves the chain on. Members are written in the order that RFC 8785 asks for, so that
- * no sorting is needed; identity and connection are serialised once per object.
+ * no sorting is needed.
  */
 export class RecordEncoder {
   readonly #clock: Clock
@@ -92,7 +92,8 @@ export class RecordEncoder {
   #policy = ''
   #seq: number
   #hash: string
-  readonly #perConnection = new WeakMap<object, string>()
+  readonly #connectionJson = memo(connectionJson)
+  readonly #identityJson = memo(identityJson)
   #timeMs = Number.NaN
   #time = ''
   /** Microseconds; of the record last encoded, or of a later `tick`. */
@@ -143,8 +144,7 @@ export class RecordEncoder {
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
     if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
-    if (event.connection !== undefined)
-      before += `,"connection":${this.#kept(event.connection, connectionJson)}`
+    if (event.connection !== undefined) before += `,"connection":${this.#connectionJson(event.connection)}`
     before += `,"decision":"${event.decision}"`
     if (event.detail !== undefined) before += `,"detail":${quote(event.detail)}`
     before += `,"effect":${quote(event.effect)}`
@@ -153,7 +153,7 @@ export class RecordEncoder {
 
     // `hash` sorts between `grant` and `identity`.
     let after = ''
-    if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity, identityJson)}`
+    if (event.identity !== undefined) after += `,"identity":${this.#identityJson(event.identity)}`
     after += `,"instance":${this.#instance},"mono":${this.#mono}`
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
@@ -176,15 +176,6 @@ export class RecordEncoder {
     return `${hashed.slice(1, cut)},"hash":"${this.#hash}"${hashed.slice(cut)}`
   }
 
-  #kept<T extends object>(part: T, toJson: (part: T) => string): string {
-    let json = this.#perConnection.get(part)
-    if (json === undefined) {
-      json = toJson(part)
-      this.#perConnection.set(part, json)
-    }
-    return json
-  }
-
   /** Reads the clock for the prepared records that follow. */
   tick(): void {
     this.#mono = Math.round(this.#clock.monotonic() * 1000)
@@ -198,11 +189,9 @@ export class RecordEncoder {
   /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
   prepare(event: AuditEvent): PreparedRecord {
     let head = `{"action":"${event.action}"`
-    if (event.connection !== undefined)
-      head += `,"connection":${this.#kept(event.connection, connectionJson)}`
+    if (event.connection !== undefined) head += `,"connection":${this.#connectionJson(event.connection)}`
     head += `,"decision":"${event.decision}","effect":${quote(event.effect)}`
-    const identity =
-      event.identity === undefined ? '' : `,"identity":${this.#kept(event.identity, identityJson)}`
+    const identity = event.identity === undefined ? '' : `,"identity":${this.#identityJson(event.identity)}`
     let reason = `","reason":${quote(event.reason)}`
     if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`
@@ -287,6 +276,19 @@ export class RecordEncoder {
     model.number = this.#models
     model.epoch = this.#epoch
     model.as = Buffer.from(`{"as":${this.#seq}`)
+  }
+}
+
+/** Of what comes again and again from one connection; nothing is kept for those that say nothing. */
+function memo<T extends object>(toJson: (part: T) => string): (part: T) => string {
+  let last: T | undefined
+  let json = ''
+  return (part) => {
+    if (part !== last) {
+      json = toJson(part)
+      last = part
+    }
+    return json
   }
 }
 

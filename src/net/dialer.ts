@@ -113,7 +113,10 @@ class Dialing {
     this.#timer.cancel()
     this.#socket[DIALING] = undefined
     carrier[DIALING] = undefined
-    const peer = new SocketPeer(carrier, { reading: this.#reading })
+    const { address } = this.#options
+    // To ask the socket costs a system call.
+    const source = address.kind === 'unix' ? undefined : address
+    const peer = new SocketPeer(carrier, { reading: this.#reading, source })
     peer.attach(this.#events)
     this.#resolve(peer)
   }

@@ -95,7 +95,7 @@ export class SocketPeer implements Peer {
 
   /**
    * @param options.reading the one that `socket` was made with; without one, it is read as any stream
-   * @param options.source where it comes from, when a load balancer stands between
+   * @param options.source where it comes from, when that is known; else the socket is asked
    */
   constructor(
     socket: Socket,
