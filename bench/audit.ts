@@ -6,8 +6,10 @@ import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AuditLog } from '../src/audit/audit-log.ts'
+import { BatchWriter } from '../src/audit/batch-writer.ts'
 import type { AuditEvent } from '../src/audit/event.ts'
 import { MerkleTree } from '../src/audit/merkle.ts'
+import { PendingRecords } from '../src/audit/pending-records.ts'
 import { GENESIS, RecordEncoder } from '../src/audit/record.ts'
 import {
   checkpointText,
@@ -67,32 +69,45 @@ const FIRST = {
   ...({ action: 'signer', decision: 'allow', reason: 'first_key', effect: 'in force' } as const),
   signer: signer.text,
 }
-const DIGEST = { name: 'sha256', hex: 'd'.repeat(64) } as const
+const DIGEST = 'd'.repeat(64)
 
-/** Half as many topics as short records can refer to. */
+/** Half as many topics as entries of batches can refer to. */
 const TOPICS = 2000
+/** Of a batch, as of a chunk of 64 KiB. */
+const ENTRIES = 200
+const WRITE_BYTES = 1024 * 1024
 for (const short of [false, true]) {
-  const kind = short ? 'short' : 'whole'
+  const kind = short ? 'batched' : 'whole'
   const tree = new MerkleTree()
   let note = ''
   await timed(`make ${COUNT} ${kind} records, with tree`, COUNT, () => {
     const encoder = new RecordEncoder({ ...settings('async', true), head: GENESIS, short })
     const { payload: _, packet_id: __, ...common } = event
     const prepared = Array.from({ length: TOPICS }, (___, i) =>
-      encoder.prepare({ ...common, resource: resource(i) }),
+      encoder.prepare({ ...common, resource: resource(i) }, 'sha256'),
     )
     const file = openSync(big, 'w')
-    const lines = Buffer.alloc(1024 * 1024)
-    let end = 0
-    for (let i = 0; i < COUNT; i++) {
-      if (i % 500 === 0) encoder.tick()
-      if (i === 0) end += lines.write(encoder.encode(FIRST))
-      else end = encoder.encodePrepared(lines, end, prepared[i % TOPICS]!, 120, DIGEST, 7)
-      lines[end++] = 0x0a
-      tree.append(encoder.head.hash)
-      if (end < lines.length - 4096 && i < COUNT - 1) continue
-      writeSync(file, lines.subarray(0, end))
-      end = 0
+    const pending = new PendingRecords()
+    const batch = new BatchWriter(encoder, pending)
+    pending.add(`${encoder.encode(FIRST)}\n`, 1, 1)
+    tree.append(encoder.hash)
+    for (let i = 1; i < COUNT; i++) {
+      if (i % ENTRIES === 0) encoder.tick()
+      const record = prepared[i % TOPICS]!
+      if (encoder.hasModel(record)) batch.add(record, 120, DIGEST, 7)
+      else {
+        const target = pending.reserve(encoder.roomFor(record) + 1)
+        const { end } = pending
+        const lineEnd = encoder.encodePrepared(target, end, record, 120, DIGEST, 7)
+        target[lineEnd] = 0x0a
+        pending.added(lineEnd + 1 - end, 1, encoder.seq)
+        tree.append(encoder.hash)
+      }
+      if (i % ENTRIES < ENTRIES - 1 && i < COUNT - 1) continue
+      if (batch.end() > 0) tree.append(encoder.hash)
+      if (pending.bytes < WRITE_BYTES && i < COUNT - 1) continue
+      writeSync(file, pending.group().bytes)
+      pending.done()
     }
     closeSync(file)
     note = signNote(checkpointText({ origin: signer.name, size: tree.size, root: tree.root() }), signer)

@@ -61,8 +61,8 @@ export class Stage {
     const issuer = await makeIssuer(alg)
     const sink = new Worker('sink.ts')
     const { port } = await sink.ask<{ port: number }>('listen')
-    const { tls } = load
-    const path = await startPath(name, port, { rules: load.rules, alg, tls }, issuer)
+    const { rules, tls, coreShare } = load
+    const path = await startPath(name, port, { rules, alg, tls, coreShare }, issuer)
     const stage = new Stage(load, seconds, path, sink, new Worker('source.ts'))
     if (isFlow(load)) {
       const filter = load.kind === 'deliver' ? `${ALLOWED}/#` : undefined
@@ -76,6 +76,7 @@ export class Stage {
         clients: await stage.#makeClients(load.kind === 'storm' ? WARM_UP_CONNECTIONS : 200),
       })
     }
+    path.hold()
     return stage
   }
 

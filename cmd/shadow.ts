@@ -43,7 +43,7 @@ async function report(files: readonly string[], json: boolean): Promise<number> 
       for await (const line of linesOf(file)) {
         const record = readRecord(line)
         if (typeof record === 'string') broken++
-        // What is short was allowed.
+        // What is in a batch was allowed.
         else if (record.action !== undefined) found.add(record)
       }
     } catch (error) {

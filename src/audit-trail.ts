@@ -7,7 +7,7 @@ import { AuditLog } from './audit/audit-log.ts'
 import { checkpointFile, lastCheckpoint } from './audit/checkpoint-file.ts'
 import { checkpointHook } from './audit/checkpoint-hook.ts'
 import { Checkpointer, type CheckpointPlace } from './audit/checkpointer.ts'
-import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './audit/event.ts'
+import type { AuditEvent, AuditSink, DigestPort, PreparedRecord } from './audit/event.ts'
 import type { AuditLogOptions } from './audit/log-options.ts'
 import { otlpCopy } from './audit/otlp.ts'
 import { type CopyPlace, RecordCopy } from './audit/record-copies.ts'
@@ -95,20 +95,15 @@ export class AuditTrail implements AuditSink {
     this.#sink.append(event)
   }
 
-  prepare(event: AuditEvent): PreparedRecord {
-    return this.#sink.prepare(event)
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
+    return this.#sink.prepare(event, digest)
   }
 
   count(record: PreparedRecord, payloadBytes: number, times: number): boolean {
     return this.#sink.count(record, payloadBytes, times)
   }
 
-  appendPrepared(
-    record: PreparedRecord,
-    length: number,
-    digest: PayloadDigest | undefined,
-    packetId: number,
-  ): void {
+  appendPrepared(record: PreparedRecord, length: number, digest: string, packetId: number): void {
     this.#sink.appendPrepared(record, length, digest, packetId)
   }
 
@@ -192,7 +187,7 @@ export class AuditTrail implements AuditSink {
       observer: {
         written: (records, lines) => {
           tally.add(slotOf(catalogue.auditRecords, 'written'), records)
-          for (const copy of this.#copies) copy.push(records, lines)
+          if (this.#copies.length > 0) this.#copy(records, Buffer.from(lines))
           this.#checkpointer?.written()
         },
         lost: (records) => tally.add(slotOf(catalogue.auditRecords, 'lost'), records),
@@ -236,6 +231,10 @@ export class AuditTrail implements AuditSink {
   async #publishLines(topic: string, lines: Buffer): Promise<void> {
     const payloads = lines.toString().split('\n').slice(0, -1)
     await Promise.all(payloads.map((line) => this.#publisher.publish(topic, Buffer.from(line))))
+  }
+
+  #copy(records: number, lines: Buffer): void {
+    for (const copy of this.#copies) copy.push(records, lines)
   }
 
   #copyTo(place: CopyPlace): RecordCopy {

@@ -75,8 +75,7 @@ class FollowedLog {
       let start = 0
       for (let end = this.#rest.indexOf('\n'); end >= 0; end = this.#rest.indexOf('\n', start)) {
         const written = looseRecord(this.#rest.subarray(start, end))
-        const record = written && this.#models.whole(written)
-        if (record !== undefined) found.push(record)
+        if (written !== undefined) found.push(...this.#models.records(written))
         start = end + 1
       }
       this.#rest = this.#rest.subarray(start)

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
+import type { AuditRecord } from '../../src/audit/record.ts'
 import { makeSigner } from '../../src/audit/signed-note.ts'
 import { chainsOf, workerOfOrigin } from '../../src/evidence/chains.ts'
 import { checkProof, parseProof, proveRecord } from '../../src/evidence/inclusion-proof.ts'
@@ -101,15 +102,17 @@ export function checkProofCommand(): Command {
         const proof = parseProof(readFileSync(file, 'utf8'))
         const checked = proof === undefined ? 'It is no proof.' : checkProof(proof, parseKeys(options.key))
         const good = typeof checked === 'object'
-        const told = good
-          ? `OK  record ${checked.record.seq} is in the log of ${checked.size} records:\n    ${checked.record.time.slice(0, 10)} ${formatRecord(checked.record)}`
-          : `BAD ${checked}`
-        process.stdout.write(`${told}\n`)
+        process.stdout.write(good ? told(checked.records, checked.size) : `BAD ${checked}\n`)
         if (!good) process.exitCode = EXIT.FAILED
       } catch (error) {
         process.exitCode = failed(file, error)
       }
     })
+}
+
+function told(records: readonly AuditRecord[], size: number): string {
+  const lines = records.map((record) => `    ${record.time.slice(0, 10)} ${formatRecord(record)}\n`)
+  return `OK  record ${records[0]!.seq} is in the log of ${size} records:\n${lines.join('')}`
 }
 
 function failed(file: string, error: unknown): number {

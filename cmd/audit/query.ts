@@ -157,20 +157,21 @@ async function show(file: string, last: number | undefined): Promise<void> {
   const kept: string[] = []
   const models = new Models()
   for await (const line of linesOf(file)) {
-    const text = describe(line, models)
-    if (last === undefined) await print(text)
-    else if (kept.push(text) > last) kept.shift()
+    for (const text of describe(line, models)) {
+      if (last === undefined) await print(text)
+      else if (kept.push(text) > last) kept.shift()
+    }
   }
   for (const text of kept) await print(text)
 }
 
-function describe(line: Buffer, models: Models): string {
+function describe(line: Buffer, models: Models): string[] {
   const written = readRecord(line)
-  if (typeof written === 'string') return `(${line.length} bytes that are no intact record)`
-  const record = models.whole(written)
-  return record === undefined
-    ? `(record ${written.seq}, as ${written.as}, which is not here)`
-    : formatRecord(record)
+  if (typeof written === 'string') return [`(${line.length} bytes that are no intact record)`]
+  const records = models.records(written)
+  const missing = written.action === undefined ? written.batch.length - records.length : 0
+  const note = `(record ${written.seq}: ${missing} more, like records that are not here)`
+  return [...records.map(formatRecord), ...(missing === 0 ? [] : [note])]
 }
 
 async function print(line: string): Promise<void> {

@@ -7,7 +7,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { App } from '../../src/app.ts'
-import type { AuditRecord } from '../../src/audit/record.ts'
+import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
 import { systemClock } from '../../src/clock.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { agentClaims, DEV_AUDIENCE, DEV_ISSUER, DevIssuer, PUBLIC_KEYS_FILE } from '../../src/dev/issuer.ts'
@@ -160,10 +161,11 @@ export class Stage {
   async records(): Promise<AuditRecord[]> {
     await this.app.flushAudit()
     const text = await readFile(this.auditFile, 'utf8')
+    const models = new Models()
     return text
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as AuditRecord)
+      .flatMap((line) => models.records(JSON.parse(line) as WrittenRecord))
   }
 
   async #endAgents(): Promise<void> {

@@ -5,7 +5,8 @@
 import type { Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import type { AuditFile } from './audit-file.ts'
-import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
+import { BatchWriter } from './batch-writer.ts'
+import type { AuditEvent, AuditSink, DigestPort, PreparedRecord } from './event.ts'
 import type { AuditLogOptions } from './log-options.ts'
 import type { MerkleTree } from './merkle.ts'
 import { openAuditFile, type Tail } from './open-log.ts'
@@ -24,6 +25,8 @@ export class AuditLog implements AuditSink {
   readonly #options: AuditLogOptions
   readonly #tree: MerkleTree | undefined
   readonly #pending = new PendingRecords()
+  /** Ended before anything else is done to the chain, and before anybody looks at it. */
+  readonly #batch: BatchWriter
   /** Last record that is known to be on disk. */
   #durableSeq: number
   /** Verification key of the checkpoints. */
@@ -57,6 +60,7 @@ export class AuditLog implements AuditSink {
     this.#file = file
     this.#options = options
     this.#encoder = new RecordEncoder({ ...options, head: tail.head })
+    this.#batch = new BatchWriter(this.#encoder, this.#pending)
     this.#tree = tail.tree
     this.#signer = options.signer
     this.#segment = tail.segment
@@ -65,7 +69,10 @@ export class AuditLog implements AuditSink {
     this.#segmentEndsMs = (tail.begunMs ?? options.clock.now()) + options.segments.ageMs
     // A record without its newline is not done.
     this.#durableSeq = tail.unterminated ? tail.head.seq - 1 : tail.head.seq
-    if (tail.unterminated) this.#add('\n', 0)
+    if (tail.unterminated) {
+      this.#segmentBytes += this.#pending.add('\n', 0, tail.head.seq)
+      this.#added()
+    }
     const begun = tail.begins ? this.#segmentEvent(tail.signer) : undefined
     if (tail.torn) {
       const gap = { torn_bytes: tail.torn.bytes, torn_sha256: tail.torn.sha256 }
@@ -78,11 +85,13 @@ export class AuditLog implements AuditSink {
 
   /** The last record of the chain, written or not. */
   get head(): ChainHead {
+    this.#endBatch()
     return this.#encoder.head
   }
 
   /** Over all records of the chain, written or not; undefined when no checkpoints are made. */
   get tree(): MerkleTree | undefined {
+    this.#endBatch()
     return this.#tree
   }
 
@@ -120,8 +129,8 @@ export class AuditLog implements AuditSink {
     if (this.#isReady()) this.#push(event)
   }
 
-  prepare(event: AuditEvent): PreparedRecord {
-    return this.#encoder.prepare(event)
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
+    return this.#encoder.prepare(event, digest)
   }
 
   /** Every action has a record of its own. */
@@ -129,22 +138,22 @@ export class AuditLog implements AuditSink {
     return false
   }
 
-  appendPrepared(
-    record: PreparedRecord,
-    payloadLength: number,
-    digest: PayloadDigest | undefined,
-    packetId: number,
-  ): void {
-    if (!this.#isReady()) return
-    const pending = this.#pending
-    const target = pending.reserve(this.#encoder.roomFor(record) + 1)
-    const start = pending.end
-    const end = this.#encoder.encodePrepared(target, start, record, payloadLength, digest, packetId)
-    target[end] = NEWLINE
-    const bytes = end + 1 - start
-    pending.added(bytes, 1, this.#encoder.seq)
-    this.#segmentBytes += bytes
-    this.#tree?.append(this.#encoder.head.hash)
+  appendPrepared(record: PreparedRecord, payloadLength: number, digest: string, packetId: number): void {
+    const goesOn = this.#batch.takes(record)
+    if (goesOn ? !this.#hasRoom() : !this.#isReady()) return
+    if (!goesOn) this.#endBatch()
+    if (goesOn || this.#encoder.hasModel(record)) {
+      this.#segmentBytes += this.#batch.add(record, payloadLength, digest, packetId)
+    } else {
+      const pending = this.#pending
+      const target = pending.reserve(this.#encoder.roomFor(record) + 1)
+      const start = pending.end
+      const end = this.#encoder.encodePrepared(target, start, record, payloadLength, digest, packetId)
+      target[end] = NEWLINE
+      const bytes = end + 1 - start
+      pending.added(bytes, 1, this.#encoder.seq)
+      this.#linked(bytes)
+    }
     this.#added()
   }
 
@@ -196,13 +205,16 @@ export class AuditLog implements AuditSink {
 
   /** Whether a record can be taken now, at the right place; one that cannot is lost, and counted. */
   #isReady(): boolean {
-    if (this.#closed || this.pendingBytes > this.#options.maxPending) {
-      this.#lost += 1
-      this.#options.observer.lost(1)
-      return false
-    }
+    if (!this.#hasRoom()) return false
     if (this.#segmentIsFull()) this.#beginSegment()
     return true
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#closed && this.pendingBytes <= this.#options.maxPending) return true
+    this.#lost += 1
+    this.#options.observer.lost(1)
+    return false
   }
 
   #segmentIsFull(): boolean {
@@ -212,6 +224,7 @@ export class AuditLog implements AuditSink {
   }
 
   #beginSegment(): void {
+    this.#endBatch()
     const closing = this.#segment
     this.#segment += 1
     this.#segmentBytes = 0
@@ -237,13 +250,21 @@ export class AuditLog implements AuditSink {
   }
 
   #push(event: AuditEvent): void {
-    this.#add(`${this.#encoder.encode(event)}\n`, 1)
-    this.#tree?.append(this.#encoder.head.hash)
+    this.#endBatch()
+    const line = `${this.#encoder.encode(event)}\n`
+    this.#linked(this.#pending.add(line, 1, this.#encoder.seq))
+    this.#added()
   }
 
-  #add(line: string, records: number): void {
-    this.#segmentBytes += this.#pending.add(line, records, this.head.seq)
-    this.#added()
+  #endBatch(): void {
+    const bytes = this.#batch.end()
+    if (bytes > 0) this.#linked(bytes)
+  }
+
+  /** The chain has a new last record. @param bytes of it that were not counted yet */
+  #linked(bytes: number): void {
+    this.#segmentBytes += bytes
+    this.#tree?.append(this.#encoder.hash)
   }
 
   #added(): void {
@@ -297,7 +318,7 @@ export class AuditLog implements AuditSink {
   }
 
   async #writeGroup(): Promise<boolean> {
-    const group = this.#pending.group()
+    const group = this.#nextGroup()
     try {
       this.#openNext(group)
       while (group.written < group.bytes.length) {
@@ -324,7 +345,7 @@ export class AuditLog implements AuditSink {
   }
 
   #writeGroupNow(): boolean {
-    const group = this.#pending.group()
+    const group = this.#nextGroup()
     try {
       this.#openNext(group)
       while (group.written < group.bytes.length) {
@@ -335,6 +356,11 @@ export class AuditLog implements AuditSink {
       return this.#failed(cause)
     }
     return this.#done(group)
+  }
+
+  #nextGroup(): Group {
+    this.#endBatch()
+    return this.#pending.group()
   }
 
   #openNext(group: Group): void {
@@ -360,6 +386,7 @@ export class AuditLog implements AuditSink {
     this.#pending.done()
     this.#durableSeq = group.seq
     this.#options.observer.written(group.records, group.bytes)
+    this.#pending.recycle(group)
     // Only now is it on disk which of them may go.
     if (group.begins !== undefined) this.#file.tidy(group.begins.oldest)
     if (this.#failure) {

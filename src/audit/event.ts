@@ -134,14 +134,10 @@ export interface PreparedRecord {
   readonly identity: Uint8Array
   readonly reason: Uint8Array
   readonly end: Uint8Array
-  /** The last whole record of this form, if the file has one: `as` begins the short records that refer to it. */
+  /** Member that holds the digest of the payload; undefined: none does. */
+  readonly digest: DigestPort['name'] | undefined
+  /** The last whole record of this form, if the file has one: `as` begins the entries of batches that refer to it. */
   readonly model: { epoch: number; number: number; as: Uint8Array }
-}
-
-/** Of a payload: its digest (hex), and the member of the record that holds it. */
-export interface PayloadDigest {
-  readonly name: DigestPort['name']
-  readonly hex: string
 }
 
 /** The session's port to the audit log. */
@@ -156,8 +152,11 @@ export interface AuditSink {
   /** Calls once, when `congested` has become false. */
   whenRoom(call: () => void): void
   append(event: AuditEvent): void
-  /** @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own */
-  prepare(event: AuditEvent): PreparedRecord
+  /**
+   * @param event of an action on a packet, without `payload`, `packet_id`, `detail`, `repeated` and the log's own
+   * @param digest how the payloads are digested; undefined: they are not
+   */
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord
   /**
    * Adds actions to a sum, when so many of their kind have a record already that they need not have one; their time is
    * that of the last `tick`.
@@ -168,16 +167,12 @@ export interface AuditSink {
    */
   count(record: PreparedRecord, payloadBytes: number, times: number): boolean
   /**
-   * As `append` of the prepared event with these two added; its times are those of the last `tick`.
+   * As `append` of the prepared event with these added; its times are those of the last `tick`.
    *
+   * @param digest of the payload, hex; empty without one
    * @param packetId 0: none
    */
-  appendPrepared(
-    record: PreparedRecord,
-    payloadLength: number,
-    digest: PayloadDigest | undefined,
-    packetId: number,
-  ): void
+  appendPrepared(record: PreparedRecord, payloadLength: number, digest: string, packetId: number): void
   /** Reads the clock for the prepared records that follow: once per chunk. */
   tick(): void
   /**

@@ -15,7 +15,7 @@ export type ChainFault =
   /** Records are missing, repeated or in another order. */
   | 'seq_gap'
   | 'prev_mismatch'
-  /** A short record refers to what is no model, or no more. */
+  /** An entry of a batch refers to what is no model, or no more. */
   | 'no_model'
   /** A new chain begins in the middle: two files were joined. */
   | 'joined_chain'
@@ -166,24 +166,26 @@ export class ChainVerifier {
     this.#line += 1
     const link = this.#tear === undefined ? scanRecord(bytes) : undefined
     if (link !== undefined) {
-      if (this.#follows(link) && this.#hasModel(link)) this.#accept(link, undefined, bytes)
+      if (this.#follows(link) && this.#hasModels(link)) this.#accept(link, undefined, bytes)
       return
     }
     const record = readRecord(bytes)
     if (record === 'not_json') this.#extendTear(bytes)
     else if (typeof record === 'string') this.#failAtTear(record, SENTENCES[record])
-    else if (this.#follows(record) && this.#hasModel(record) && this.#seals(record)) {
+    else if (this.#follows(record) && this.#hasModels(linkOf(record)) && this.#seals(record)) {
       this.#lost += record.gap?.lost ?? 0
-      this.#accept(record, record.action === undefined ? undefined : record, bytes)
+      this.#accept(linkOf(record), record.action === undefined ? undefined : record, bytes)
     }
   }
 
   /** Of a file whose beginning was cut off the models there are not known. */
-  #hasModel({ as, seq, model }: Link & { model?: boolean | undefined }): boolean {
+  #hasModels({ as, seq, model }: Link): boolean {
     if (model === true) this.#models.add(seq, true)
-    if (as === undefined || this.#models.get(as) === true) return true
-    if (!this.#isWhole && as < (this.#first || seq)) return true
-    this.#failAtTear('no_model', `The record is said to be as seq ${as}, but that is no model for it.`)
+    if (as === undefined) return true
+    const unknown = this.#isWhole ? 0 : this.#first || seq
+    const missing = as.find((one) => this.#models.get(one) !== true && one >= unknown)
+    if (missing === undefined) return true
+    this.#failAtTear('no_model', `An entry is said to be as seq ${missing}, but that is no model for it.`)
     return false
   }
 
@@ -206,7 +208,7 @@ export class ChainVerifier {
   }
 
   /** Is this the record that comes next? */
-  #follows(record: Link): boolean {
+  #follows(record: Pick<Link, 'seq' | 'prev'>): boolean {
     const isStart = record.seq === GENESIS.seq + 1 && record.prev === GENESIS.hash
     if (this.#head === undefined) {
       const { before, partial } = this.#options
@@ -295,4 +297,10 @@ export class ChainVerifier {
     const seq = before ? before.seq + 1 : fault === 'missing_start' || this.#options.partial ? 0 : 1
     this.#bad = { ok: false, fault, line: this.#line, seq, message }
   }
+}
+
+function linkOf(record: WrittenRecord): Link {
+  const { seq, prev, hash } = record
+  if (record.action !== undefined) return { seq, prev, hash, model: record.model }
+  return { seq, prev, hash, as: record.batch.map(({ as }) => as) }
 }

@@ -7,7 +7,7 @@ import type { Checkpoint } from './signed-note.ts'
 
 /** What the log tells whoever counts, reports and copies. */
 export interface AuditObserver {
-  /** Records that reached the disk; their lines, each with its newline. */
+  /** Records that reached the disk (of a batch each entry counts); their lines, each with its newline, good during the call. */
   written(records: number, lines: Buffer): void
   /** Records that were not written and never will be; a gap record will count them. */
   lost(records: number): void

@@ -1,5 +1,5 @@
-// Short records and their models: a record with `as` is as the record of that `seq`, but for the members that it has
-// itself. A model stands in the same file, and is one of the last 4096 there, so that a reader keeps no more. Pure;
+// Batches and their models: an entry with `as` is as the record of that `seq`, but for what the entry and its line have
+// themselves. A model stands in the same file, and is one of the last 4096 there, so that a reader keeps no more. Pure;
 // docs/audit-format.md.
 
 import type { AuditRecord, WrittenRecord } from './record.ts'
@@ -25,15 +25,23 @@ export class ModelWindow<T> {
 export class Models {
   readonly #window = new ModelWindow<AuditRecord>()
 
-  /** @returns undefined: a short record whose model was not seen */
-  whole(record: WrittenRecord): AuditRecord | undefined {
-    if (record.action !== undefined) {
-      if (record.model) this.#window.add(record.seq, record)
-      return record
+  /**
+   * What a line says, whole: one record, or of a batch one for each entry, in order.
+   *
+   * @returns without the entries whose model was not seen
+   */
+  records(line: WrittenRecord): AuditRecord[] {
+    if (line.action !== undefined) {
+      if (line.model) this.#window.add(line.seq, line)
+      return [line]
     }
-    const found = this.#window.get(record.as)
-    if (found === undefined) return undefined
-    const { model: _, packet_id: __, payload: ___, ...common } = found
-    return { ...common, ...record, action: found.action }
+    const { batch, ...linked } = line
+    return batch.flatMap(({ as, packet_id, ...payload }, i): AuditRecord[] => {
+      const found = this.#window.get(as)
+      if (found === undefined) return []
+      const { model: _, packet_id: __, payload: ___, ...common } = found
+      const id = packet_id === undefined ? {} : { packet_id }
+      return [{ ...common, ...linked, ...id, payload, as, entry: i + 1, action: found.action }]
+    })
   }
 }

@@ -45,11 +45,13 @@ export function otlpLogs(lines: Buffer, instance: string, models = new Models())
 
 function logRecord(line: string, models: Models): object {
   const written = JSON.parse(line) as WrittenRecord
-  // Of a short record whose model is not known, because it was lost, more than its place is not said.
-  const record: Partial<AuditRecord> = models.whole(written) ?? { reason: 'allow' }
-  const { identity, traceparent, action = 'publish', decision = 'allow', reason = '' } = record
+  const records = models.records(written)
+  // Of a batch whose models are not known, because they were lost, more than its place is not said.
+  const first: Partial<AuditRecord> = records[0] ?? { reason: 'allow' }
+  const { action = 'publish', decision = 'allow', reason = '' } = first
   const [severityNumber, severityText] = SEVERITY[decision]
-  const trace = traceparent?.split('-')
+  const traces = [...new Set(records.map(({ traceparent }) => traceparent))]
+  const trace = traces.length === 1 ? traces[0]?.split('-') : undefined
   return {
     timeUnixNano: `${Date.parse(written.time)}000000`,
     severityNumber,
@@ -57,12 +59,19 @@ function logRecord(line: string, models: Models): object {
     eventName: 'postern.audit',
     body: { stringValue: line },
     attributes: [
-      { key: 'postern.seq', value: { intValue: String(written.seq) } },
+      integer('postern.seq', written.seq),
+      ...(written.action === undefined ? [integer('postern.entries', written.batch.length)] : []),
       text('postern.action', action),
       text('postern.decision', decision),
       text('postern.reason', reason),
-      ...(identity?.agent === undefined ? [] : [text('postern.agent', identity.agent.id)]),
-      ...(identity?.human === undefined ? [] : [text('postern.human', identity.human.id)]),
+      ...texts(
+        'postern.agent',
+        records.map(({ identity }) => identity?.agent?.id),
+      ),
+      ...texts(
+        'postern.human',
+        records.map(({ identity }) => identity?.human?.id),
+      ),
     ],
     ...(trace === undefined ? {} : { traceId: trace[1], spanId: trace[2] }),
   }
@@ -70,4 +79,15 @@ function logRecord(line: string, models: Models): object {
 
 function text(key: string, stringValue: string): object {
   return { key, value: { stringValue } }
+}
+
+function integer(key: string, value: number): object {
+  return { key, value: { intValue: String(value) } }
+}
+
+/** The different ones: a text, or a list of some. */
+function texts(key: string, all: readonly (string | undefined)[]): object[] {
+  const values = [...new Set(all)].filter((value) => value !== undefined)
+  if (values.length < 2) return values.map((value) => text(key, value))
+  return [{ key, value: { arrayValue: { values: values.map((stringValue) => ({ stringValue })) } } }]
 }

@@ -3,8 +3,11 @@
 /** What is written with one write and one sync. */
 export interface Group {
   bytes: Buffer
+  /** What `bytes` lie in. */
+  buffer: Buffer
   /** Bytes of it that are in the file. */
   written: number
+  /** Of a batch each entry counts. */
   records: number
   /** `seq` of its last record. */
   seq: number
@@ -15,8 +18,8 @@ export interface Group {
 }
 
 interface Lines {
+  /** Lines from `FIRST` on. */
   buffer: Buffer
-  /** Bytes of `buffer` that are lines. */
   bytes: number
   records: number
   seq: number
@@ -24,15 +27,21 @@ interface Lines {
 }
 
 const LEAST_BYTES = 4 * 1024
+/** Whoever writes a line may use the byte before it, and puts it back. */
+const FIRST = 1
+/** A buffer so many times as large as what was in it is given up. */
+const MOST_UNUSED = 4
 
-const none = (begins: Group['begins'], size: number): Lines => {
-  return { buffer: Buffer.allocUnsafeSlow(size), bytes: 0, records: 0, seq: 0, begins }
+function noLines(begins: Group['begins'], buffer: Buffer = Buffer.allocUnsafeSlow(LEAST_BYTES)): Lines {
+  return { buffer, bytes: 0, records: 0, seq: 0, begins }
 }
 
 export class PendingRecords {
   /** The last one takes new lines. */
-  #waiting: Lines[] = [none(undefined, LEAST_BYTES)]
+  #waiting: Lines[] = [noLines(undefined)]
   #group: Group | undefined
+  /** Of a group before: memory that is used again costs no collection of garbage. */
+  #spare: Buffer | undefined
   bytes = 0
   records = 0
 
@@ -47,16 +56,17 @@ export class PendingRecords {
   /** A buffer with room for so many bytes at `end`; `added` says how many were used. */
   reserve(bytes: number): Buffer {
     const last = this.#waiting.at(-1)!
-    if (last.bytes + bytes > last.buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(last.bytes + bytes, 2 * last.buffer.length))
-      last.buffer.copy(grown, 0, 0, last.bytes)
+    const used = FIRST + last.bytes
+    if (used + bytes > last.buffer.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(used + bytes, 2 * last.buffer.length))
+      last.buffer.copy(grown, 0, 0, used)
       last.buffer = grown
     }
     return last.buffer
   }
 
   get end(): number {
-    return this.#waiting.at(-1)!.bytes
+    return FIRST + this.#waiting.at(-1)!.bytes
   }
 
   added(bytes: number, records: number, seq: number): void {
@@ -72,16 +82,16 @@ export class PendingRecords {
   beginFile(begins: NonNullable<Group['begins']>): void {
     const last = this.#waiting.at(-1)!
     if (last.bytes === 0 && last.begins === undefined) last.begins = begins
-    else this.#waiting.push(none(begins, LEAST_BYTES))
+    else this.#waiting.push(noLines(begins))
   }
 
   /** The group to write next; the same one until it is done. */
   group(): Group {
     if (this.#group === undefined) {
       const { buffer, bytes, records, seq, begins } = this.#waiting.shift()!
-      // As much room as was needed this time: what follows is of the same size, mostly.
-      if (this.#waiting.length === 0) this.#waiting.push(none(undefined, Math.max(LEAST_BYTES, bytes)))
-      this.#group = { bytes: buffer.subarray(0, bytes), written: 0, records, seq, begins, opened: false }
+      if (this.#waiting.length === 0) this.#waiting.push(this.#next(bytes))
+      const lines = buffer.subarray(FIRST, FIRST + bytes)
+      this.#group = { buffer, bytes: lines, written: 0, records, seq, begins, opened: false }
     }
     return this.#group
   }
@@ -90,5 +100,17 @@ export class PendingRecords {
     this.bytes -= this.#group!.bytes.length
     this.records -= this.#group!.records
     this.#group = undefined
+  }
+
+  /** Nobody looks at the lines of this group, which is done, any more. */
+  recycle({ buffer, bytes }: Group): void {
+    if (buffer.length <= MOST_UNUSED * (LEAST_BYTES + bytes.length)) this.#spare = buffer
+  }
+
+  /** As much room as was needed the last time: what follows is of the same size, mostly. */
+  #next(bytes: number): Lines {
+    const next = this.#spare ?? Buffer.allocUnsafeSlow(LEAST_BYTES + bytes)
+    this.#spare = undefined
+    return noLines(undefined, next)
   }
 }

@@ -4,7 +4,7 @@
 import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { AuditRecord, ShortRecord, WrittenRecord } from './record.ts'
+import type { AuditRecord, BatchEntry, BatchRecord, WrittenRecord } from './record.ts'
 
 export type LineFault =
   /** A record that was cut off never is. */
@@ -38,8 +38,8 @@ function parse(text: string): unknown {
 
 function isRecord(value: unknown): value is WrittenRecord {
   if (typeof value !== 'object' || value === null) return false
-  const record = value as Partial<Record<keyof AuditRecord, unknown>>
-  return isLinked(record) && (record.as === undefined ? isWhole(record) : isShort(record))
+  const record = value as Unknown<AuditRecord & BatchRecord>
+  return isLinked(record) && (record.batch === undefined ? isWhole(record) : isBatch(record))
 }
 
 type Unknown<T> = Partial<Record<keyof T, unknown>>
@@ -55,15 +55,35 @@ function isLinked(record: Unknown<AuditRecord>): boolean {
   )
 }
 
-const SHORT_MEMBERS: ReadonlySet<string> = new Set<keyof ShortRecord>([
-  ...(['as', 'hash', 'mono', 'packet_id', 'payload', 'prev', 'seq', 'time', 'v'] as const),
+const BATCH_MEMBERS: ReadonlySet<string> = new Set<keyof BatchRecord>([
+  ...(['batch', 'hash', 'mono', 'prev', 'seq', 'time', 'v'] as const),
 ])
+const ENTRY_MEMBERS: ReadonlySet<string> = new Set<keyof BatchEntry>([
+  ...(['as', 'hmac_sha256', 'length', 'packet_id', 'sha256'] as const),
+])
+const MOST_PACKET_ID = 65_535
 
-function isShort(record: Unknown<AuditRecord>): boolean {
+function isBatch(record: Unknown<BatchRecord>): boolean {
+  const { batch } = record
   return (
-    isPlace(record.as) &&
-    (record.as as number) < (record.seq as number) &&
-    Object.keys(record).every((name) => SHORT_MEMBERS.has(name))
+    Object.keys(record).every((name) => BATCH_MEMBERS.has(name)) &&
+    Array.isArray(batch) &&
+    batch.length > 0 &&
+    batch.every((entry) => isEntry(entry, record.seq as number))
+  )
+}
+
+function isEntry(value: unknown, seq: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { as, length, packet_id: id, sha256, hmac_sha256: keyed } = value as Unknown<BatchEntry>
+  return (
+    Object.keys(value).every((name) => ENTRY_MEMBERS.has(name)) &&
+    isPlace(as) &&
+    (as as number) < seq &&
+    (length === 0 || isPlace(length)) &&
+    (id === undefined || (isPlace(id) && (id as number) <= MOST_PACKET_ID)) &&
+    (sha256 === undefined || isHash(sha256)) &&
+    (keyed === undefined || (isHash(keyed) && sha256 === undefined))
   )
 }
 
@@ -80,6 +100,8 @@ function isWhole(record: Unknown<AuditRecord>): boolean {
     typeof record.reason === 'string' &&
     typeof record.effect === 'string' &&
     (record.model === undefined || record.model === true) &&
+    record.as === undefined &&
+    record.entry === undefined &&
     (record.gap === undefined || isGap(record.gap)) &&
     (record.segment === undefined || isSegment(record.segment)) &&
     (record.signer === undefined || typeof record.signer === 'string')

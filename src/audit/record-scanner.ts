@@ -12,9 +12,9 @@ export interface Link {
   seq: number
   prev: string
   hash: string
-  /** Of a short record: `seq` of its model. */
-  as?: number | undefined
-  /** Short records may refer to it. */
+  /** Of a batch: `seq` of the models of its entries, in order; once for entries with the same one in a row. */
+  as?: readonly number[] | undefined
+  /** Entries of batches may refer to it. */
   model?: boolean | undefined
 }
 
@@ -43,19 +43,19 @@ const REQUIRED = [
   'v',
 ]
 const ALL_REQUIRED = 2 ** REQUIRED.length - 1
-/** The others of short records, which have no more than these; and what makes a record a model. */
-const MORE = ['as', 'packet_id', 'payload', 'model']
-const NUMBERS = new Set(['as', 'mono', 'packet_id', 'seq', 'v'])
-/** Members of records about the log itself: the strict reader reads those. */
-const SPECIAL = ['gap', 'segment', 'signer']
+/** What makes a record a batch, and a model. */
+const MORE = ['batch', 'model']
+const NUMBERS = new Set(['mono', 'seq', 'v'])
+/** Members of records about the log itself, and those that no line has: the strict reader reads those. */
+const SPECIAL = ['gap', 'segment', 'signer', 'as', 'entry']
 const WITH_BITS = [...REQUIRED, ...MORE]
 const bitOf = (name: string): number => 2 ** WITH_BITS.indexOf(name)
 const bitsOf = (...names: string[]): number => names.reduce((bits, name) => bits + bitOf(name), 0)
-const [AS, DECISION, HASH, MODEL, PAYLOAD, PREV, SEQ, V] = [
-  ...['as', 'decision', 'hash', 'model', 'payload', 'prev', 'seq', 'v'],
+const [BATCH, DECISION, HASH, MODEL, PREV, SEQ, V] = [
+  ...['batch', 'decision', 'hash', 'model', 'prev', 'seq', 'v'],
 ].map(bitOf)
-const SHORT_REQUIRED = bitsOf('as', 'hash', 'mono', 'prev', 'seq', 'time', 'v')
-const SHORT_MOST = SHORT_REQUIRED + bitsOf('packet_id', 'payload')
+/** A batch has these and no others. */
+const ALL_OF_BATCH = bitsOf('batch', 'hash', 'mono', 'prev', 'seq', 'time', 'v')
 /** A member without a bit. */
 const OTHER = 2 ** WITH_BITS.length
 
@@ -72,6 +72,8 @@ const NAMES = new Map(
 
 let bytes: Buffer = Buffer.alloc(0)
 let pos = 0
+/** Of the batch that was scanned last. */
+let models: number[] = []
 const scratch = Buffer.alloc(1 + MAX_RECORD_BYTES)
 
 /** @returns undefined: not sure */
@@ -83,7 +85,6 @@ export function scanRecord(line: Buffer): Link | undefined {
   let nameStart = 0
   let nameEnd = 0
   let seq = 0
-  let as: number | undefined
   let prevAt = 0
   let hashAt = 0
   for (;;) {
@@ -98,11 +99,10 @@ export function scanRecord(line: Buffer): Link | undefined {
     const named = known !== undefined && isName(known.bytes, start)
     if (named && known.bit === 0) return undefined
     const valueAt = pos
-    if (!value(0)) return undefined
+    if (named && known.bit === BATCH ? !batch() : !value(0)) return undefined
     if (named) {
       seen |= known.bit
       if (known.bit === SEQ) seq = Number(line.toString('latin1', valueAt, pos))
-      else if (known.bit === AS) as = Number(line.toString('latin1', valueAt, pos))
       else if (known.bit === HASH) hashAt = valueAt
       else if (known.bit === PREV) prevAt = valueAt
       else if (known.bit === V && !(pos - valueAt === 1 && line[valueAt] === 0x31)) return undefined
@@ -114,7 +114,10 @@ export function scanRecord(line: Buffer): Link | undefined {
     if (next !== COMMA) return undefined
   }
   if (pos !== line.length || seq < 1) return undefined
-  if (as === undefined ? (seen & ALL_REQUIRED) !== ALL_REQUIRED : !isShort(seen, as, seq)) return undefined
+  const isBatch = (seen & BATCH!) !== 0
+  if (isBatch ? seen !== ALL_OF_BATCH || !areBefore(seq) : (seen & ALL_REQUIRED) !== ALL_REQUIRED) {
+    return undefined
+  }
   if (!isHex(prevAt) || !isHex(hashAt)) return undefined
   const stated = line.toString('latin1', hashAt + 1, hashAt + 1 + HEX_DIGITS)
   const cut = hashAt - 8
@@ -123,12 +126,12 @@ export function scanRecord(line: Buffer): Link | undefined {
   line.copy(scratch, 1 + cut, cut + HASH_MEMBER_BYTES)
   if (hash('sha256', scratch.subarray(0, 1 + line.length - HASH_MEMBER_BYTES)) !== stated) return undefined
   const prev = line.toString('latin1', prevAt + 1, prevAt + 1 + HEX_DIGITS)
-  return { seq, prev, hash: stated, as, model: (seen & MODEL!) !== 0 }
+  return { seq, prev, hash: stated, as: isBatch ? models : undefined, model: (seen & MODEL!) !== 0 }
 }
 
-function isShort(seen: number, as: number, seq: number): boolean {
-  const isComplete = (seen & SHORT_REQUIRED) === SHORT_REQUIRED && (seen | SHORT_MOST) === SHORT_MOST
-  return isComplete && as >= 1 && as < seq
+function areBefore(seq: number): boolean {
+  for (const as of models) if (as < 1 || as >= seq) return false
+  return true
 }
 
 function isDigit(c: number): boolean {
@@ -137,8 +140,65 @@ function isDigit(c: number): boolean {
 
 /** Whether the value of a member that is no number begins as it must. */
 function isTyped(bit: number, first: number): boolean {
-  if (bit === PAYLOAD) return first === 0x7b
+  if (bit === BATCH) return true
   return first === (bit === MODEL ? 0x74 : QUOTE)
+}
+
+const ENTRY = Buffer.from('{"as":')
+const HMAC = Buffer.from(',"hmac_sha256":"')
+const LENGTH = Buffer.from(',"length":')
+const PACKET_ID = Buffer.from(',"packet_id":')
+const SHA256 = Buffer.from(',"sha256":"')
+const MOST_PACKET_ID = 65_535
+
+function batch(): boolean {
+  models = []
+  if (bytes[pos++] !== 0x5b) return false
+  for (;;) {
+    if (!entry()) return false
+    const next = bytes[pos++]
+    if (next === 0x5d) return true
+    if (next !== COMMA) return false
+  }
+}
+
+function entry(): boolean {
+  if (!goesOn(ENTRY)) return false
+  const as = number()
+  if (as < 0) return false
+  if (models.at(-1) !== as) models.push(as)
+  const isKeyed = goesOn(HMAC)
+  if (isKeyed && !digits()) return false
+  if (!goesOn(LENGTH) || number() < 0) return false
+  if (goesOn(PACKET_ID)) {
+    const id = number()
+    if (id < 1 || id > MOST_PACKET_ID) return false
+  }
+  if (!isKeyed && goesOn(SHA256) && !digits()) return false
+  return bytes[pos++] === 0x7d
+}
+
+/** Whether these bytes come next; goes past them. */
+function goesOn(expected: Buffer): boolean {
+  if (!isName(expected, pos)) return false
+  pos += expected.length
+  return true
+}
+
+/** -1: there is none. */
+function number(): number {
+  const start = pos
+  if (!integer()) return -1
+  let value = 0
+  for (let i = start; i < pos; i++) value = value * 10 + bytes[i]! - 0x30
+  return value
+}
+
+/** Past 64 hex digits and a quote. */
+function digits(): boolean {
+  const start = pos - 1
+  pos += HEX_DIGITS + 1
+  return isHex(start)
 }
 
 function value(depth: number): boolean {
@@ -224,7 +284,7 @@ function ascends(aStart: number, aEnd: number, bStart: number, bEnd: number): bo
   return bEnd - bStart > aEnd - aStart
 }
 
-function isName(name: Buffer, start: number): boolean {
+function isName(name: Uint8Array, start: number): boolean {
   for (let i = 0; i < name.length; i++) if (bytes[start + i] !== name[i]) return false
   return true
 }

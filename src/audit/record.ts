@@ -4,9 +4,9 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { Clock } from '../clock.ts'
-import type { AuditEvent, PayloadDigest, PreparedRecord } from './event.ts'
+import type { AuditEvent, DigestPort, PreparedRecord } from './event.ts'
 import { MODELS } from './models.ts'
-import { writeInteger, writePayload } from './record-bytes.ts'
+import { HASH_MEMBER_BYTES, writeHash, writeInteger, writePayload } from './record-bytes.ts'
 import {
   connectionJson,
   identityJson,
@@ -47,21 +47,28 @@ interface Linked {
   hash: string
 }
 
-/** A whole record: as it stands in the file, or put together from a short one and its model. */
+/** A whole record: as it stands in the file, or put together from an entry of a batch and its model. */
 export interface AuditRecord extends AuditEvent, Linked {
   instance: string
   /** Version (digest) of the policy in force; empty before one is loaded. */
   policy: string
-  /** Short records may refer to it. */
+  /** Entries of batches may refer to it. */
   model?: true
-  /** It stands in the file as a short record, and its model has this `seq`. */
+  /** It stands in the file as this entry, from 1, of a batch, and its model has the `seq` `as`. */
+  entry?: number
   as?: number
 }
 
-/** A record that is as another one, but for what it has itself. */
-export interface ShortRecord extends Linked, Pick<AuditRecord, 'packet_id' | 'payload'> {
+/** An action that is as another one, but for this. */
+export interface BatchEntry extends NonNullable<AuditEvent['payload']> {
   /** `seq` of its model, a record before it in the same file. */
   as: number
+  packet_id?: number
+}
+
+/** Actions at one time, each like one before it, in one line. */
+export interface BatchRecord extends Linked {
+  batch: readonly BatchEntry[]
   action?: undefined
   gap?: undefined
   segment?: undefined
@@ -69,12 +76,20 @@ export interface ShortRecord extends Linked, Pick<AuditRecord, 'packet_id' | 'pa
 }
 
 /** What one line holds. */
-export type WrittenRecord = AuditRecord | ShortRecord
+export type WrittenRecord = AuditRecord | BatchRecord
+
+/** When prepared records are made: one object for each different time. */
+export interface Moment {
+  /** Microseconds of the monotonic clock. */
+  readonly mono: number
+  /** The member `time`, with the comma before it. */
+  readonly time: Uint8Array
+}
 
 export interface EncoderOptions {
   clock: Clock
   instance: string
-  /** Write what a prepared record has in common with an earlier one only once in a file. */
+  /** What prepared records have in common stands in a file once: the others are entries of batches. */
   short?: boolean | undefined
   /** Version of the policy in force. */
   policy: string
@@ -95,11 +110,10 @@ export class RecordEncoder {
   readonly #perConnection = new WeakMap<object, string>()
   #timeMs = Number.NaN
   #time = ''
-  /** Microseconds; of the record last encoded, or of a later `tick`. */
-  #mono = 0
-  /** What prepared records hold besides their own: `policy` with what is around it, and `time`. */
+  /** Of the record last encoded, or of a later `tick`. */
+  #moment: Moment = { mono: Number.NaN, time: EMPTY }
+  /** What prepared records hold besides their own: `policy` with what is around it. */
   #policyPart = EMPTY
-  #timePart = EMPTY
   readonly #short: boolean
   /** Models in the file so far. */
   #models = 0
@@ -120,8 +134,17 @@ export class RecordEncoder {
     return this.#seq
   }
 
+  get hash(): string {
+    return this.#hash
+  }
+
   get head(): ChainHead {
     return { seq: this.#seq, hash: this.#hash }
+  }
+
+  /** The same object until a `tick` at another time. */
+  get moment(): Moment {
+    return this.#moment
   }
 
   /** Version that the following records carry. */
@@ -154,7 +177,7 @@ export class RecordEncoder {
     // `hash` sorts between `grant` and `identity`.
     let after = ''
     if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity, identityJson)}`
-    after += `,"instance":${this.#instance},"mono":${this.#mono}`
+    after += `,"instance":${this.#instance},"mono":${this.#moment.mono}`
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
     after += `,"policy":${this.#policy},"prev":"${this.#hash}","reason":${quote(event.reason)}`
@@ -187,16 +210,17 @@ export class RecordEncoder {
 
   /** Reads the clock for the prepared records that follow. */
   tick(): void {
-    this.#mono = Math.round(this.#clock.monotonic() * 1000)
+    const mono = Math.round(this.#clock.monotonic() * 1000)
     const ms = this.#clock.now()
-    if (ms === this.#timeMs) return
-    this.#timeMs = ms
-    this.#time = new Date(ms).toISOString()
-    this.#timePart = Buffer.from(`,"time":"${this.#time}"`)
+    if (ms !== this.#timeMs) {
+      this.#timeMs = ms
+      this.#time = new Date(ms).toISOString()
+      this.#moment = { mono, time: Buffer.from(`,"time":"${this.#time}"`) }
+    } else if (mono !== this.#moment.mono) this.#moment = { mono, time: this.#moment.time }
   }
 
   /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
-  prepare(event: AuditEvent): PreparedRecord {
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
     let head = `{"action":"${event.action}"`
     if (event.connection !== undefined)
       head += `,"connection":${this.#kept(event.connection, connectionJson)}`
@@ -214,6 +238,7 @@ export class RecordEncoder {
       identity: Buffer.from(`${identity},"instance":${this.#instance}${model},"mono":`),
       reason: Buffer.from(`${reason},"seq":`),
       end: Buffer.from(`${end},"v":1}`),
+      digest,
       model: { epoch: 0, number: 0, as: EMPTY },
     }
   }
@@ -226,14 +251,20 @@ export class RecordEncoder {
       reason.length +
       end.length +
       this.#policyPart.length +
-      this.#timePart.length
+      this.#moment.time.length
     return own + HASH_MEMBER_BYTES + OTHER_MEMBERS_BYTES
   }
 
+  /** A batch can hold it: the file has a model for it. */
+  hasModel({ model }: PreparedRecord): boolean {
+    return model.epoch === this.#epoch && this.#models - model.number < MODELS
+  }
+
   /**
-   * The next line of the chain, written to `target` at `at`, without its newline: the same as `encode` makes, or a short
-   * one when the file has a model for it.
+   * The next line of the chain, written to `target` at `at`, without its newline: the same as `encode` makes. The byte
+   * before it is written too.
    *
+   * @param digest hex, by the method of `record`
    * @param packetId 0: none
    * @returns where it ends
    */
@@ -242,60 +273,83 @@ export class RecordEncoder {
     at: number,
     record: PreparedRecord,
     payloadLength: number,
-    digest: PayloadDigest | undefined,
+    digest: string,
     packetId: number,
   ): number {
-    const { model } = record
-    const isShort = model.epoch === this.#epoch && this.#models - model.number < MODELS
-    const head = isShort ? model.as : record.head
-    const toMono = isShort ? MONO : record.identity
-    // What is hashed has no member `hash`: it is written behind the place for it, and its first part then moved forward.
-    const start = at + HASH_MEMBER_BYTES
-    target[start - 1] = 0
-    target.set(head, start)
-    let end = start + head.length
-    target.set(toMono, end)
-    end = writeInteger(target, end + toMono.length, this.#mono)
+    const { head, identity, reason } = record
+    target.set(head, at)
+    let end = at + head.length
+    target.set(identity, end)
+    end = writeInteger(target, end + identity.length, this.#moment.mono)
     if (packetId > 0) {
       end += target.write(',"packet_id":', end, 'latin1')
       end = writeInteger(target, end, packetId)
     }
-    end = writePayload(target, end, payloadLength, digest)
-    const toPrev = isShort ? PREV : this.#policyPart
-    target.set(toPrev, end)
-    end += toPrev.length
+    end = writePayload(target, end, payloadLength, record.digest, digest)
+    target.set(this.#policyPart, end)
+    end += this.#policyPart.length
     end += target.write(this.#hash, end, 'latin1')
-    const toSeq = isShort ? SEQ : record.reason
-    target.set(toSeq, end)
+    target.set(reason, end)
     this.#seq += 1
-    end = writeInteger(target, end + toSeq.length, this.#seq)
-    target.set(this.#timePart, end)
-    end += this.#timePart.length
-    const tail = isShort ? END : record.end
-    target.set(tail, end)
-    end += tail.length
-
-    this.#hash = hash('sha256', target.subarray(start - 1, end))
-    target.set(head, at)
-    target.write(`,"hash":"${this.#hash}"`, at + head.length, 'latin1')
-    if (this.#short && !isShort) this.#becomesModel(model)
+    end = writeInteger(target, end + reason.length, this.#seq)
+    target.set(this.#moment.time, end)
+    end += this.#moment.time.length
+    target.set(record.end, end)
+    end += record.end.length
+    end = this.#link(target, at, at + head.length, end)
+    if (this.#short) this.#becomesModel(record)
     return end
   }
 
-  #becomesModel(model: PreparedRecord['model']): void {
+  /**
+   * Ends a batch, the next line of the chain.
+   *
+   * @param start where `{"batch":[` and its entries begin; the byte before it is written too
+   * @param end where they end
+   * @returns where the line ends, without its newline: at most BATCH_END_BYTES later
+   */
+  endBatch(target: Buffer, start: number, end: number, { mono, time }: Moment): number {
+    let at = end
+    target.set(MONO, at)
+    at = writeInteger(target, at + MONO.length, mono)
+    target.set(PREV, at)
+    at += PREV.length
+    at += target.write(this.#hash, at, 'latin1')
+    target.set(SEQ, at)
+    this.#seq += 1
+    at = writeInteger(target, at + SEQ.length, this.#seq)
+    target.set(time, at)
+    at += time.length
+    target.set(END, at)
+    // `hash` stands behind the bracket.
+    return this.#link(target, start, end + 1, at + END.length)
+  }
+
+  /** Makes the record between `start` and `end` the last of the chain, and puts its hash in `at`. */
+  #link(target: Buffer, start: number, at: number, end: number): number {
+    const before = target[start - 1]!
+    target[start - 1] = 0
+    this.#hash = hash('sha256', target.subarray(start - 1, end))
+    target[start - 1] = before
+    return writeHash(target, at, end, this.#hash)
+  }
+
+  #becomesModel({ model, digest }: PreparedRecord): void {
     this.#models += 1
     model.number = this.#models
     model.epoch = this.#epoch
-    model.as = Buffer.from(`{"as":${this.#seq}`)
+    // Up to what differs.
+    const next = digest === 'hmac_sha256' ? '"hmac_sha256":"' : '"length":'
+    model.as = Buffer.from(`,{"as":${this.#seq},${next}`)
   }
 }
 
-/** `,"hash":"`, 64 digits, `"`. */
-const HASH_MEMBER_BYTES = 74
 /** `mono`, `packet_id`, `payload`, `prev` and `seq` at their longest. */
 const OTHER_MEMBERS_BYTES = 320
-/** Of short records, between what differs. */
-const MONO = Buffer.from(',"mono":')
-const PREV = Buffer.from('},"prev":"')
+/** `endBatch` writes no more. */
+export const BATCH_END_BYTES = 320
+/** Of batches, between what differs. */
+const MONO = Buffer.from('],"mono":')
+const PREV = Buffer.from(',"prev":"')
 const SEQ = Buffer.from('","seq":')
 const END = Buffer.from(',"v":1}')

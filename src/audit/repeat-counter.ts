@@ -2,7 +2,7 @@
 // configured rate they are summed, never dropped, and the sums are records of the chain. Knows no disk.
 
 import type { Clock, Timer } from '../clock.ts'
-import type { AuditAction, AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from './event.ts'
+import type { AuditAction, AuditEvent, AuditSink, DigestPort, PreparedRecord } from './event.ts'
 
 export interface RepeatOptions {
   clock: Clock
@@ -80,8 +80,8 @@ export class RepeatCounter implements AuditSink {
     } else this.#sum(kind, event, event.payload?.length ?? 0, 1)
   }
 
-  prepare(event: AuditEvent): PreparedRecord {
-    return this.#next.prepare(event)
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
+    return this.#next.prepare(event, digest)
   }
 
   count(record: PreparedRecord, payloadBytes: number, times: number): boolean {
@@ -97,12 +97,7 @@ export class RepeatCounter implements AuditSink {
     return true
   }
 
-  appendPrepared(
-    record: PreparedRecord,
-    length: number,
-    digest: PayloadDigest | undefined,
-    packetId: number,
-  ): void {
+  appendPrepared(record: PreparedRecord, length: number, digest: string, packetId: number): void {
     const kind = record.kind as Kind | undefined
     if (kind?.kept === true) kind.inWindow += 1
     this.#next.appendPrepared(record, length, digest, packetId)

@@ -22,7 +22,7 @@ export function syslogMessages(lines: Buffer, instance: string): Buffer[] {
 
 function messageOf(line: string, host: string): Buffer {
   const record = JSON.parse(line) as WrittenRecord
-  // What is short was allowed.
+  // What is in a batch was allowed.
   const { decision, action } =
     record.action === undefined ? { decision: 'allow' as const, action: '-' } : record
   const priority = FACILITY * 8 + SEVERITY[decision]

@@ -21,7 +21,7 @@ export const auditSection = requiredSection({
   records: choice(['auto', 'short', 'full'])
     .prefault('auto')
     .describe(
-      '`short`: the record of a PUBLISH like one before it names that one and has only what differs, a third of the bytes. `full`: each has all. `auto`: `full` where records are copied elsewhere, `short` else.',
+      '`short`: PUBLISH packets like earlier ones have an entry each in a common record, an eighth of the bytes. `full`: each has a record with all that it says. `auto`: `full` where records are copied elsewhere, `short` else.',
     ),
   payloadDigest: choice(['sha256', 'hmac', 'none'])
     .prefault('sha256')

@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { AuditRecord } from '../audit/record.ts'
+import { idOf } from './record-id.ts'
 
 /** Postern does not know it; the draft wants a semantic version. */
 const UNKNOWN_VERSION = '0.0.0'
@@ -19,7 +20,7 @@ export class AgentAuditTrail {
     if (connection === undefined) return undefined
     const session = uuidOf(`${record.instance}\0${connection.id}`)
     const last = this.#last.get(session)
-    const id = uuidOf(record.hash)
+    const id = uuidOf(idOf(record))
     const converted = {
       record_id: id,
       timestamp: record.time,
@@ -42,13 +43,13 @@ export class AgentAuditTrail {
 }
 
 function detailOf(record: AuditRecord): object {
-  const { action, effect, reason, resource, payload, rules, repeated, identity, policy, seq, traceparent } =
-    record
+  const { action, effect, reason, resource, payload, rules, repeated } = record
+  const { identity, policy, seq, entry, traceparent } = record
   const detail = {
     ...{ action, effect, reason, resource, payload, rules, repeated, policy, traceparent },
     human: identity?.human,
     token: identity?.token === undefined ? undefined : { iss: identity.token.iss, jti: identity.token.jti },
-    postern: { seq, hash: record.hash },
+    postern: { seq, hash: record.hash, ...(entry === undefined ? {} : { entry }) },
   }
   return Object.fromEntries(Object.entries(detail).filter(([, value]) => value !== undefined))
 }

@@ -5,6 +5,7 @@
 import type { AuditAction } from '../audit/event.ts'
 import { formatRecord } from '../audit/format.ts'
 import type { AuditRecord } from '../audit/record.ts'
+import { idOf } from './record-id.ts'
 import { traceIdOf } from './trace-context.ts'
 
 const ECS_VERSION = '9.4.0'
@@ -54,7 +55,7 @@ export function ecsDocument(record: AuditRecord): object {
       action: `mqtt-${action}`,
       outcome: decision === 'allow' ? 'success' : 'failure',
       reason: record.reason,
-      id: record.hash,
+      id: idOf(record),
       sequence: record.seq,
       module: 'postern',
       dataset: 'postern.audit',
@@ -94,7 +95,7 @@ function clientOf({ peer }: NonNullable<AuditRecord['connection']>): object {
 
 const OWN = [
   ...(['effect', 'connection', 'resource', 'payload', 'packet_id', 'rules', 'policy', 'repeated'] as const),
-  ...(['cause', 'grant', 'detail', 'gap', 'segment', 'signer', 'prev', 'mono'] as const),
+  ...(['cause', 'grant', 'detail', 'gap', 'segment', 'signer', 'prev', 'mono', 'as', 'entry'] as const),
 ] satisfies readonly (keyof AuditRecord)[]
 
 function own(record: AuditRecord): object {

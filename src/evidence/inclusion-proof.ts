@@ -1,5 +1,5 @@
 // A proof that one record is in a log of which somebody holds a checkpoint: the record, its place, and the hashes that
-// lead from it to the root; of a short record the same for its model. Checking it needs neither the log nor Postern.
+// lead from it to the root; of a batch the same for its models. Checking it needs neither the log nor Postern.
 // RFC 9162 §2.1.3; docs/audit-format.md.
 
 import { ChainVerifier } from '../audit/hash-chain.ts'
@@ -22,8 +22,8 @@ interface Inclusion {
 
 /** As it stands in a file, in JSON. */
 export interface InclusionProof extends Inclusion {
-  /** Of a short record: the record that it refers to. */
-  model?: Inclusion
+  /** Of a batch: the records that its entries refer to. */
+  models?: readonly Inclusion[]
   /** The signed note. */
   checkpoint: string
 }
@@ -43,11 +43,10 @@ export async function proveRecord(
   if (seq > opened.size) return `The checkpoint is of ${opened.size} records: the record came later.`
   let leaves: MerkleLeaves | undefined
   let record: Buffer | undefined
-  let models = new ModelWindow<Buffer>()
-  let model: Buffer | undefined
+  let models: Buffer[] | undefined
   let before: ChainHead | undefined
   for (const file of files) {
-    models = new ModelWindow()
+    const window = new ModelWindow<Buffer>()
     const verifier = new ChainVerifier({
       before,
       partial: before === undefined,
@@ -55,10 +54,10 @@ export async function proveRecord(
         leaves ??= leavesFrom(read())
         if (leaves === undefined || leaves.size >= opened.size) return
         leaves.leaves.push(link.hash)
-        if (link.model === true && link.seq <= seq) models.add(link.seq, lineOf(read()))
+        if (link.model === true && link.seq <= seq) window.add(link.seq, lineOf(read()))
         if (link.seq !== seq) return
         record = lineOf(read())
-        model = link.as === undefined ? undefined : models.get(link.as)
+        models = link.as && [...new Set(link.as)].flatMap((as) => window.get(as) ?? [])
       },
     })
     for await (const chunk of readLog(file)) verifier.push(chunk as Buffer)
@@ -68,11 +67,9 @@ export async function proveRecord(
   }
   if (leaves === undefined || leaves.size < opened.size) return 'The log is shorter than the checkpoint says.'
   if (record === undefined) return `There is no record with seq ${seq} in these files.`
-  const proof = {
-    ...inclusionOf(record, leaves, opened.size),
-    ...(model === undefined ? {} : { model: inclusionOf(model, leaves, opened.size) }),
-    checkpoint,
-  }
+  const own = inclusionOf(record, leaves, opened.size)
+  const proof: InclusionProof = { ...own, checkpoint }
+  if (models !== undefined) proof.models = inclusionsOf(models, leaves, opened.size)
   const problem = checkProof(proof, verifiers)
   return typeof problem === 'string' ? problem : proof
 }
@@ -93,24 +90,30 @@ function inclusionOf(line: Buffer, leaves: MerkleLeaves, size: number): Inclusio
   return { record, index, path }
 }
 
-/** @returns the record, whole, and the size of the tree; or what is wrong, as a sentence */
+function inclusionsOf(lines: readonly Buffer[], leaves: MerkleLeaves, size: number): Inclusion[] {
+  return lines.map((line) => inclusionOf(line, leaves, size))
+}
+
+/** @returns the record, whole (of a batch one for each entry), and the size of the tree; or what is wrong, as a sentence */
 export function checkProof(
   proof: InclusionProof,
   verifiers: readonly NoteVerifier[],
-): { record: AuditRecord; size: number } | string {
+): { records: AuditRecord[]; size: number } | string {
   const opened = openCheckpoint(proof.checkpoint, verifiers)
   if (typeof opened === 'string') return `The checkpoint is no use. ${opened}`
   const record = included(proof, opened)
   if (typeof record === 'string') return `The ${record}`
   const models = new Models()
-  if (record.action === undefined) {
-    if (proof.model === undefined) return 'The record is a short one, and its model is missing.'
-    const model = included(proof.model, opened)
-    if (typeof model === 'string') return `The model's ${model}`
-    models.whole(model)
+  for (const inclusion of proof.models ?? []) {
+    const model = included(inclusion, opened)
+    if (typeof model === 'string') return `A model's ${model}`
+    models.records(model)
   }
-  const whole = models.whole(record)
-  return whole === undefined ? 'The model is not that of the record.' : { record: whole, size: opened.size }
+  const records = models.records(record)
+  if (record.action === undefined && records.length < record.batch.length) {
+    return 'The record is a batch, and a model of it is missing.'
+  }
+  return { records, size: opened.size }
 }
 
 function included(
@@ -132,14 +135,16 @@ export function parseProof(text: string): InclusionProof | undefined {
     const good =
       typeof proof.checkpoint === 'string' &&
       isInclusion(proof) &&
-      (proof.model === undefined || isInclusion(proof.model))
+      (proof.models === undefined || (Array.isArray(proof.models) && proof.models.every(isInclusion)))
     return good ? (proof as InclusionProof) : undefined
   } catch {
     return undefined
   }
 }
 
-function isInclusion({ record, index, path }: Partial<Inclusion>): boolean {
+function isInclusion(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { record, index, path } = value as Partial<Inclusion>
   return (
     typeof record === 'string' &&
     Number.isSafeInteger(index) &&

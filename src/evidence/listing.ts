@@ -21,13 +21,16 @@ const COLUMNS: readonly (readonly [string, (record: AuditRecord) => string])[] =
 /** What a spreadsheet wants to know besides. */
 const MORE: readonly (readonly [string, (record: AuditRecord) => string])[] = [
   ['seq', (r) => String(r.seq)],
+  ['entry', (r) => String(r.entry ?? '')],
   ['human_iss', (r) => r.identity?.human?.iss ?? ''],
   ['via', (r) => r.identity?.human?.via ?? ''],
   ['tenant', (r) => r.identity?.tenant ?? ''],
   ['token', (r) => r.identity?.token?.jti ?? ''],
   ['connection', (r) => r.connection?.id ?? ''],
   ['qos', (r) => String(r.resource?.qos ?? '')],
+  ['packet_id', (r) => String(r.packet_id ?? '')],
   ['payload_bytes', (r) => String(r.payload?.length ?? r.repeated?.bytes ?? '')],
+  ['payload_digest', (r) => r.payload?.sha256 ?? r.payload?.hmac_sha256 ?? ''],
   ['policy', (r) => r.policy],
   ['traceparent', (r) => r.traceparent ?? ''],
 ]
@@ -63,8 +66,8 @@ function cell(text: string): string {
 }
 
 /**
- * The record in canonical form: its line, unless it stands in the log as a short record (`as`), to whose own members
- * `hash` belongs.
+ * The record in canonical form: its line, unless it stands in the log as an entry of a batch (`entry`, like `as`), to
+ * whose line `hash` belongs.
  */
 export function jsonLine(record: AuditRecord): string {
   return canonicalize(record)!

@@ -34,9 +34,13 @@ export async function* linesOf(path: string): AsyncGenerator<Buffer> {
 export function looseRecord(line: Buffer): WrittenRecord | undefined {
   try {
     const value = JSON.parse(line.toString()) as WrittenRecord
-    const isOne = typeof value.action === 'string' || Number.isSafeInteger(value.as)
+    const isOne = value.action === undefined ? isBatch(value.batch) : typeof value.action === 'string'
     return isOne && typeof value.time === 'string' ? value : undefined
   } catch {
     return undefined
   }
+}
+
+function isBatch(value: unknown): boolean {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'object' && entry !== null)
 }

@@ -3,6 +3,7 @@
 
 import type { AuditAction } from '../audit/event.ts'
 import type { AuditRecord } from '../audit/record.ts'
+import { idOf } from './record-id.ts'
 import { traceIdOf } from './trace-context.ts'
 
 const API_ACTIVITY = 6003
@@ -53,7 +54,7 @@ export function ocsfEvent(record: AuditRecord): object {
       version: '1.5.0',
       profiles: ['security_control'],
       product: { name: 'Postern', vendor_name: 'Postern', feature: { name: record.instance } },
-      uid: record.hash,
+      uid: idOf(record),
       sequence: record.seq,
       correlation_uid: traceIdOf(traceparent) ?? identity?.txn ?? connection?.id ?? record.instance,
       ...(identity?.tenant === undefined ? {} : { tenant_uid: identity.tenant }),
@@ -69,6 +70,8 @@ export function ocsfEvent(record: AuditRecord): object {
       effect: record.effect,
       prev: record.prev,
       ...pick(record, [
+        'as',
+        'entry',
         'packet_id',
         'payload',
         'resource',

@@ -63,7 +63,7 @@ function shareless(filter: string): string {
   return /^\$share\/[^/]+\/(.+)$/s.exec(filter)?.[1] ?? filter
 }
 
-/** The records asked for, each whole, in the order of time; within a chain as they stand there. */
+/** The records asked for, each whole, also those that are entries of a batch; in the order of time, within a chain as they stand there. */
 export async function* select(chains: readonly Chain[], selection: Selection): AsyncGenerator<AuditRecord> {
   const sources = chains.map(({ files }) => selectIn(files, selection))
   const heads = await Promise.all(sources.map((source) => source.next()))
@@ -85,8 +85,8 @@ async function* selectIn(files: readonly string[], selection: Selection): AsyncG
     const models = new Models()
     for await (const line of linesOf(file)) {
       const written = looseRecord(line)
-      const record = written && models.whole(written)
-      if (record !== undefined && isSelected(record, selection)) yield record
+      if (written === undefined) continue
+      for (const record of models.records(written)) if (isSelected(record, selection)) yield record
     }
   }
 }

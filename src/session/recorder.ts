@@ -194,7 +194,7 @@ export class Recorder {
 
   /** What records of forwarded PUBLISH packets with this head have in common. Called right after the decision. */
   prepareForwarded(acl: Acl, facts: PublishFacts): PreparedRecord {
-    return this.#audit.prepare({
+    const event: AuditEvent = {
       action: 'publish',
       decision: 'allow',
       reason: OUTCOME_NAMES[0]!,
@@ -204,7 +204,8 @@ export class Recorder {
       resource: this.#resourceOf(facts),
       rules: acl.decidedRules(),
       traceparent: traceparentOf(facts.source, facts.head),
-    })
+    }
+    return this.#audit.prepare(event, this.#digest?.name)
   }
 
   /** Sums up so many more of many like it; false: each needs a record of its own, by `forwarded`. */
@@ -216,8 +217,7 @@ export class Recorder {
   /** @param packetId 0: none */
   forwarded(record: PreparedRecord, payload: Buffer, packetId: number): void {
     this.#uncommitted = true
-    const digest =
-      this.#digest === undefined ? undefined : { name: this.#digest.name, hex: this.#digest.of(payload) }
+    const digest = this.#digest === undefined ? '' : this.#digest.of(payload)
     this.#audit.appendPrepared(record, payload.length, digest, packetId)
   }
 

@@ -262,7 +262,7 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     ),
     auditRecords: counter(
       'postern_audit_records_total',
-      'Audit records.',
+      'Audit records; PUBLISH packets that share one count each.',
       ['result'],
       [['written'], ['lost']],
     ),
@@ -274,7 +274,7 @@ export function declareCatalogue(tally: Tally, sets: CatalogueSets): Catalogue {
     ),
     auditCopies: counter(
       'postern_audit_copies_total',
-      'Audit records copied to other places.',
+      'Audit records copied to other places, counted in the same way.',
       ['place', 'result'],
       pairs(COPY_PLACES, ['sent', 'lost']),
     ),

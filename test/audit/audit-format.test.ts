@@ -5,14 +5,19 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { withSegments } from '../../src/evidence/log-files.ts'
-import { chainOf, file, forged, headOf, preparedChain, verify } from './chain.ts'
+import { batchOf, chainOf, DIGEST, file, forged, headOf, preparedChain, verify } from './chain.ts'
 import { NEW_SIGNER, newLogPath, noteOf, openLog, SIGNER, SMALL, write, writeAndClose } from './log-kit.ts'
 
 const page = readFileSync(new URL('../../docs/audit-format.md', import.meta.url), 'utf8')
-/** A short record that fits its place, but refers to a record that is no model. */
+/** A batch that fits its place, but refers to a record that is no model. */
 function noModel(): string[] {
   const [whole] = chainOf(1)
   return [whole!, forged(preparedChain(2)[1]!, { prev: headOf(whole!).hash })]
+}
+/** A model, and a batch of these entries. */
+function batchWith(entries: object[]): string[] {
+  const [model, batch] = batchOf(1)
+  return [model, forged(batch, { batch: entries })]
 }
 const block = (language: string) => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(page)![1]!
 const example = block('jsonl')
@@ -40,8 +45,18 @@ describe.runIf(spawnSync('python3', ['--version']).status === 0)('AUD-04 the ver
     ['a chain', file(chainOf(3)), true],
     ['a changed record', file(chainOf(3)).replace('forwarded', 'dropped'), false],
     ['a missing record', file(chainOf(3).toSpliced(1, 1)), false],
-    ['short records', file(preparedChain(3)), true],
-    ['a short record without its model', file(noModel()), false],
+    ['batches', file(preparedChain(3)), true],
+    ['a batch of many', file(batchOf(256)), true],
+    ['a batch without its model', file(noModel()), false],
+    ['a batch of nothing', file(batchWith([])), false],
+    ['an entry with more', file(batchWith([{ as: 1, length: 1, topic: 't' }])), false],
+    ['an entry without a length', file(batchWith([{ as: 1 }])), false],
+    ['an entry like a later record', file(batchWith([{ as: 3, length: 1 }])), false],
+    ['a digest that is none', file(batchWith([{ as: 1, length: 1, sha256: 'DD' }])), false],
+    ['two digests', file(batchWith([{ as: 1, hmac_sha256: DIGEST, length: 1, sha256: DIGEST }])), false],
+    ['an identifier that is none', file(batchWith([{ as: 1, length: 1, packet_id: 0 }])), false],
+    ['a text for a number', file(batchWith([{ as: 1, length: '1' }])), false],
+    ['a whole record with `as`', file([forged(chainOf(1)[0]!, { as: 1 })]), false],
     ['a tear that names other bytes', example.replace('"conn', '"con'), false],
     ['a cut record', file(chainOf(3)).slice(0, -2), false],
   ])('agrees with ours on %s', (_, content, good) => {

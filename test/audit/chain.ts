@@ -1,8 +1,10 @@
 // Builds chains of records for the audit tests.
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { BatchWriter } from '../../src/audit/batch-writer.ts'
 import type { AuditEvent, PreparedRecord } from '../../src/audit/event.ts'
 import { type ChainOptions, type ChainReport, ChainVerifier } from '../../src/audit/hash-chain.ts'
+import { PendingRecords } from '../../src/audit/pending-records.ts'
 import { type AuditRecord, type ChainHead, GENESIS, RecordEncoder } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -41,8 +43,8 @@ export const PUBLISH: AuditEvent = {
 
 const OPTIONS = { clock: new FakeClock(), instance: 'postern-1', policy: 'a1b2' }
 
-export function encoder(head: ChainHead = GENESIS): RecordEncoder {
-  return new RecordEncoder({ ...OPTIONS, head })
+export function encoder(head: ChainHead = GENESIS, short = false): RecordEncoder {
+  return new RecordEncoder({ ...OPTIONS, head, short })
 }
 
 /** Lines without newlines. */
@@ -51,20 +53,51 @@ export function chainOf(count: number, head: ChainHead = GENESIS): string[] {
   return Array.from({ length: count }, (_, i) => records.encode({ ...PUBLISH, packet_id: i + 1 }))
 }
 
-/** The same by way of prepared records: the first is a model, the others are short. */
+export const DIGEST = 'd'.repeat(64)
+
+/** The same by way of prepared records, one at a time: the first is a model, each other one a batch of one. */
 export function preparedChain(count: number, head: ChainHead = GENESIS): string[] {
   const { payload: _, packet_id: __, ...event } = PUBLISH
-  const records = new RecordEncoder({ ...OPTIONS, head, short: true })
-  const record = records.prepare(event)
-  return Array.from({ length: count }, (___, i) => prepared(records, record, i + 1))
+  const records = encoder(head, true)
+  const record = records.prepare(event, 'sha256')
+  return Array.from({ length: count }, (___, i) => prepared(records, [[record, i + 1]]))
 }
 
-/** The next line that the prepared record gives, with 120 bytes of payload. */
-export function prepared(records: RecordEncoder, record: PreparedRecord, packetId: number): string {
+/**
+ * The next line: whole, or a batch when the chain has models for all. Each has 120 bytes of payload.
+ *
+ * @param entries with their Packet Identifiers
+ */
+export function prepared(
+  records: RecordEncoder,
+  entries: readonly (readonly [PreparedRecord, number])[],
+): string {
   records.tick()
-  const target = Buffer.alloc(records.roomFor(record))
-  const digest = { name: 'sha256', hex: 'd'.repeat(64) } as const
-  return target.toString('utf8', 0, records.encodePrepared(target, 0, record, 120, digest, packetId))
+  const pending = new PendingRecords()
+  if (entries.every(([record]) => records.hasModel(record))) {
+    const batch = new BatchWriter(records, pending)
+    for (const [record, packetId] of entries) batch.add(record, 120, DIGEST, packetId)
+    batch.end()
+    return pending.group().bytes.toString().slice(0, -1)
+  }
+  const [record, packetId] = entries[0]!
+  const target = Buffer.alloc(1 + records.roomFor(record))
+  return target.toString('utf8', 1, records.encodePrepared(target, 1, record, 120, DIGEST, packetId))
+}
+
+/** A model, and a batch of so many entries like it. */
+export function batchOf(entries: number): [string, string] {
+  const { payload: _, packet_id: __, ...event } = PUBLISH
+  const records = encoder(GENESIS, true)
+  const record = records.prepare(event, 'sha256')
+  const model = prepared(records, [[record, 1]])
+  return [
+    model,
+    prepared(
+      records,
+      Array.from({ length: entries }, (___, i) => [record, i + 2]),
+    ),
+  ]
 }
 
 /** Changed, with a hash that fits. */

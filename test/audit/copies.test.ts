@@ -7,6 +7,7 @@ import { AuditLog } from '../../src/audit/audit-log.ts'
 import { payloadDigest, pseudonym } from '../../src/audit/digest.ts'
 import { Models } from '../../src/audit/models.ts'
 import { otlpCopy, otlpLogs } from '../../src/audit/otlp.ts'
+import type { AuditRecord } from '../../src/audit/record.ts'
 import { type CopyPlace, RecordCopy } from '../../src/audit/record-copies.ts'
 import { standardOutputLog } from '../../src/audit/standard-output.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -14,7 +15,7 @@ import { BrokerPublisher } from '../../src/net/broker-publisher.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { ack } from '../support/frames.ts'
 import { ScriptedBroker } from '../support/scripted-broker.ts'
-import { chainOf, ENDLESS, PUBLISH, preparedChain, verify } from './chain.ts'
+import { batchOf, chainOf, ENDLESS, file, forged, PUBLISH, verify } from './chain.ts'
 import { CountingObserver } from './fake-file.ts'
 
 const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -170,7 +171,7 @@ describe('OTLP', () => {
     })
   })
 
-  it('of a short record says what its model says, and of one whose model was lost no more than it knows', () => {
+  it('of a batch says what its models say, and of one whose models were lost no more than it knows', () => {
     const models = new Models()
     const attributesOf = (line: string, known = models) => {
       const { resourceLogs } = otlpLogs(Buffer.from(`${line}\n`), 'postern-1', known) as {
@@ -178,9 +179,28 @@ describe('OTLP', () => {
       }
       return resourceLogs[0]!.scopeLogs[0]!.logRecords[0]!.attributes
     }
-    const [model, short] = preparedChain(2) as [string, string]
-    expect(attributesOf(model).slice(1)).toEqual(attributesOf(short).slice(1))
-    expect(attributesOf(short, new Models()).map(({ key }) => key)).not.toContain('postern.human')
+    const [model, batch] = batchOf(3)
+    const entries = { key: 'postern.entries', value: { intValue: '3' } }
+    const [, ...common] = attributesOf(model)
+    expect(attributesOf(batch).slice(1)).toEqual([entries, ...common])
+    expect(attributesOf(batch, new Models()).map(({ key }) => key)).not.toContain('postern.human')
+  })
+
+  it('of a batch for several humans names them all', () => {
+    const [first, second] = chainOf(2).map((line, i) => {
+      const record = JSON.parse(line) as AuditRecord
+      const human = { ...record.identity!.human!, id: `u${i}` }
+      return JSON.stringify({ ...record, model: true, identity: { ...record.identity, human } })
+    })
+    const [, batch] = batchOf(2)
+    const lines = [first, second, forged(batch, { batch: [1, 2, 1].map((as) => ({ as, length: 1 })) })]
+    const { resourceLogs } = otlpLogs(Buffer.from(file(lines as string[])), 'postern-1') as {
+      resourceLogs: { scopeLogs: { logRecords: { attributes: object[] }[] }[] }[]
+    }
+    expect(resourceLogs[0]!.scopeLogs[0]!.logRecords[2]!.attributes).toContainEqual({
+      key: 'postern.human',
+      value: { arrayValue: { values: [{ stringValue: 'u0' }, { stringValue: 'u1' }] } },
+    })
   })
 
   it('another answer than 2xx is a failure', async () => {

@@ -54,11 +54,11 @@ describe('AUD-01 counted records', () => {
 
   it('prepared ones are counted with the others of their kind, also after they were forgotten', () => {
     const { clock, counter, audit, events } = setUp()
-    const record = counter.prepare({ ...on('t'), payload: undefined })
+    const record = counter.prepare({ ...on('t'), payload: undefined }, undefined)
     const repeat = (times: number) => {
       counter.tick()
       for (let i = 0; i < times; i++)
-        if (!counter.count(record, 10, 1)) counter.appendPrepared(record, 10, undefined, 0)
+        if (!counter.count(record, 10, 1)) counter.appendPrepared(record, 10, '', 0)
     }
     repeat(2)
     counter.append(on('t'))

@@ -139,8 +139,10 @@ async function recordedTopics(file: string): Promise<Set<string>> {
     const models = new Models()
     for await (const line of linesOf(path)) {
       const written = looseRecord(line)
-      const record = written && models.whole(written)
-      if (record?.action === 'publish') topics.add(record.resource!.topic!)
+      if (written === undefined) continue
+      for (const record of models.records(written)) {
+        if (record.action === 'publish') topics.add(record.resource!.topic!)
+      }
     }
   }
   return topics

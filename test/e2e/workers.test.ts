@@ -100,7 +100,7 @@ function records(chain: '' | '.w1' | '.w2'): AuditRecord[] {
   const lines = readFileSync(workspace.path(`audit.jsonl${chain}`), 'utf8')
     .split('\n')
     .slice(0, -1)
-  return lines.map((line) => models.whole(JSON.parse(line) as WrittenRecord)!)
+  return lines.flatMap((line) => models.records(JSON.parse(line) as WrittenRecord))
 }
 
 /** In which worker's log the last CONNECT of this client is. Records are on disk after the flush interval. */

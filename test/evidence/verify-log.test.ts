@@ -113,7 +113,7 @@ describe('AUD-07 inclusion proofs', () => {
       const proof = await proveRecord(withSegments([path]), seq, late, [SIGNER])
       expect(typeof proof, String(proof)).toBe('object')
       const read = parseProof(JSON.stringify(proof))!
-      expect(checkProof(read, [SIGNER])).toMatchObject({ record: { seq }, size })
+      expect(checkProof(read, [SIGNER])).toMatchObject({ records: [{ seq }], size })
     }
   })
 

@@ -93,7 +93,7 @@ export async function startPostern(options: PosternOptions): Promise<TestPostern
       return text
         .split('\n')
         .filter((line) => line !== '')
-        .map((line) => models.whole(JSON.parse(line) as WrittenRecord)!)
+        .flatMap((line) => models.records(JSON.parse(line) as WrittenRecord))
     },
     metric: async (series) => {
       const text = await (await fetch(`${app.adminUrl}/metrics`)).text()

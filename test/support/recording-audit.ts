@@ -1,5 +1,5 @@
 // An audit sink that keeps events in memory, for tests of the layers above.
-import type { AuditEvent, AuditSink, PayloadDigest, PreparedRecord } from '../../src/audit/event.ts'
+import type { AuditEvent, AuditSink, DigestPort, PreparedRecord } from '../../src/audit/event.ts'
 
 export class RecordingAudit implements AuditSink {
   accepting = true
@@ -19,10 +19,11 @@ export class RecordingAudit implements AuditSink {
     for (const call of this.#waiting.splice(0)) call()
   }
 
-  prepare(event: AuditEvent): PreparedRecord {
+  prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
     const nothing = new Uint8Array()
     return {
       event,
+      digest,
       head: nothing,
       identity: nothing,
       reason: nothing,
@@ -35,13 +36,8 @@ export class RecordingAudit implements AuditSink {
     return false
   }
 
-  appendPrepared(
-    { event }: PreparedRecord,
-    length: number,
-    digest: PayloadDigest | undefined,
-    id: number,
-  ): void {
-    const payload = digest === undefined ? { length } : { length, [digest.name]: digest.hex }
+  appendPrepared({ event, digest: name }: PreparedRecord, length: number, digest: string, id: number): void {
+    const payload = name === undefined ? { length } : { length, [name]: digest }
     this.append({ ...event, payload, packet_id: id > 0 ? id : undefined })
   }
 

@@ -1,8 +1,10 @@
-// What a line of the chain costs, from an event and from a prepared record, and what a payload digest does.
+// What a record costs, from an event, from a prepared record and in batches of several, and what a payload digest does.
 
 import { hash } from 'node:crypto'
+import { BatchWriter } from '../../../src/audit/batch-writer.ts'
 import type { AuditEvent } from '../../../src/audit/event.ts'
 import { MerkleTree } from '../../../src/audit/merkle.ts'
+import { PendingRecords } from '../../../src/audit/pending-records.ts'
 import { GENESIS, RecordEncoder } from '../../../src/audit/record.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { about, time } from '../timing.ts'
@@ -29,16 +31,32 @@ const event: AuditEvent = {
 }
 const options = { clock: systemClock, instance: 'host', policy: 'a'.repeat(64), head: GENESIS }
 const encoder = new RecordEncoder(options)
-const shortEncoder = new RecordEncoder({ ...options, short: true })
-const record = encoder.prepare(event)
-const shortRecord = shortEncoder.prepare(event)
-const target = Buffer.alloc(encoder.roomFor(record))
+const GROUP_BYTES = 256 * 1024
+const record = encoder.prepare(event, 'sha256')
+const DIGEST = 'd'.repeat(64)
+const target = Buffer.alloc(1 + encoder.roomFor(record))
 encoder.tick()
-time('audit record from an event', () => encoder.encode({ ...event, payload: { length: 64 } }))
-time('audit record, prepared', () => encoder.encodePrepared(target, 0, record, 64, undefined, 0))
-shortEncoder.tick()
-const room = Buffer.alloc(shortEncoder.roomFor(shortRecord))
-time('audit record, short', () => shortEncoder.encodePrepared(room, 0, shortRecord, 64, undefined, 0))
+time('audit record from an event', () =>
+  encoder.encode({ ...event, payload: { length: 64, sha256: DIGEST } }),
+)
+time('audit record, prepared', () => encoder.encodePrepared(target, 1, record, 64, DIGEST, 0))
+for (const size of [1, 10, 100]) {
+  const batching = new RecordEncoder({ ...options, short: true })
+  const model = batching.prepare(event, 'sha256')
+  batching.encodePrepared(target, 1, model, 64, DIGEST, 0)
+  const pending = new PendingRecords()
+  const batch = new BatchWriter(batching, pending)
+  let records = 0
+  time(`audit record, in batches of ${size}`, () => {
+    batch.add(model, 64, DIGEST, 0)
+    records += 1
+    if (records % size > 0) return
+    batch.end()
+    if (pending.bytes < GROUP_BYTES) return
+    pending.group()
+    pending.done()
+  })
+}
 const tree = new MerkleTree()
 time('its place in the Merkle tree', () => tree.append(GENESIS.hash))
 for (const bytes of [64, 256, 1024, 16_384]) {
