@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { join } from 'node:path'
 
 const PREFIX = 'postern-bench-'
-/** What a process may use is handed out so often: long beside a slice of the scheduler, short beside a run. */
-const PERIOD_US = 20_000
+/** What a process may use is handed out so often. More often, and each pause costs it a part of what it has in the caches. */
+const PERIOD_US = 100_000
 const REMOVING_TRIES = 100
 const REMOVING_MS = 20
 

@@ -19,6 +19,7 @@ export interface Elsewhere {
 export class SessionRegistry {
   readonly #context: SessionContext
   readonly #sessions = new Roll<Session>()
+  readonly #onEnd = (session: Session): void => this.#ended(session)
   /** As last told. */
   elsewhere: Elsewhere = { connections: 0, unauthenticated: 0 }
   /** Connections of which there is no session yet. */
@@ -74,7 +75,7 @@ export class SessionRegistry {
   /** A session for an accepted connection, or undefined: a limit is reached, and the connection is closed. */
   open(client: Peer, connection: { id: string; listener: string }): Session | undefined {
     const full = this.#isFull
-    const session = new Session(this.#context, client, connection, (ended) => this.#ended(ended))
+    const session = new Session(this.#context, client, connection, this.#onEnd)
     if (full) {
       session.turnAway()
       return undefined
