@@ -12,6 +12,8 @@ interface Common {
   readonly rules: number
   /** The agents speak TLS 1.3; the proxy ends it. */
   readonly tls: boolean
+  /** Each process of the proxy has so much of a core, and all together as much as there are workers. */
+  readonly coreShare?: number
 }
 
 /** Messages one way, from agents or to subscribers. */
@@ -49,6 +51,9 @@ const WORKERS: readonly PathName[] = [
   'postern-each',
   'postern-each-2',
 ]
+
+/** So that source and sink find what they need beside two of these, on two cores. */
+const SMALL_CORE = 0.25
 
 const FLOW = {
   kind: 'publish',
@@ -124,6 +129,13 @@ export const LOADS: readonly Load[] = [
   connecting('storm', 'workers-connect', 'CONNECT, ES256, every token new, 1 and 2 workers', {
     ...{ paths: ['postern', 'postern-2'], distinct: true },
   }),
+  flow('cores-256', 'pipelined, 256 B, 8 clients', {
+    paths: ['postern', 'postern-2', 'postern-each', 'postern-each-2'],
+    ...{ clients: 8, payload: 256, coreShare: SMALL_CORE },
+  }),
+  connecting('storm', 'cores-connect', 'CONNECT, ES256, every token new', {
+    ...{ paths: ['postern', 'postern-2'], distinct: true, coreShare: SMALL_CORE },
+  }),
   flow('payload-1m', 'payloads of 1 MiB', { payload: MIB }),
   flow('payload-100m', 'payloads of 100 MiB', { payload: 100 * MIB }),
   connecting('storm', 'connect-es256-new', 'CONNECT, ES256, every token new', { distinct: true }),
@@ -139,5 +151,5 @@ export const LOADS: readonly Load[] = [
     distinct: true,
   }),
   connecting('idle', 'idle-1000', 'idle connections, 1000', { clients: 1000 }),
-  connecting('idle', 'idle-9900', 'idle connections, 9900', { clients: 9900, paths: ['postern'] }),
+  connecting('idle', 'idle-9900', 'idle connections, 9900', { clients: 9900, paths: ['haproxy', 'postern'] }),
 ]

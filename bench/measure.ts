@@ -36,6 +36,8 @@ interface Reading {
 
 /** Before a flow is measured: what runs for days is not to be judged by its first second. */
 const WARM_UP_S = 3
+/** A flow on small cores: many of the periods in which they are handed out. */
+const SMALL_CORES_S = 5
 /** Before a storm is measured: as many as the just-in-time compiler needs. */
 const WARM_UP_CONNECTIONS = 4000
 
@@ -61,9 +63,10 @@ export class Stage {
     const issuer = await makeIssuer(alg)
     const sink = new Worker('sink.ts')
     const { port } = await sink.ask<{ port: number }>('listen')
-    const { tls } = load
-    const path = await startPath(name, port, { rules: load.rules, alg, tls }, issuer)
-    const stage = new Stage(load, seconds, path, sink, new Worker('source.ts'))
+    const { rules, tls, coreShare } = load
+    const path = await startPath(name, port, { rules, alg, tls, coreShare }, issuer)
+    const measured = coreShare === undefined ? seconds : Math.max(seconds, SMALL_CORES_S)
+    const stage = new Stage(load, measured, path, sink, new Worker('source.ts'))
     if (isFlow(load)) {
       const filter = load.kind === 'deliver' ? `${ALLOWED}/#` : undefined
       const clients = await makeClients(issuer, load.clients)
@@ -76,6 +79,7 @@ export class Stage {
         clients: await stage.#makeClients(load.kind === 'storm' ? WARM_UP_CONNECTIONS : 200),
       })
     }
+    path.hold()
     return stage
   }
 

@@ -2,13 +2,14 @@
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
+import { freePort } from '../src/dev/free-port.ts'
 import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
-import { startProgram } from './processes.ts'
+import { startProgram, withChildren } from './processes.ts'
+import { SmallCores } from './small-cores.ts'
 import type { Client } from './source.ts'
 
 /**
@@ -30,6 +31,8 @@ export interface Path {
   pid: number
   /** Drops what the policy denies. */
   enforces: boolean
+  /** Once it is warm: no more than the cores that the settings give it. */
+  hold(): void
   stop(): Promise<void>
 }
 
@@ -38,6 +41,8 @@ export interface PosternSettings {
   alg: 'ES256' | 'EdDSA' | 'RS256'
   /** The agents speak TLS. */
   tls: boolean
+  /** What a core is here, as a share of one; undefined: no limit. A worker each, see small-cores.ts. */
+  coreShare: number | undefined
 }
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -48,17 +53,23 @@ export async function startPath(
   settings: PosternSettings,
   issuer: DevIssuer,
 ): Promise<Path> {
-  if (name === 'direct') return { port: sinkPort, pid: 0, enforces: false, stop: async () => {} }
+  if (name === 'direct')
+    return { port: sinkPort, pid: 0, enforces: false, hold: () => {}, stop: async () => {} }
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
   if (settings.tls) makeCertificate(directory)
+  const cores =
+    settings.coreShare === undefined ? undefined : SmallCores.make(settings.coreShare, workersOf(name))
   const { command, args } = commandOf(name, port, sinkPort, settings, issuer, directory)
-  const program = await startProgram(command, args, port)
+  const started = cores?.enter(command, args) ?? { command, args }
+  const program = await startProgram(started.command, started.args, port)
   const stop = async (): Promise<void> => {
     await program.stop()
+    await cores?.remove()
     rmSync(directory, { recursive: true, force: true })
   }
-  return { port, pid: program.pid, enforces: name.startsWith('postern'), stop }
+  const hold = (): void => cores?.hold(withChildren(program.pid))
+  return { port, pid: program.pid, enforces: name.startsWith('postern'), hold, stop }
 }
 
 function commandOf(
@@ -99,22 +110,19 @@ function commandOf(
       file('jwks.json', JSON.stringify(issuer.publicJwks()))
       file('policy.json', JSON.stringify(policyOf(settings.rules)))
       const ownRecords = name.startsWith('postern-each') ? 0 : OWN_RECORDS
-      const workers = name.endsWith('-2') ? 2 : 1
-      const config = { ...posternConfig(port, sinkPort, settings, ownRecords), workers }
+      const config = { ...posternConfig(port, sinkPort, settings, ownRecords), workers: workersOf(name) }
+      // As in the image.
+      const room = '--max-semi-space-size=16'
       const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
       const profile = process.env['BENCH_PROFILE']
       const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
-      return { command: process.execPath, args: [...flags, script('../cmd/postern.ts'), ...args] }
+      return { command: process.execPath, args: [room, ...flags, script('../cmd/postern.ts'), ...args] }
     }
   }
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
+function workersOf(name: PathName): number {
+  return name.endsWith('-2') ? 2 : 1
 }
 
 /** Agents that share one token; with `distinct`, each has one of its own. */
@@ -180,11 +188,17 @@ function makeCertificate(directory: string): void {
   writeFileSync(join(directory, 'both.pem'), files.map((file) => readFileSync(file, 'utf8')).join(''))
 }
 
+/** HAProxy wants two descriptors for each connection and some for itself, and does not start where it cannot have them. */
+function haproxyConnections(): number {
+  const [, most] = /^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+  return Math.min(20_000, Math.floor((Number(most ?? 4096) - 100) / 2))
+}
+
 function haproxyConfig(port: number, sinkPort: number, certificate: string | undefined): string {
   const tls = certificate === undefined ? '' : ` ssl crt ${certificate} ssl-min-ver TLSv1.3`
   return `global
   nbthread 1
-  maxconn 9000
+  maxconn ${haproxyConnections()}
 defaults
   mode tcp
   timeout connect 5s

@@ -30,7 +30,8 @@ export function usageOf(pid: number): Usage {
   return usage
 }
 
-function withChildren(pid: number): number[] {
+/** A process, its children and theirs. */
+export function withChildren(pid: number): number[] {
   const found = [pid]
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) {

@@ -3,15 +3,16 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Machine } from './machine.ts'
 import { type MicroReport, microTables } from './micro/tables.ts'
-import { HEADER, type Report, rowsOf } from './tables.ts'
+import { CORES_HEADER, coreRowsOf, HEADER, type Report, rowsOf } from './tables.ts'
 
 const README = new URL('README.md', import.meta.url)
 
-fill<Report>('latest.json', 'tables', ({ haproxy, loads, ...run }) => [
-  ...facts(run, `; ${haproxy}`),
-  ...HEADER,
-  ...loads.flatMap(rowsOf),
-])
+fill<Report>('latest.json', 'tables', ({ haproxy, loads, ...run }) => {
+  const onSmallCores = loads.filter(({ coreShare }) => coreShare !== undefined)
+  const rest = loads.filter(({ coreShare }) => coreShare === undefined)
+  const small = onSmallCores.length === 0 ? [] : ['', ...CORES_HEADER, ...onSmallCores.flatMap(coreRowsOf)]
+  return [...facts(run, `; ${haproxy}`), ...HEADER, ...rest.flatMap(rowsOf), ...small]
+})
 fill<MicroReport>('micro.json', 'parts', (report) => [...facts(report), ...microTables(report)])
 
 /** Puts lines in place of what stands between two marks. */

@@ -7,7 +7,8 @@ import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { freePort, makeClients, makeIssuer, policyOf, posternConfig } from './paths.ts'
+import { freePort } from '../src/dev/free-port.ts'
+import { makeClients, makeIssuer, policyOf, posternConfig } from './paths.ts'
 import { startProgram, usageOf, Worker } from './processes.ts'
 import type { Ends } from './source.ts'
 
@@ -71,7 +72,7 @@ async function once(): Promise<Sample> {
   const { port: sinkPort } = await sink.ask<{ port: number }>('listen')
   const [port, adminPort] = [await freePort(), await freePort()]
   const config = {
-    ...posternConfig(port, sinkPort, { rules: 100, alg: 'ES256', tls: false }, 0),
+    ...posternConfig(port, sinkPort, { rules: 100, alg: 'ES256', tls: false, coreShare: undefined }, 0),
     admin: { address: `127.0.0.1:${adminPort}` },
     revocation: { file: 'revocations.jsonl', secretFile: 'secret' },
   }
@@ -86,7 +87,14 @@ async function once(): Promise<Sample> {
   const profile = process.env['BENCH_PROFILE']
   const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   const script = fileURLToPath(new URL('../cmd/postern.ts', import.meta.url))
-  const args = [...flags, script, 'run', '--config', join(directory, 'postern.json')]
+  const args = [
+    '--max-semi-space-size=16',
+    ...flags,
+    script,
+    'run',
+    '--config',
+    join(directory, 'postern.json'),
+  ]
   const postern = await startProgram(process.execPath, args, port)
   try {
     const clients = await makeClients(issuer, connections)

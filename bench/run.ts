@@ -9,7 +9,8 @@ import { thisMachine } from './machine.ts'
 import { type Sample, Stage } from './measure.ts'
 import type { PathName } from './paths.ts'
 import { installPrograms } from './programs.ts'
-import { type Report, rowsOf } from './tables.ts'
+import { whyNoSmallCores } from './small-cores.ts'
+import { coreRowsOf, type Report, rowsOf } from './tables.ts'
 
 interface Options {
   smoke?: boolean
@@ -45,11 +46,17 @@ const report: Report = {
 }
 for (const load of chosenLoads()) {
   const paths = load.paths.filter((path) => !missing.has(path) && isChosen(path))
-  log(`${load.title} …`)
+  const { name, title, kind, coreShare } = load
+  const why = coreShare === undefined ? undefined : await whyNoSmallCores()
+  if (why !== undefined) {
+    log(`${name} is left out: ${why}`)
+    continue
+  }
+  log(`${title} …`)
   const samples = await measure(load, paths)
-  const result = { name: load.name, title: load.title, kind: load.kind, samples }
+  const result = { name, title, kind, coreShare, samples }
   report.loads.push(result)
-  for (const row of rowsOf(result)) console.log(row)
+  for (const row of coreShare === undefined ? rowsOf(result) : coreRowsOf(result)) console.log(row)
   // After each load, so that a run that is cut short leaves what it has.
   if (options.out !== undefined) {
     mkdirSync(dirname(options.out), { recursive: true })

@@ -9,6 +9,8 @@ export interface LoadResult {
   name: string
   title: string
   kind: Load['kind']
+  /** undefined: the proxy may use the whole machine. */
+  coreShare?: number | undefined
   samples: Partial<Record<PathName, Sample[]>>
 }
 
@@ -42,6 +44,31 @@ export function rowsOf({ title, kind, samples }: LoadResult): string[] {
 export const HEADER = [
   '| load | path | CPU µs | × HAProxy | k/s | p50 µs | p99 µs | p99.9 µs | memory | source | sink |',
   '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+]
+
+/** A load on small cores as rows of a Markdown table under `CORES_HEADER`. */
+export function coreRowsOf({ title, coreShare = 1, samples }: LoadResult): string[] {
+  return Object.entries(samples).map(([path, runs], i) => {
+    const one = samples[path.replace(/-2$/, '') as PathName]
+    const isMore = path.endsWith('-2')
+    const cells = [
+      i === 0 ? title : '',
+      path,
+      `${isMore ? 2 : 1} × ${coreShare}`,
+      spread(runs.map(({ cpuUs, rate }) => (cpuUs === undefined ? undefined : (cpuUs * rate!) / 1e6))),
+      spread(runs.map((run) => quotient(run.rate, 1000))),
+      isMore ? spread(runs.map((run, n) => quotient(run.rate, one?.[n]?.rate))) : '',
+      spread(runs.map((run) => run.cpuUs)),
+      spread(runs.map((run) => run.sourceBusy)),
+      spread(runs.map((run) => run.sinkBusy)),
+    ]
+    return `| ${cells.join(' | ')} |`
+  })
+}
+
+export const CORES_HEADER = [
+  '| load | path | cores | used | k/s | × one worker | CPU µs | source | sink |',
+  '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
 ]
 
 function quotient(a: number | undefined, b: number | undefined): number | undefined {

@@ -47,16 +47,20 @@ export async function readConfig(
 
 /** As readConfig, without a word about problems; undefined when the file itself cannot be read. */
 export function loadFile(file: string, readFile?: (path: string) => string): LoadResult | undefined {
+  const read = readText(file)
+  return read && loadConfig(read.text, read.path, process.env, readFile)
+}
+
+/** The text of a configuration, and its absolute path; undefined after it was told why not and exit code 64 set. */
+export function readText(file: string): { text: string; path: string } | undefined {
   const path = resolve(file)
-  let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    return { text: readFileSync(path, 'utf8'), path }
   } catch (error) {
     console.error(`postern: cannot read the configuration ${file}: ${(error as Error).message}`)
     process.exitCode = EXIT.USAGE
     return undefined
   }
-  return loadConfig(text, path, process.env, readFile)
 }
 
 /** What is wrong with the policy and the key files of a configuration. */

@@ -1,7 +1,6 @@
 // `postern sts`: the token endpoint, a process of its own, and the keys it signs with.
 
-import { readFileSync, writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import type { StsConfig } from '../src/config/sts-config.ts'
 import { loadStsConfig } from '../src/config/sts-load.ts'
@@ -13,7 +12,7 @@ import {
   writeNewKey,
 } from '../src/sts/signing-keys.ts'
 import { Sts } from '../src/sts/sts.ts'
-import { problemLine, refuse } from './config-file.ts'
+import { problemLine, readText, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
 
 const HELP = `
@@ -104,16 +103,9 @@ function readStsConfig(
   file: string,
   consequence: string,
 ): { config: StsConfig; warnings: Problem[] } | undefined {
-  const path = resolve(file)
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    console.error(`postern: cannot read the configuration ${file}: ${(error as Error).message}`)
-    process.exitCode = EXIT.USAGE
-    return undefined
-  }
-  const loaded = loadStsConfig(text, path)
+  const read = readText(file)
+  if (read === undefined) return undefined
+  const loaded = loadStsConfig(read.text, read.path)
   if ('config' in loaded) return loaded
   refuse(loaded.problems, consequence)
   return undefined

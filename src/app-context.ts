@@ -52,7 +52,7 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     dial: (events, client) => {
       const { address, connectTimeout: timeoutMs, proxyProtocol } = config.upstream
       const proxyFor = proxyProtocol === 'v2' ? client : undefined
-      return dial({ address, timeoutMs, tls, proxyFor }, events)
+      return dial({ address, clock: shared.clock, timeoutMs, tls, proxyFor }, events)
     },
     bindOptionsOf: bindOptionsOf(config),
     policyInForce: { policy, epoch: 1 },

@@ -12,6 +12,8 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/clock.ts': [],
   'src/file-watch.ts': ['src/clock.ts'],
   'src/socket-file.ts': [],
+  'src/http-reply.ts': [],
+  'src/journal-file.ts': ['src/errors.ts', 'src/audit/file-lock.ts'],
   'src/policy-file.ts': ['src/errors.ts', 'src/policy/'],
   'src/catalogue-sets.ts': [
     ...[
@@ -27,11 +29,11 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/policy/': ['src/errors.ts'],
   'src/identity/': ['src/errors.ts', 'src/clock.ts', 'src/policy/', 'src/wire/'],
   'src/audit/': ['src/errors.ts', 'src/clock.ts'],
-  'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/socket-file.ts'],
+  'src/telemetry/': ['src/errors.ts', 'src/clock.ts', 'src/http-reply.ts', 'src/socket-file.ts'],
   'src/config/': ['src/errors.ts'],
   'src/store/': ['src/errors.ts', 'src/clock.ts'],
-  'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/']],
-  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/audit/file-lock.ts', 'src/identity/'],
+  'src/revocation/': [...['src/errors.ts', 'src/clock.ts', 'src/journal-file.ts', 'src/identity/']],
+  'src/grants/': ['src/errors.ts', 'src/clock.ts', 'src/journal-file.ts', 'src/identity/'],
   'src/session/': [
     ...['src/errors.ts', 'src/clock.ts', 'src/wire/', 'src/policy/', 'src/audit/event.ts'],
     // Of identity only what is a pure function; the verifier comes in as a port.
@@ -65,12 +67,14 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/app-metrics.ts': ['src/telemetry/'],
   'src/app-checks.ts': [],
   'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
+  'src/app-listeners.ts': ['src/net/listener.ts', 'src/net/shared-port.ts', 'src/session/registry.ts'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
   'src/app-keys.ts': ['src/app-reports.ts', 'src/identity/issuers.ts', 'src/revocation/withdrawn-keys.ts'],
   'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/', 'src/telemetry/tally.ts'],
   'src/app.ts': [
     'src/token-checks.ts',
     ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
+    'src/app-listeners.ts',
     'src/app-keys.ts',
     ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
@@ -96,7 +100,7 @@ const LAYERS: Record<string, readonly string[]> = {
   ],
   // A process of its own: it shares keys, audit and files with the proxy, and knows no session.
   'src/sts/': [
-    ...['src/errors.ts', 'src/clock.ts', 'src/reloads.ts', 'src/socket-file.ts'],
+    ...['src/errors.ts', 'src/clock.ts', 'src/http-reply.ts', 'src/reloads.ts', 'src/socket-file.ts'],
     ...['src/identity/', 'src/audit/', 'src/telemetry/logger.ts'],
   ],
   'src/credentials/': [
@@ -150,11 +154,15 @@ const TYPES: Record<string, readonly string[]> = {
     ...['src/audit-trail.ts', 'src/reloads.ts', 'src/revocation/service.ts', 'src/store/store.ts'],
   ],
   'src/app.ts': ['src/roles.ts'],
+  'src/app-listeners.ts': ['src/clock.ts', 'src/config/config.ts', 'src/roles.ts', 'src/telemetry/logger.ts'],
   'src/app-keys.ts': [
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts'],
     ...['src/identity/token-verifier.ts', 'src/revocation/roster.ts'],
   ],
-  'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
+  'src/workers/': [
+    ...['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
+    'src/session/registry.ts',
+  ],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',
     'src/credentials/credential-broker.ts',
@@ -212,19 +220,19 @@ const PACKAGES: Record<string, readonly string[]> = {
     'src/workers/',
     'src/app.ts',
     'src/file-watch.ts',
+    'src/journal-file.ts',
     'src/identity/',
     'src/audit/',
     'src/net/',
     'src/revocation/',
     'src/sts/',
     'src/credentials/',
-    'src/grants/',
     'src/store/',
     'src/policy-file.ts',
     'src/dev/',
     'cmd/',
   ],
-  'node:http': ['src/telemetry/admin.ts', 'src/sts/http-server.ts', 'src/dev/'],
+  'node:http': ['src/http-reply.ts', 'src/telemetry/admin.ts', 'src/sts/http-server.ts', 'src/dev/'],
   'node:https': ['src/sts/http-server.ts'],
   'node:net': [
     // The type of what is handed from process to process.
@@ -240,10 +248,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:os': ['src/audit/', 'src/dev/', 'cmd/'],
   'node:path': [
     'src/evidence/chains.ts',
-    'src/grants/',
     'src/file-watch.ts',
+    'src/journal-file.ts',
     'src/audit/',
-    'src/revocation/',
     'src/config/',
     'src/dev/',
     'cmd/',
@@ -254,6 +261,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:stream/promises': ['src/audit/segments.ts'],
   'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
+  'node:v8': ['cmd/memory.ts'],
   'node:util': ['src/identity/status-list.ts', 'src/audit/', 'src/dev/', 'cmd/'],
   'node:zlib': ['src/identity/status-list.ts', 'src/audit/segments.ts'],
 }

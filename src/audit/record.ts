@@ -99,7 +99,7 @@ export interface EncoderOptions {
 
 /**
  * Turns events into lines and moves the chain on. Members are written in the order that RFC 8785 asks for, so that
- * no sorting is needed; identity and connection are serialised once per object.
+ * no sorting is needed.
  */
 export class RecordEncoder {
   readonly #clock: Clock
@@ -107,7 +107,8 @@ export class RecordEncoder {
   #policy = ''
   #seq: number
   #hash: string
-  readonly #perConnection = new WeakMap<object, string>()
+  readonly #connectionJson = memo(connectionJson)
+  readonly #identityJson = memo(identityJson)
   #timeMs = Number.NaN
   #time = ''
   /** Of the record last encoded, or of a later `tick`. */
@@ -166,8 +167,7 @@ export class RecordEncoder {
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
     if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
-    if (event.connection !== undefined)
-      before += `,"connection":${this.#kept(event.connection, connectionJson)}`
+    if (event.connection !== undefined) before += `,"connection":${this.#connectionJson(event.connection)}`
     before += `,"decision":"${event.decision}"`
     if (event.detail !== undefined) before += `,"detail":${quote(event.detail)}`
     before += `,"effect":${quote(event.effect)}`
@@ -176,7 +176,7 @@ export class RecordEncoder {
 
     // `hash` sorts between `grant` and `identity`.
     let after = ''
-    if (event.identity !== undefined) after += `,"identity":${this.#kept(event.identity, identityJson)}`
+    if (event.identity !== undefined) after += `,"identity":${this.#identityJson(event.identity)}`
     after += `,"instance":${this.#instance},"mono":${this.#moment.mono}`
     if (event.packet_id !== undefined) after += `,"packet_id":${event.packet_id}`
     if (event.payload !== undefined) after += `,"payload":${payloadJson(event.payload)}`
@@ -199,15 +199,6 @@ export class RecordEncoder {
     return `${hashed.slice(1, cut)},"hash":"${this.#hash}"${hashed.slice(cut)}`
   }
 
-  #kept<T extends object>(part: T, toJson: (part: T) => string): string {
-    let json = this.#perConnection.get(part)
-    if (json === undefined) {
-      json = toJson(part)
-      this.#perConnection.set(part, json)
-    }
-    return json
-  }
-
   /** Reads the clock for the prepared records that follow. */
   tick(): void {
     const mono = Math.round(this.#clock.monotonic() * 1000)
@@ -222,11 +213,9 @@ export class RecordEncoder {
   /** What is the same in all records that differ from `event` in payload and Packet Identifier only. */
   prepare(event: AuditEvent, digest: DigestPort['name'] | undefined): PreparedRecord {
     let head = `{"action":"${event.action}"`
-    if (event.connection !== undefined)
-      head += `,"connection":${this.#kept(event.connection, connectionJson)}`
+    if (event.connection !== undefined) head += `,"connection":${this.#connectionJson(event.connection)}`
     head += `,"decision":"${event.decision}","effect":${quote(event.effect)}`
-    const identity =
-      event.identity === undefined ? '' : `,"identity":${this.#kept(event.identity, identityJson)}`
+    const identity = event.identity === undefined ? '' : `,"identity":${this.#identityJson(event.identity)}`
     let reason = `","reason":${quote(event.reason)}`
     if (event.resource !== undefined) reason += `,"resource":${resourceJson(event.resource)}`
     if (event.rules !== undefined) reason += `,"rules":${rulesJson(event.rules)}`
@@ -341,6 +330,19 @@ export class RecordEncoder {
     // Up to what differs.
     const next = digest === 'hmac_sha256' ? '"hmac_sha256":"' : '"length":'
     model.as = Buffer.from(`,{"as":${this.#seq},${next}`)
+  }
+}
+
+/** Of what comes again and again from one connection; nothing is kept for those that say nothing. */
+function memo<T extends object>(toJson: (part: T) => string): (part: T) => string {
+  let last: T | undefined
+  let json = ''
+  return (part) => {
+    if (part !== last) {
+      json = toJson(part)
+      last = part
+    }
+    return json
   }
 }
 

@@ -4,13 +4,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 import { PosternError } from '../errors.ts'
 import { findExecutable } from './debian-package.ts'
+import { freePort } from './free-port.ts'
 
 export interface BrokerOptions {
   /** Further lines of mosquitto.conf. A `log_type` line must leave `information` in: readiness is read from the log. */
@@ -206,13 +207,4 @@ async function end(
   again?.cancel()
   watchdog.kill('SIGKILL')
   await rm(directory, { recursive: true, force: true })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST)
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -12,13 +12,13 @@ const unsent = new Set<SocketPeer>()
 let hasFailed = false
 
 /**
- * How a socket reads into buffers of ours (`onread` of node:net). It is made before the socket, and heard once the peer
+ * How a socket reads into buffers of ours (`onread` of node:net). It is made before the socket, and heard once its peer
  * is attached; until then nothing is kept.
  */
 export class Reading {
   readonly options: OnReadOpts
   readonly #buffer = new ReadBuffer()
-  #deliver: (chunk: Buffer) => void = () => {}
+  #peer: SocketPeer | undefined
 
   constructor() {
     this.options = {
@@ -26,7 +26,7 @@ export class Reading {
       callback: (length) => {
         if (unsent.size > 0) unsent.clear()
         hasFailed = false
-        this.#deliver(this.#buffer.take(length))
+        this.#peer?.received(this.#buffer.take(length))
         const given = this.#buffer.giveBack(unsent.size > 0 || hasFailed)
         // With several, nobody knows who is the last.
         if (given !== undefined && unsent.size === 1 && !hasFailed)
@@ -36,14 +36,40 @@ export class Reading {
     }
   }
 
-  attach(deliver: (chunk: Buffer) => void): void {
-    this.#deliver = deliver
+  attach(peer: SocketPeer): void {
+    this.#peer = peer
   }
 
   end(): void {
     this.#buffer.release()
   }
 }
+
+const PEER = Symbol('peer')
+
+/** A socket and the peer that it is of: its listeners are the same for all, since many connections are idle. */
+interface PeerSocket extends Socket {
+  [PEER]: SocketPeer
+}
+
+function onError(this: Socket): void {
+  // A reset is a close; what failed is in no way the peer's to learn.
+  this.destroy()
+}
+function onData(this: PeerSocket, chunk: Buffer): void {
+  this[PEER].received(chunk)
+}
+function onDrain(this: PeerSocket): void {
+  this[PEER].drained()
+}
+function onEnd(this: PeerSocket): void {
+  this[PEER].ended()
+}
+function onClose(this: PeerSocket): void {
+  this[PEER].closed()
+}
+
+const NONE: Buffer[] = []
 
 export interface Endpoint {
   host: string
@@ -56,17 +82,20 @@ export class SocketPeer implements Peer {
   readonly tls: TlsEvidence | undefined
   readonly #socket: Socket
   readonly #reading: Reading | undefined
+  #events: PeerEvents | undefined
   #ended = false
   /** How often `cork` was called more than `uncork`. */
   #corks = 0
-  #waiting: Buffer[] = []
+  /** What was written since; mostly it is one. */
+  #first: Buffer | undefined
+  #others = NONE
   #waitingBytes = 0
   /** Buffers that unfinished writes refer to, and nothing else does. */
-  #kept: Buffer[] = []
+  #kept = NONE
 
   /**
    * @param options.reading the one that `socket` was made with; without one, it is read as any stream
-   * @param options.source where it comes from, when a load balancer stands between
+   * @param options.source where it comes from, when that is known; else the socket is asked
    */
   constructor(
     socket: Socket,
@@ -78,10 +107,11 @@ export class SocketPeer implements Peer {
     const host = source?.host ?? socket.remoteAddress
     this.host = host ?? 'unix'
     this.name = host === undefined ? 'unix' : addressText(host, source?.port ?? socket.remotePort ?? 0)
-    // A reset is a close; what failed is in no way the peer's to learn. From the start: a connection that is turned
-    // away is never attached, and an error that nobody listens for ends the process.
-    socket.on('error', () => socket.destroy())
-    socket.on('close', () => reading?.end())
+    ;(socket as PeerSocket)[PEER] = this
+    // From the start: a connection that is turned away is never attached, and an error that nobody listens for ends the
+    // process.
+    socket.on('error', onError)
+    socket.on('close', onClose)
   }
 
   /** A socket that a server accepted with `pauseOnConnect`; it is read by the new peer from now on. */
@@ -102,7 +132,8 @@ export class SocketPeer implements Peer {
 
   /** Keeps a buffer until everything written so far has been taken. */
   keep(buffer: Buffer): void {
-    this.#kept.push(buffer)
+    if (this.#kept === NONE) this.#kept = [buffer]
+    else this.#kept.push(buffer)
   }
 
   get backlog(): number {
@@ -112,8 +143,10 @@ export class SocketPeer implements Peer {
   write(bytes: Buffer): void {
     if (this.#ended) return
     if (this.#corks === 0) return this.#send(bytes)
-    this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
+    if (this.#first === undefined) this.#first = bytes
+    else if (this.#others === NONE) this.#others = [bytes]
+    else this.#others.push(bytes)
   }
 
   cork(): void {
@@ -149,55 +182,92 @@ export class SocketPeer implements Peer {
 
   destroy(): void {
     this.#ended = true
-    this.#waiting = []
-    this.#waitingBytes = 0
+    this.#takeWaiting()
     this.#socket.destroy()
   }
 
   /** Sends the socket's events to the session, and begins to read. */
   attach(events: PeerEvents): void {
-    const socket = this.#socket
-    const guard = (call: () => void): void => {
-      try {
-        call()
-      } catch (error) {
-        // Nobody knows what refers to the chunk now.
-        hasFailed = true
-        events.onPanic(error)
-      }
-    }
-    const onBytes = (chunk: Buffer): void => guard(() => events.onBytes(chunk))
-    if (this.#reading === undefined) socket.on('data', onBytes)
-    else this.#reading.attach(onBytes)
-    socket.on('drain', () => {
-      this.#recycle()
-      guard(() => events.onDrain())
-    })
-    socket.on('end', () => guard(() => events.onFin()))
-    socket.on('close', () => guard(() => events.onClose()))
+    const socket = this.#socket as PeerSocket
+    this.#events = events
+    if (this.#reading === undefined) socket.on('data', onData)
+    else this.#reading.attach(this)
+    socket.on('drain', onDrain)
+    socket.on('end', onEnd)
     socket.resume()
+  }
+
+  /** Of the socket, as the next three. */
+  received(chunk: Buffer): void {
+    try {
+      this.#events!.onBytes(chunk)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  drained(): void {
+    this.#recycle()
+    try {
+      this.#events!.onDrain()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  ended(): void {
+    try {
+      this.#events!.onFin()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  closed(): void {
+    this.#reading?.end()
+    try {
+      this.#events?.onClose()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #failed(error: unknown): void {
+    // Nobody knows what refers to the chunk now.
+    hasFailed = true
+    this.#events!.onPanic(error)
   }
 
   /** The kernel has taken everything. */
   #recycle(): void {
-    if (this.#socket.writableLength === 0 && !this.#socket.destroyed) recycle(this.#kept)
+    if (this.#kept === NONE || this.#socket.writableLength > 0 || this.#socket.destroyed) return
+    recycle(this.#kept)
+    this.#kept = NONE
+  }
+
+  #takeWaiting(): Buffer[] {
+    const others = this.#others
+    this.#first = undefined
+    this.#others = NONE
+    this.#waitingBytes = 0
+    return others
   }
 
   #flush(): void {
-    const waiting = this.#waiting
-    if (waiting.length === 0) return
-    if (this.#kept.length > 0) this.#recycle()
-    this.#waiting = []
-    this.#waitingBytes = 0
-    if (waiting.length === 1) return this.#send(waiting[0]!)
+    const first = this.#first
+    if (first === undefined) return
+    const others = this.#takeWaiting()
+    if (others === NONE) return this.#send(first)
+    this.#recycle()
     this.#socket.cork()
-    for (const bytes of waiting) this.#socket.write(bytes)
+    this.#socket.write(first)
+    for (const bytes of others) this.#socket.write(bytes)
     this.#socket.uncork()
     if (this.#socket.writableLength > 0) unsent.add(this)
   }
 
   #send(bytes: Buffer): void {
-    if (this.#kept.length > 0) this.#recycle()
+    this.#recycle()
     this.#socket.write(bytes)
     if (this.#socket.writableLength > 0) unsent.add(this)
   }

@@ -10,6 +10,20 @@ import { Verdict } from './verdict.ts'
 export { PublishRequest } from './request.ts'
 
 const NONE: readonly TopicFilter[] = []
+const NO_PROBLEMS: readonly string[] = []
+
+/** By the options that it is made with: it is filled anew for each decision. */
+const requests = new Map<string, SubscribeRequest>()
+
+function requestFor({ overlappingDeny, qosAboveLimit }: AclOptions): SubscribeRequest {
+  const key = `${overlappingDeny} ${qosAboveLimit}`
+  let request = requests.get(key)
+  if (request === undefined) {
+    request = new SubscribeRequest(overlappingDeny === 'refuse', qosAboveLimit === 'deny')
+    requests.set(key, request)
+  }
+  return request
+}
 
 export interface AclOptions {
   /** SUBSCRIBE above the QoS of the rules: grant the lower one, or deny. */
@@ -40,8 +54,8 @@ export class Acl {
   /** Filters of subscriptions that just-in-time grants have opened, while they last. */
   openFilters: readonly TopicFilter[] = NONE
   readonly #inShadow: readonly boolean[]
-  #verdicts: Verdict[]
-  #subscribe: SubscribeRequest
+  readonly #verdicts: Verdict[]
+  readonly #subscribe: SubscribeRequest
 
   constructor(
     subject: Subject,
@@ -52,15 +66,13 @@ export class Acl {
   ) {
     this.subject = subject
     this.rules = rules
-    this.layers = layers
-    this.bindProblems = bindProblems
+    // A copy takes no more room than it needs: there is one for each connection.
+    this.layers = layers.slice()
+    this.bindProblems = bindProblems.length === 0 ? NO_PROBLEMS : bindProblems
     this.limitsPayload = layers.some((layer) => layer.limitsPayload)
     this.#verdicts = layers.map(() => Verdict.NO_RULE)
     this.#inShadow = layers.map(({ name }) => options.shadow === true || rules.shadow?.has(name) === true)
-    this.#subscribe = new SubscribeRequest(
-      options.overlappingDeny === 'refuse',
-      options.qosAboveLimit === 'deny',
-    )
+    this.#subscribe = requestFor(options)
   }
 
   /**

@@ -1,10 +1,8 @@
-// The marks on disk: one JSON object per line, appended and synced before anybody is told that a revocation is done,
-// rewritten at start without what is of no more use. One writer per file.
+// The marks on disk: one JSON object per line, on disk before anybody is told that a revocation is done; what is of no
+// more use is left out when the file is written anew.
 
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { type FileLock, lockFile } from '../audit/file-lock.ts'
 import { PosternError } from '../errors.ts'
+import { JournalFile } from '../journal-file.ts'
 import type { Mark, Marks } from './marks.ts'
 import type { SeenEvents } from './seen-events.ts'
 import type { Selector } from './selector.ts'
@@ -28,98 +26,45 @@ export interface Seen {
 
 const VERSION = 1
 
-/** Lines beyond what is needed after which the file is written anew. */
-const SPARE_LINES = 10_000
-
 export class Journal {
-  readonly #path: string
-  readonly #marks: Marks
-  readonly #seen: SeenEvents
-  readonly #lock: FileLock
-  #file!: FileHandle
-  /** Bytes and lines that are on disk. */
-  #length = 0
-  #lines = 0
-  #pending: string[] = []
-  #writing: Promise<void> = Promise.resolve()
+  readonly #file: JournalFile
 
-  private constructor(path: string, marks: Marks, seen: SeenEvents, lock: FileLock) {
-    this.#path = path
-    this.#marks = marks
-    this.#seen = seen
-    this.#lock = lock
+  private constructor(file: JournalFile) {
+    this.#file = file
   }
 
   /**
-   * Reads the file into `marks` and `seen`, writes it anew and keeps it open. A last line without its end is the trace of a crash
-   * before anybody was told, and is dropped.
+   * Reads the file into `marks` and `seen`.
    *
-   * @throws PosternError `ERR_REVOCATIONS` when it cannot be read or written, or is damaged
+   * @throws PosternError `ERR_REVOCATIONS`, see JournalFile
    */
   static async open(path: string, marks: Marks, seen: SeenEvents): Promise<Journal> {
-    const lock = lockFile(path)
-    const journal = new Journal(path, marks, seen, lock)
-    try {
-      for (const entry of await read(path)) {
-        if (entry.do === 'seen') seen.add(entry.event, entry.at)
-        else apply(marks, entry)
-      }
-      await journal.#rewrite()
-      return journal
-    } catch (error) {
-      lock.release()
-      if (error instanceof PosternError) throw error
-      throw unusable(path, (error as NodeJS.ErrnoException).code ?? 'unknown reason', error)
+    const restore = (line: string): boolean => {
+      const entry = entryIn(line)
+      if (entry?.do === 'seen') seen.add(entry.event, entry.at)
+      else if (entry !== undefined) apply(marks, entry)
+      return entry !== undefined
     }
+    const lines = (): string[] => {
+      const events = seen.entries().map(([event, at]): Seen => ({ do: 'seen', event, at }))
+      return [...marks.entries().flatMap(entriesOf), ...events].map(lineOf)
+    }
+    const needed = (): number => 2 * (marks.size + seen.size)
+    return new Journal(await JournalFile.open(path, 'ERR_REVOCATIONS', { restore, lines, needed }))
   }
 
-  /** Resolves when the line is on disk; lines that come together share one sync. */
-  append(entry: Entry | Seen): Promise<void> {
-    this.#pending.push(lineOf(entry))
-    // A write under way may have begun before this line: only the one after it is sure to hold it.
-    this.#writing = this.#writing.catch(() => {}).then(() => this.#write())
-    return this.#writing
-  }
-
-  async close(): Promise<void> {
-    await this.#writing.catch(() => {})
-    await this.#file.close()
-    this.#lock.release()
-  }
-
-  async #write(): Promise<void> {
-    const lines = this.#pending.splice(0)
-    if (lines.length === 0) return
-    const bytes = Buffer.from(lines.join(''))
+  /** Resolves when the line is on disk. What it says is in `marks` and `seen` already. @throws PosternError */
+  async append(entry: Entry | Seen): Promise<void> {
     try {
-      // At a fixed place, so that what a full disk has cut off is written over.
-      await this.#file.write(bytes, 0, bytes.length, this.#length)
-      await this.#file.datasync()
-      this.#length += bytes.length
-      this.#lines += lines.length
-      if (this.#lines > 2 * (this.#marks.size + this.#seen.size) + SPARE_LINES) await this.#rewrite()
+      await this.#file.append(lineOf(entry))
     } catch (cause) {
-      this.#pending.unshift(...lines)
-      throw new PosternError('ERR_REVOCATIONS', 'internal', 'a revocation cannot be written to disk', {
-        cause,
-      })
+      const message = 'a revocation cannot be written to disk'
+      throw new PosternError('ERR_REVOCATIONS', 'internal', message, { cause })
     }
   }
 
-  async #rewrite(): Promise<void> {
-    const seen = this.#seen.entries().map(([event, at]): Seen => ({ do: 'seen', event, at }))
-    const lines = [...this.#marks.entries().flatMap(entriesOf), ...seen].map(lineOf)
-    const bytes = Buffer.from(lines.join(''))
-    const draft = `${this.#path}.new`
-    const file = await open(draft, 'w', 0o600)
-    await file.write(bytes, 0, bytes.length, 0)
-    await file.sync()
-    await rename(draft, this.#path)
-    await syncDirectory(dirname(this.#path))
-    await this.#file?.close()
-    this.#file = file
-    this.#length = bytes.length
-    this.#lines = lines.length
+  close(): Promise<void> {
+    return this.#file.close()
   }
 }
 
@@ -142,15 +87,6 @@ function lineOf(entry: Entry | Seen): string {
   return `${JSON.stringify({ v: VERSION, ...entry })}\n`
 }
 
-async function read(path: string): Promise<(Entry | Seen)[]> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return ''
-    throw error
-  })
-  const lines = text.split('\n').slice(0, -1)
-  return lines.map((line, i) => entryIn(line) ?? fail(path, i + 1))
-}
-
 function entryIn(line: string): Entry | Seen | undefined {
   try {
     const entry = JSON.parse(line) as (Entry | Seen) & { v: unknown }
@@ -164,22 +100,5 @@ function entryIn(line: string): Entry | Seen | undefined {
     return entry.do === 'disable' || entry.do === 'enable' ? entry : undefined
   } catch {
     return undefined
-  }
-}
-
-function fail(path: string, line: number): never {
-  throw unusable(path, `line ${line} is no entry of this version`)
-}
-
-function unusable(path: string, why: string, cause?: unknown): PosternError {
-  return new PosternError('ERR_REVOCATIONS', 'internal', `${path} cannot be used: ${why}`, { cause })
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }

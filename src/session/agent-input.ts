@@ -19,7 +19,12 @@ export interface InputEvents {
 /** What a packet waits for: `proceed`, room in the audit log, or so many bytes of itself. */
 export type Until = 'proceed' | 'room' | number
 
-export class AgentInput {
+/** Who waits until a packet can be decided. */
+export interface Waiter {
+  proceed(): void
+}
+
+export class AgentInput implements Waiter {
   readonly #audit: AuditSink
   readonly #session: InputEvents
   #held: Buffer | undefined

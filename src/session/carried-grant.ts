@@ -7,12 +7,13 @@ import type { Grant } from '../identity/grant-token.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { PublishRequest } from '../policy/request.ts'
 import { matches } from '../policy/topic-filter.ts'
+import type { Waiter } from './agent-input.ts'
 import { type HeldGrant, takeUse } from './held-grant.ts'
 import type { Session } from './session.ts'
 
 /** What a message that cannot be judged yet waits for. */
 export const Wait = {
-  /** Its grant: `onDecidable` will be called. */
+  /** Its grant: the waiter will be told. */
   FOR_GRANT: -1,
   /** The rest of its payload, which a grant is bound to. */
   FOR_PAYLOAD: -2,
@@ -36,15 +37,15 @@ export class CarriedGrant {
   readonly #session: Session
   /** Of the message that waits. */
   #stage: Stage | undefined
-  #onDecidable = (): void => {}
+  #waiter: Waiter | undefined
 
   constructor(session: Session) {
     this.#session = session
   }
 
-  /** @param onDecidable the message that waits can be judged anew */
-  resumeWith(onDecidable: () => void): void {
-    this.#onDecidable = onDecidable
+  /** @param waiter told when the message that waits can be judged anew */
+  resumeWith(waiter: Waiter): void {
+    this.#waiter = waiter
   }
 
   /** The message that waited is decided, or gone. A use that was taken for it in vain is lost. */
@@ -104,7 +105,7 @@ export class CarriedGrant {
           session.recorder.grant(answer.reason, 'refused', answer.claimed, answer.detail)
           this.#stage = { at: 'refused', reason: answer.reason }
         }
-        this.#onDecidable()
+        this.#waiter!.proceed()
       })
       .catch((error: unknown) => session.onPanic(error))
   }
@@ -122,7 +123,7 @@ export class CarriedGrant {
           session.recorder.grant('ok', 'taken', grant)
           this.#stage = { at: 'taken', held }
         }
-        this.#onDecidable()
+        this.#waiter!.proceed()
       })
       .catch((error: unknown) => session.onPanic(error))
   }

@@ -5,6 +5,7 @@
 // Hot path: `read` runs for each PUBLISH whose head is not known.
 
 import type { AuditIdentity } from '../audit/event.ts'
+import type { Waiter } from './agent-input.ts'
 import type { Renewed } from './context.ts'
 import { MessageRights } from './message-rights.ts'
 import type { Session } from './session.ts'
@@ -33,21 +34,21 @@ export class CarriedTokens {
   identity: AuditIdentity | undefined
   readonly #session: Session
   readonly #most: number
-  readonly #onVerified: () => void
+  readonly #waiter: Waiter
   /** By a digest of some of their bytes; of two with the same one the later stays. Oldest first. */
   readonly #entries = new Map<number, Entry>()
 
-  /** @param onVerified the message that waits can be judged */
-  constructor(session: Session, onVerified: () => void) {
+  /** @param waiter told when a message can be judged */
+  constructor(session: Session, waiter: Waiter) {
     this.#session = session
     this.#most = session.context.config.delegation.tokens
-    this.#onVerified = onVerified
+    this.#waiter = waiter
   }
 
   /**
    * Looks for the token in `source[start, end)`.
    *
-   * @returns false: it is being verified, and `onVerified` will be called
+   * @returns false: it is being verified, and the waiter will be told
    */
   read(source: Buffer, start: number, end: number, nowMs: number): boolean {
     this.rights = undefined
@@ -89,7 +90,7 @@ export class CarriedTokens {
       .then((verified) => {
         if (!session.relaying) return
         this.#learn(key, token, verified)
-        this.#onVerified()
+        this.#waiter.proceed()
       })
       .catch((error: unknown) => session.onPanic(error))
   }

@@ -65,8 +65,8 @@ export class ClientToServer extends Relay {
     super(reader)
     this.#session = session
     this.#input = input
-    this.#message = new MessageProperties(session, () => input.proceed())
-    session.grants.resumeWith(() => input.proceed())
+    this.#message = new MessageProperties(session, input)
+    session.grants.resumeWith(input)
     this.#known = new KnownPublishes(session)
     this.#control = new ControlTopics(session)
     this.#requests = new SubscriptionRequests(session, reader)

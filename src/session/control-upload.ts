@@ -17,7 +17,7 @@ export class ControlUpload {
   readonly #session: Session
   #current: { way: Way; parts: Buffer[] } | undefined
   /** QoS 2: Packet Identifiers that were answered with PUBREC 0x00 and not released yet. */
-  readonly #unreleased = new Set<number>()
+  #unreleased: Set<number> | undefined
 
   constructor(session: Session) {
     this.#session = session
@@ -43,13 +43,16 @@ export class ControlUpload {
 
   /** Whether this PUBREL belongs to an upload; it is answered. */
   takeRelease(packetId: number): boolean {
-    return this.#unreleased.delete(packetId)
+    return this.#unreleased?.delete(packetId) === true
   }
 
   /** At QoS 0 there is no answer. */
   answer({ qos, packetId }: Way, reasonCode: number): void {
     if (qos === 0) return
-    if (qos === 2 && reasonCode === ReasonCode.SUCCESS) this.#unreleased.add(packetId)
+    if (qos === 2 && reasonCode === ReasonCode.SUCCESS) {
+      this.#unreleased ??= new Set()
+      this.#unreleased.add(packetId)
+    }
     this.#session.towardsClient.send(ack(answerTo(qos), packetId, reasonCode))
   }
 }

@@ -31,7 +31,7 @@ const EMPTY = Buffer.alloc(0)
 
 export class Handshake {
   readonly #session: Session
-  #timer: Timer
+  #timer: Timer | undefined
   #held: Buffer[] = []
   #heldBytes = 0
   /** The CONNECT, kept until the CONNACK; its offsets point into `#source`. */
@@ -52,8 +52,13 @@ export class Handshake {
 
   /** The connection is over: nothing is waited for any more. */
   dispose(): void {
-    this.#timer.cancel()
+    this.#stopTimer()
     this.#release()
+  }
+
+  #stopTimer(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
   }
 
   /** The name of the MQTT session is no longer kept from others. */
@@ -81,7 +86,7 @@ export class Handshake {
   begin(held: Buffer): void {
     const session = this.#session
     const reader = session.clientReader
-    this.#timer.cancel()
+    this.#stopTimer()
     this.hold(held)
     this.#connect = reader.connect
     this.#source = reader.fromSeam ? reader.takeSeam() : Buffer.from(reader.source)
@@ -99,7 +104,7 @@ export class Handshake {
     const { source, ack: head } = clientReader
     const challenge = this.#challenge!
     this.#challenge = undefined
-    this.#timer.cancel()
+    this.#stopTimer()
     this.hold(held)
     const [start, end] = [head.authenticationMethodStart, head.authenticationMethodEnd]
     const isExpected =
@@ -168,7 +173,7 @@ export class Handshake {
         async (peer) => {
           const owner = ownerOf(principal)
           const claim = await context.memory.claim(session.clientId, owner)
-          if (claim !== 'busy') this.#owner = owner
+          if (claim !== 'busy' && claim !== 'full') this.#owner = owner
           this.#onDialed(peer, claim)
         },
         (error: unknown) => {
@@ -193,9 +198,9 @@ export class Handshake {
       peer.destroy()
       return this.refuse('will_denied')
     }
-    if (claim === 'busy') {
+    if (claim === 'busy' || claim === 'full') {
       peer.destroy()
-      return this.refuse('client_id_busy')
+      return this.refuse(claim === 'busy' ? 'client_id_busy' : 'too_many_connections')
     }
     session.dialed(peer)
     const connect = this.#connect!
@@ -230,7 +235,7 @@ export class Handshake {
     const original = reader.fromSeam
       ? reader.takeSeam()
       : reader.source.subarray(reader.frameStart, reader.headEnd)
-    this.#timer.cancel()
+    this.#stopTimer()
     if (head.reasonCode !== 0) {
       session.towardsClient.peer.write(original)
       this.#recordRefusal('refused_by_broker', `connack ${hex(head.reasonCode)}`)
@@ -280,6 +285,8 @@ export class Handshake {
     })
     this.#source = EMPTY
     this.#connect = undefined
+    session.clientReader.forgetOpening()
+    reader.forgetOpening()
     return answer
   }
 

@@ -66,15 +66,18 @@ export class KnownHead {
   }
 }
 
+const NO_SLOTS: (KnownHead | undefined)[] = []
+const NO_PLACES = new Int32Array(0)
+
 export class KnownHeads {
   /** After a `find`: of the frame found. `packetId` is 0 at QoS 0. */
   frameEnd = 0
   payloadStart = 0
   packetId = 0
   #rights = 0
-  #slots: (KnownHead | undefined)[] = []
+  #slots = NO_SLOTS
   /** `placeOf` of each; 0: the slot is empty. So that others need not be looked at. */
-  #places = new Int32Array(0)
+  #places = NO_PLACES
   #count = 0
   #bytes = 0
   #last: KnownHead | undefined
@@ -206,7 +209,7 @@ export class KnownHeads {
   }
 
   #drop(): void {
-    this.#slots = []
+    this.#slots = NO_SLOTS
     this.#count = 0
     this.#bytes = 0
     this.#last = undefined

@@ -5,6 +5,7 @@ import type { AuditIdentity } from '../audit/event.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import type { NamedProperties } from '../wire/user-properties.ts'
+import type { Waiter } from './agent-input.ts'
 import { CarriedTokens } from './carried-tokens.ts'
 import type { MessageRights } from './message-rights.ts'
 import type { Session } from './session.ts'
@@ -32,20 +33,20 @@ export class MessageProperties {
   #stamped: Principal | undefined
   #stamps: Buffer | undefined
 
-  /** @param onVerified the message that waits can be judged */
-  constructor(session: Session, onVerified: () => void) {
+  /** @param waiter told when a message can be judged */
+  constructor(session: Session, waiter: Waiter) {
     const { config } = session.context
     const { delegation } = config
     this.#session = session
     this.#stampsAll = delegation.stamp
     this.#taken = takenBy(config)
-    if (delegation.property !== undefined) this.#tokens = new CarriedTokens(session, onVerified)
+    if (delegation.property !== undefined) this.#tokens = new CarriedTokens(session, waiter)
   }
 
   /**
    * Looks at the PUBLISH whose head `reader` has just read.
    *
-   * @returns false: it cannot be judged yet, and `onVerified` will be called
+   * @returns false: it cannot be judged yet, and the waiter will be told
    */
   read(reader: PacketReader, nowMs: number): boolean {
     this.rights = undefined

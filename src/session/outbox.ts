@@ -3,10 +3,13 @@
 
 import type { Peer } from './ports.ts'
 
+const NONE: Buffer[] = []
+const NOTHING = (): void => {}
+
 export class Outbox {
   /** Body bytes of the forwarded frame that are still to come. 0: at a frame boundary. */
   #open = 0
-  #waiting: Buffer[] = []
+  #waiting = NONE
   #waitingBytes = 0
   /** Bytes of own packets written since the kernel had last taken everything. */
   #ownBytes = 0
@@ -18,7 +21,7 @@ export class Outbox {
   readonly #onTooLarge: () => void
 
   /** @param onTooLarge a packet of Postern's own was longer than that, and was not sent */
-  constructor(peer: Peer, onTooLarge: () => void = () => {}) {
+  constructor(peer: Peer, onTooLarge = NOTHING) {
     this.peer = peer
     this.#onTooLarge = onTooLarge
   }
@@ -48,7 +51,7 @@ export class Outbox {
     this.#open = bodyBytes
     if (bodyBytes > 0 || this.#waiting.length === 0) return
     for (const packet of this.#waiting) this.#write(packet)
-    this.#waiting = []
+    this.#waiting = NONE
     this.#waitingBytes = 0
   }
 
@@ -64,7 +67,8 @@ export class Outbox {
     }
     if (this.#open === 0) this.#write(packet)
     else {
-      this.#waiting.push(packet)
+      if (this.#waiting === NONE) this.#waiting = [packet]
+      else this.#waiting.push(packet)
       this.#waitingBytes += packet.length
     }
     return true

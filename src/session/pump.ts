@@ -2,14 +2,14 @@
 //
 // Hot path: runs per chunk. A chunk is lent by the socket until `fromAgent` or `fromServer` returns.
 
-import { AgentInput } from './agent-input.ts'
+import { AgentInput, type InputEvents } from './agent-input.ts'
 import { Backpressure } from './backpressure.ts'
 import { ClientToServer } from './client-to-server.ts'
 import { clientReader, serverReader } from './readers.ts'
 import { ServerToClient } from './server-to-client.ts'
 import type { Session } from './session.ts'
 
-export class Pump {
+export class Pump implements InputEvents {
   readonly clientToServer: ClientToServer
   readonly serverToClient: ServerToClient
   readonly #session: Session
@@ -19,12 +19,7 @@ export class Pump {
   constructor(session: Session) {
     this.#session = session
     const { limits } = session.context.config
-    this.#input = new AgentInput(session.context, {
-      judge: (bytes) => this.#judge(bytes),
-      onFin: () => session.leave('client_closed'),
-      onRoom: () => this.applyBackpressure(),
-      onPanic: (error) => session.onPanic(error),
-    })
+    this.#input = new AgentInput(session.context, this)
     this.clientToServer = new ClientToServer(session, clientReader(limits), this.#input)
     this.serverToClient = new ServerToClient(session, serverReader(limits))
   }
@@ -60,8 +55,19 @@ export class Pump {
     this.#backpressure.apply(towardsClient, towardsServer, mustWait, isHeld)
   }
 
-  /** false: the agent is not to be heard any more. */
-  #judge(bytes: Buffer): boolean {
+  onFin(): void {
+    this.#session.leave('client_closed')
+  }
+
+  onRoom(): void {
+    this.applyBackpressure()
+  }
+
+  onPanic(error: unknown): void {
+    this.#session.onPanic(error)
+  }
+
+  judge(bytes: Buffer): boolean {
     const session = this.#session
     if (!session.receiving) return false
     const now = this.#now()

@@ -25,15 +25,23 @@ export function clientReader(limits: Config['limits']): PacketReader {
   return new PacketReader(Direction.CLIENT_TO_SERVER, limitsOf(limits))
 }
 
+/** The same for all connections: nothing in them is changed. */
+const ofServers = new WeakMap<Config['limits'], ReaderLimits>()
+
 /**
  * For what the broker sends. What the agent cannot take, it told the broker in its own Maximum Packet Size; and what
  * others published must not end its connection.
  */
 export function serverReader(limits: Config['limits']): PacketReader {
-  return new PacketReader(Direction.SERVER_TO_CLIENT, {
-    ...limitsOf(limits),
-    packetBytes: PROTOCOL_MAXIMUM_BYTES,
-    publishHeadBytes: Math.max(limits.publishHeadBytes, DELIVERY_HEAD_BYTES),
-    userProperties: Number.POSITIVE_INFINITY,
-  })
+  let shared = ofServers.get(limits)
+  if (shared === undefined) {
+    shared = {
+      ...limitsOf(limits),
+      packetBytes: PROTOCOL_MAXIMUM_BYTES,
+      publishHeadBytes: Math.max(limits.publishHeadBytes, DELIVERY_HEAD_BYTES),
+      userProperties: Number.POSITIVE_INFINITY,
+    }
+    ofServers.set(limits, shared)
+  }
+  return new PacketReader(Direction.SERVER_TO_CLIENT, shared)
 }

@@ -8,19 +8,41 @@ import type { Session } from './session.ts'
 /** What the broker's side of a session tells it. */
 export function serverEventsOf(session: Session): PeerEvents {
   const { memory } = session.context
-  const events: PeerEvents = {
-    onBytes: (chunk) => session.onServerBytes(chunk),
-    onDrain: () => session.onDrain(),
-    onFin: () => session.onServerClose(),
-    onClose: () => session.onServerGone(),
-    onPanic: (error) => session.onPanic(error),
-  }
+  const events = new ServerEvents(session)
   if (memory.recall === undefined) return events
   return new Recall(
     events,
     () => session.towardsServer.peer,
     () => memory.recall!(session.clientId),
   )
+}
+
+class ServerEvents implements PeerEvents {
+  readonly #session: Session
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  onBytes(chunk: Buffer): void {
+    this.#session.onServerBytes(chunk)
+  }
+
+  onDrain(): void {
+    this.#session.onDrain()
+  }
+
+  onFin(): void {
+    this.#session.onServerClose()
+  }
+
+  onClose(): void {
+    this.#session.onServerGone()
+  }
+
+  onPanic(error: unknown): void {
+    this.#session.onPanic(error)
+  }
 }
 
 class Recall implements PeerEvents {

@@ -12,6 +12,7 @@ import { compileFilter, covers, type TopicFilter } from '../policy/topic-filter.
 import type { PublishHead } from '../wire/heads.ts'
 import type { PacketReader } from '../wire/packet-reader.ts'
 import { ReasonCode } from '../wire/reason-code.ts'
+import type { Waiter } from './agent-input.ts'
 import { CarriedGrant, type PayloadSoFar, unfitness, Wait } from './carried-grant.ts'
 import { ControlUpload, type Way } from './control-upload.ts'
 import { hex } from './effect.ts'
@@ -53,9 +54,9 @@ export class SessionGrants {
     this.#carried = new CarriedGrant(session)
   }
 
-  /** @param onDecidable a message that waits for its grant can be judged anew */
-  resumeWith(onDecidable: () => void): void {
-    this.#carried.resumeWith(onDecidable)
+  /** @param waiter told when a message that waits for its grant can be judged anew */
+  resumeWith(waiter: Waiter): void {
+    this.#carried.resumeWith(waiter)
   }
 
   /**

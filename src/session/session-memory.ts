@@ -53,11 +53,15 @@ export function releaseOf(request: PublishRequest, serial: number, bearer: Princ
  */
 const MAXIMUM_BYTES = 1024 * 1024
 
+// Nothing is written to these: each session has its own once there is something to remember.
+const NO_SUBSCRIPTIONS = new Map<string, number>()
+const NO_RELEASES = new Map<number, Release>()
+
 export class SessionState {
   /** Full Topic Filter as subscribed (with `$share/…`) -> requested QoS. */
-  readonly #subscriptions = new Map<string, number>()
+  #subscriptions = NO_SUBSCRIPTIONS
   /** Packet Identifier -> message. */
-  readonly #releases = new Map<number, Release>()
+  #releases = NO_RELEASES
   #bytes = 0
   /** Of this connection's requests without an answer; the next connection of the session starts without any. */
   #pendingBytes = 0
@@ -73,6 +77,7 @@ export class SessionState {
   }
 
   subscribed(filter: string, qos: number): void {
+    if (this.#subscriptions === NO_SUBSCRIPTIONS) this.#subscriptions = new Map()
     if (!this.#subscriptions.has(filter)) this.#bytes += filter.length
     this.#subscriptions.set(filter, qos)
   }
@@ -112,6 +117,7 @@ export class SessionState {
   forwarded(packetId: number, release: Release): void {
     this.released(packetId)
     this.#bytes += sizeOf(release)
+    if (this.#releases === NO_RELEASES) this.#releases = new Map()
     this.#releases.set(packetId, release)
   }
 
@@ -184,15 +190,15 @@ interface Entry {
 
 /**
  * Whose the session of a name is: `foreign` when it is remembered as somebody else's; `busy` when somebody else is about
- * to be given this name.
+ * to be given this name; `full` when no connection more is to reach the server.
  */
-export type Claim = 'own' | 'foreign' | 'busy'
+export type Claim = 'own' | 'foreign' | 'busy' | 'full'
 
 /** Where sessions are remembered: in this process, or in another one that is asked. */
 export interface Memory {
   /**
    * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
-   * by the order in which the server happens to take them. `release` must follow unless it is busy.
+   * by the order in which the server happens to take them. `release` must follow unless it is busy or full.
    */
   claim(clientId: string, owner: string): Claim | Promise<Claim>
   release(clientId: string, owner: string): void

@@ -37,15 +37,20 @@ interface PendingUnsubscribe {
   bytes: number
 }
 
+// Nothing is written to these: each connection has its own from its first request on, and many make none.
+const NO_SUBSCRIBES = new Map<number, PendingSubscribe>()
+const NO_UNSUBSCRIBES = new Map<number, PendingUnsubscribe>()
+const NONE_LEAVING = new Set<string>()
+
 export class Subscriptions {
   readonly #session: Session
-  readonly #subscribes = new Map<number, PendingSubscribe>()
+  #subscribes = NO_SUBSCRIBES
   /** Filters in `#subscribes`: they may all be granted. */
   #pendingFilters = 0
   /** Packet Identifier -> filters of an UNSUBSCRIBE; Postern's own ones too. */
-  readonly #unsubscribes = new Map<number, PendingUnsubscribe>()
+  #unsubscribes = NO_UNSUBSCRIBES
   /** Filters that an UNSUBSCRIBE of Postern's own is taking away: no second one is sent. */
-  readonly #leaving = new Set<string>()
+  #leaving = NONE_LEAVING
 
   constructor(session: Session) {
     this.#session = session
@@ -73,6 +78,7 @@ export class Subscriptions {
   }
 
   subscribeForwarded(packetId: number, pending: PendingSubscribe): void {
+    if (this.#subscribes === NO_SUBSCRIBES) this.#subscribes = new Map()
     this.#subscribes.set(packetId, pending)
     this.#pendingFilters += pending.filters.length
     this.#session.memory.requested(pending.bytes)
@@ -86,8 +92,13 @@ export class Subscriptions {
     const bytes = filters.reduce((sum, filter) => sum + filter.length, filters.length * FILTER_BYTES)
     if (!memory.hasRoomToUnsubscribe(bytes)) return false
     memory.requested(bytes)
-    this.#unsubscribes.set(packetId, { filters, bytes })
+    this.#unsubscribeSent(packetId, { filters, bytes })
     return true
+  }
+
+  #unsubscribeSent(packetId: number, pending: PendingUnsubscribe): void {
+    if (this.#unsubscribes === NO_UNSUBSCRIBES) this.#unsubscribes = new Map()
+    this.#unsubscribes.set(packetId, pending)
   }
 
   /**
@@ -181,7 +192,8 @@ export class Subscriptions {
     // With all 65,535 identifiers in use nothing can be taken away; the delivery check still holds.
     if (packetId === 0) return
     // It costs nothing of the budget: the texts are those of the subscriptions, and each leaves once.
-    this.#unsubscribes.set(packetId, { filters, bytes: 0 })
+    this.#unsubscribeSent(packetId, { filters, bytes: 0 })
+    if (this.#leaving === NONE_LEAVING) this.#leaving = new Set()
     for (const filter of filters) {
       this.#leaving.add(filter)
       session.recorder.unsubscribe(filter, packetId, 'forwarded', reason)

@@ -6,6 +6,8 @@ import type { PublishHead } from '../wire/heads.ts'
 import type { SessionFault } from './outcome.ts'
 
 const EMPTY = Buffer.alloc(0)
+const NO_NAMES: (Buffer | undefined)[] = []
+const NO_MARKS: boolean[] = []
 
 export class TopicAliasTable {
   /** Highest alias the sender may use; 0 forbids aliases. */
@@ -16,8 +18,9 @@ export class TopicAliasTable {
   end = 0
   /** After a `resolve`: the receiver does not know the alias, and the packet does not carry the name. */
   nameMissing = false
-  #names: (Buffer | undefined)[] = []
-  #relayed: boolean[] = []
+  /** None of them is there before the first alias is: most connections use none. */
+  #names = NO_NAMES
+  #relayed = NO_MARKS
 
   /** Finds the Topic Name of a PUBLISH whose head was read from `source`. */
   resolve(head: PublishHead, source: Buffer): SessionFault | undefined {
@@ -43,6 +46,10 @@ export class TopicAliasTable {
 
   /** Remembers a copy of the Topic Name. The receiver does not know it until `markRelayed`. */
   define(alias: number, source: Buffer, start: number, end: number): void {
+    if (this.#names === NO_NAMES) {
+      this.#names = []
+      this.#relayed = []
+    }
     const known = this.#names[alias]
     if (known === undefined || known.compare(source, start, end) !== 0) {
       this.#names[alias] = Buffer.from(source.subarray(start, end))

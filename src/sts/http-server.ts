@@ -6,21 +6,14 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo } from 'node:net'
 import type { StsConfig } from '../config/sts-config.ts'
 import { PosternError } from '../errors.ts'
+import { notAllowed, type Reply, readBody, send, TEXT, tooLarge } from '../http-reply.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
 import type { TokenAnswer, TokenRequest } from './token-endpoint.ts'
 
 const MAX_HEADER_BYTES = 16 * 1024
 /** How often sockets that exceed their time are looked for. */
 const CHECK_MS = 1000
-const TEXT = 'text/plain; charset=utf-8'
 const JSON_TYPE = 'application/json'
-
-interface Reply {
-  status: number
-  type: string
-  body: string
-  headers?: Readonly<Record<string, string>>
-}
 
 export interface HttpParts {
   config: Pick<StsConfig, 'address' | 'tls' | 'limits'>
@@ -60,7 +53,8 @@ export class HttpServer {
       connectionsCheckingInterval: CHECK_MS,
     }
     const serve = (asked: IncomingMessage, response: ServerResponse): void => {
-      const served = this.#serve(asked, response)
+      const served = this.#reply(asked)
+        .then((reply) => send(asked, response, reply))
         .catch(this.#parts.onPanic)
         .finally(() => this.#underWay.delete(served))
       this.#underWay.add(served)
@@ -111,19 +105,6 @@ export class HttpServer {
     await closed
   }
 
-  async #serve(asked: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, type, body, headers } = await this.#reply(asked)
-    response.writeHead(status, {
-      'content-type': type,
-      'content-length': Buffer.byteLength(body),
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      ...headers,
-    })
-    response.end(asked.method === 'HEAD' ? undefined : body)
-    if (!response.destroyed) await new Promise((resolve) => response.once('close', resolve))
-  }
-
   async #reply(asked: IncomingMessage): Promise<Reply> {
     const { documents, tokenPath, ready } = this.#parts
     const path = asked.url?.split('?', 1)[0] ?? ''
@@ -143,10 +124,7 @@ export class HttpServer {
   async #token(asked: IncomingMessage): Promise<Reply> {
     if (asked.method !== 'POST') return notAllowed('POST')
     const body = await readBody(asked, this.#parts.config.limits.bodyBytes)
-    if (body === undefined) {
-      const headers = { connection: 'close' }
-      return { status: 413, type: TEXT, body: 'The request is too large.\n', headers }
-    }
+    if (body === undefined) return tooLarge('The request is too large.\n')
     const { authorization, 'content-type': contentType } = asked.headers
     const peer = asked.socket.remoteAddress ?? 'unix'
     const answer = await this.#parts.token({ authorization, contentType, body, peer })
@@ -166,24 +144,4 @@ async function contextOf(tls: NonNullable<StsConfig['tls']>) {
 function tlsError(cause: Error): PosternError {
   const message = `the token endpoint cannot use its certificate or key: ${cause.message}`
   return new PosternError('ERR_TLS', 'internal', message, { cause })
-}
-
-function notAllowed(allow: string): Reply {
-  return { status: 405, type: TEXT, body: `Only ${allow} is served here.\n`, headers: { allow } }
-}
-
-/** undefined: it is longer, or broken off. */
-async function readBody(asked: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
-  const parts: Buffer[] = []
-  let length = 0
-  try {
-    for await (const part of asked as AsyncIterable<Buffer>) {
-      length += part.length
-      if (length > maxBytes) return undefined
-      parts.push(part)
-    }
-  } catch {
-    return undefined
-  }
-  return Buffer.concat(parts)
 }

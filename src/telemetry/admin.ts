@@ -1,9 +1,10 @@
 // The admin listener: metrics, probes and calls, for machines of the operator only (OPS-03). Shows no secret, and
-// has an address of its own, by default on loopback. The only file that imports node:http.
+// has an address of its own, by default on loopback.
 
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { PosternError } from '../errors.ts'
+import { notAllowed, type Reply, readBody, send, TEXT, tooLarge } from '../http-reply.ts'
 import { removeAbandonedSocket } from '../socket-file.ts'
 
 /** One condition of readiness. */
@@ -50,19 +51,11 @@ const INDEX = `Postern admin
 /livez    200 while the process answers
 /readyz   200 when agents can be served, else 503; the body says why
 `
-const TEXT = 'text/plain; charset=utf-8'
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_CONNECTIONS = 64
 const REQUEST_TIMEOUT_MS = 5000
 /** How often that is looked after. */
 const CHECK_MS = 1000
-
-interface Answer {
-  status: number
-  type: string
-  body: string
-  headers?: Record<string, string>
-}
 
 export class AdminServer {
   readonly #options: AdminOptions
@@ -160,27 +153,17 @@ export class AdminServer {
 
   async #serve(asked: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = asked
-    const { status, type, body, headers } = await this.#answer(asked)
+    const reply = await this.#answer(asked)
     this.#answering.delete(socket)
-    response.writeHead(status, {
-      'content-type': type,
-      'content-length': Buffer.byteLength(body),
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      ...headers,
-    })
-    response.end(asked.method === 'HEAD' ? undefined : body)
-    if (!response.destroyed) await new Promise((resolve) => response.once('close', resolve))
+    await send(asked, response, reply)
   }
 
-  async #answer(asked: IncomingMessage): Promise<Answer> {
+  async #answer(asked: IncomingMessage): Promise<Reply> {
     const path = asked.url?.split('?', 1)[0] ?? ''
     const route = this.#options.routes?.get(path)
     if (route !== undefined) return this.#call(route, asked)
     this.#answering.add(asked.socket)
-    if (asked.method !== 'GET' && asked.method !== 'HEAD') {
-      return { ...notAllowed('GET, HEAD'), body: 'Only GET and HEAD are served here.\n' }
-    }
+    if (asked.method !== 'GET' && asked.method !== 'HEAD') return notAllowed('GET, HEAD')
     switch (path) {
       case '/':
         return { status: 200, type: TEXT, body: INDEX }
@@ -195,14 +178,11 @@ export class AdminServer {
     }
   }
 
-  async #call(route: Route, asked: IncomingMessage): Promise<Answer> {
-    if (asked.method !== 'POST') return { ...notAllowed('POST'), body: 'Only POST is served here.\n' }
+  async #call(route: Route, asked: IncomingMessage): Promise<Reply> {
+    if (asked.method !== 'POST') return notAllowed('POST')
     const { authorization, 'content-type': contentType } = asked.headers
     const body = await readBody(asked, route.maxBytes)
-    if (body === undefined) {
-      // Nothing more is read of it, so the connection is of no more use.
-      return { status: 413, type: TEXT, body: 'The body is too large.\n', headers: { connection: 'close' } }
-    }
+    if (body === undefined) return tooLarge('The body is too large.\n')
     this.#answering.add(asked.socket)
     try {
       const answer = await route.answer({ authorization, contentType, body })
@@ -212,7 +192,7 @@ export class AdminServer {
     }
   }
 
-  async #readiness(): Promise<Answer> {
+  async #readiness(): Promise<Reply> {
     await this.#options.refresh?.()
     const checks = this.#options.checks.map((check) => {
       const result = run(check)
@@ -228,7 +208,7 @@ export class AdminServer {
     }
   }
 
-  async #metrics(): Promise<Answer> {
+  async #metrics(): Promise<Reply> {
     const { metrics } = this.#options
     try {
       return { status: 200, type: metrics.contentType, body: await metrics.render() }
@@ -284,24 +264,4 @@ function run(check: ReadyCheck): true | string {
   } catch {
     return 'The check itself failed.'
   }
-}
-
-function notAllowed(allow: string): Omit<Answer, 'body'> {
-  return { status: 405, type: TEXT, headers: { allow } }
-}
-
-/** undefined: it is longer, or broken off. */
-async function readBody(asked: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
-  const parts: Buffer[] = []
-  let length = 0
-  try {
-    for await (const part of asked as AsyncIterable<Buffer>) {
-      length += part.length
-      if (length > maxBytes) return undefined
-      parts.push(part)
-    }
-  } catch {
-    return undefined
-  }
-  return Buffer.concat(parts)
 }

@@ -59,7 +59,7 @@ const NO_CONNACK = new ConnackHead()
  * never changes what is found.
  */
 export class PacketReader {
-  /** May be tightened between packets. */
+  /** May be tightened between packets, where the reader has them for itself. */
   limits: ReaderLimits
   /** Type and low nibble of the first byte of the packet. */
   packetType = 0
@@ -171,6 +171,12 @@ export class PacketReader {
     this.tail = 0
     this.#chunk = NOTHING
     return at
+  }
+
+  /** Lets go of what is read once for a connection: CONNECT or CONNACK. */
+  forgetOpening(): void {
+    this.connect = NO_CONNECT
+    this.connack = NO_CONNACK
   }
 
   /**

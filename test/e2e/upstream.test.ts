@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import mqtt from 'mqtt'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../../src/dev/free-port.ts'
 import { type Broker, startMosquitto } from '../../src/dev/mosquitto.ts'
 import { proxyHeader, readProxyHeader } from '../../src/net/proxy-protocol.ts'
 import { connect } from '../support/frames.ts'
@@ -286,12 +287,3 @@ describe('PROXY protocol', () => {
     })
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
