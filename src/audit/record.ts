@@ -128,6 +128,7 @@ export class RecordEncoder {
     this.policy = options.policy
     this.#seq = options.head.seq
     this.#hash = options.head.hash
+    this.tick()
   }
 
   /** Of the last record. */

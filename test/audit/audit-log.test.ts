@@ -4,9 +4,9 @@ import type { AuditFile } from '../../src/audit/audit-file.ts'
 import { AuditLog } from '../../src/audit/audit-log.ts'
 import type { AuditLogOptions } from '../../src/audit/log-options.ts'
 import type { Tail } from '../../src/audit/open-log.ts'
-import { GENESIS } from '../../src/audit/record.ts'
+import { GENESIS, type WrittenRecord } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { ENDLESS, PUBLISH, verify } from './chain.ts'
+import { DIGEST, ENDLESS, PUBLISH, verify } from './chain.ts'
 import { CountingObserver, FakeFile } from './fake-file.ts'
 
 const EMPTY: Tail = {
@@ -124,6 +124,39 @@ describe('group commit', () => {
 })
 
 describe('AUD-09 A2 when writing fails', () => {
+  it('entries of a batch that find no room are lost one by one, and counted in their place', async () => {
+    const { clock, log, file, observer } = setUp({ short: true, onFailure: 'continue' })
+    const { payload: _, packet_id: __, ...common } = PUBLISH
+    const record = log.prepare(common, 'sha256')
+    const add = (count: number) => {
+      for (let i = 0; i < count; i++) log.appendPrepared(record, 120, DIGEST, 7)
+    }
+    file.room = 0
+    add(200)
+    const lost = observer.lostRecords
+    expect(lost).toBeGreaterThan(50)
+    expect(log.pendingBytes).toBeLessThan(10_500)
+    clock.advance(50)
+    await settle()
+    file.room = Number.POSITIVE_INFINITY
+    await log.flush()
+    add(10)
+    await log.close()
+    const lines = file.bytes
+      .toString()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as WrittenRecord)
+    const actions = lines.flatMap((line) => line.action ?? line.batch.map(() => 'entry'))
+    expect(actions).toEqual([
+      ...['publish', ...Array(199 - lost).fill('entry'), 'gap'],
+      ...Array(10).fill('entry'),
+    ])
+    expect(lines.length).toBeLessThan(20)
+    expect(observer).toMatchObject({ lostRecords: lost, writtenRecords: 200 - lost + 11 })
+    expect(verify(file.bytes)).toMatchObject({ ok: true, lost })
+  })
+
   it.each([
     ['deny', false],
     ['continue', true],

