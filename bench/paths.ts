@@ -111,10 +111,12 @@ function commandOf(
       file('policy.json', JSON.stringify(policyOf(settings.rules)))
       const ownRecords = name.startsWith('postern-each') ? 0 : OWN_RECORDS
       const config = { ...posternConfig(port, sinkPort, settings, ownRecords), workers: workersOf(name) }
+      // As in the image.
+      const room = '--max-semi-space-size=16'
       const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
       const profile = process.env['BENCH_PROFILE']
       const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
-      return { command: process.execPath, args: [...flags, script('../cmd/postern.ts'), ...args] }
+      return { command: process.execPath, args: [room, ...flags, script('../cmd/postern.ts'), ...args] }
     }
   }
 }

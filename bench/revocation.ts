@@ -87,7 +87,14 @@ async function once(): Promise<Sample> {
   const profile = process.env['BENCH_PROFILE']
   const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   const script = fileURLToPath(new URL('../cmd/postern.ts', import.meta.url))
-  const args = [...flags, script, 'run', '--config', join(directory, 'postern.json')]
+  const args = [
+    '--max-semi-space-size=16',
+    ...flags,
+    script,
+    'run',
+    '--config',
+    join(directory, 'postern.json'),
+  ]
   const postern = await startProgram(process.execPath, args, port)
   try {
     const clients = await makeClients(issuer, connections)

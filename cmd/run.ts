@@ -12,6 +12,7 @@ import { createLogger } from '../src/telemetry/logger.ts'
 import { Workers } from '../src/workers/crew.ts'
 import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
+import { tuneMemory } from './memory.ts'
 import { waitForFiles } from './missing-files.ts'
 import { version } from './version.ts'
 
@@ -45,6 +46,7 @@ export function runCommand(): Command {
 }
 
 async function run(file: string, wait: boolean): Promise<void> {
+  tuneMemory()
   if (wait) await waitForFiles(file)
   const loaded = await readConfig(file, CONSEQUENCE)
   if (loaded === undefined) return

@@ -4,10 +4,12 @@ import { systemClock } from '../src/clock.ts'
 import type { Frame } from '../src/workers/link.ts'
 import { Worker } from '../src/workers/worker.ts'
 import { EXIT } from './exit.ts'
+import { tuneMemory } from './memory.ts'
 
 /** For DISCONNECT and the last audit records when the first process has ended. */
 const FAREWELL_MS = 1_000
 
+tuneMemory()
 const worker = new Worker({
   send: (frames) => void process.send?.(frames, undefined, undefined, () => {}),
   leave: () => {

@@ -6,19 +6,20 @@ import type { Writable } from 'node:stream'
 import { type Checked, checksOf, healthOf } from './app-checks.ts'
 import { contextOf, isInShadow } from './app-context.ts'
 import { openKeysOf } from './app-keys.ts'
+import { listen, listenToo, openListeners } from './app-listeners.ts'
 import { metricsOf } from './app-metrics.ts'
 import { reportReload, revocationReports, storeReports } from './app-reports.ts'
 import { AuditTrail } from './audit-trail.ts'
 import { catalogueFor } from './catalogue-sets.ts'
 import { type Clock, systemClock } from './clock.ts'
-import type { Config, ListenerConfig } from './config/config.ts'
+import type { Config } from './config/config.ts'
 import { CredentialBroker } from './credentials/credential-broker.ts'
 import { Grants } from './grants/grants.ts'
 import { AceKeys } from './identity/ace-keys.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import type { OnKeysLoaded } from './identity/issuers.ts'
 import { type IssuerRuntime, TokenVerifier } from './identity/token-verifier.ts'
-import { Listener } from './net/listener.ts'
+import type { Listener } from './net/listener.ts'
 import { UpstreamProbe } from './net/upstream-probe.ts'
 import { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
@@ -26,9 +27,9 @@ import { readPolicy } from './policy-file.ts'
 import { reloadable } from './reloadable.ts'
 import { type Reloadable, Reloads } from './reloads.ts'
 import { RevocationService } from './revocation/service.ts'
-import type { Crew, Station } from './roles.ts'
+import type { Crew, SharedPorts, Station } from './roles.ts'
 import type { SessionContext } from './session/context.ts'
-import { SessionRegistry } from './session/registry.ts'
+import { type Elsewhere, SessionRegistry } from './session/registry.ts'
 import { SessionMemory } from './session/session-memory.ts'
 import { Store } from './store/store.ts'
 import { AdminServer, isReady, type ReadyCheck } from './telemetry/admin.ts'
@@ -59,7 +60,7 @@ export class App {
   readonly config: Config
   readonly logger: Logger
   readonly tally = new Tally()
-  readonly listeners: Listener[] = []
+  listeners: readonly Listener[] = []
   readonly #crew: Crew | undefined
   readonly #station: Station | undefined
   readonly #readFile: (path: string) => Promise<Buffer>
@@ -190,10 +191,13 @@ export class App {
     this.metrics = this.#makeMetrics(times)
     await this.#openAdmin()
     await this.#credentials!.start()
-    for (const [i, listener] of config.listeners.entries()) await this.#openListener(i, listener)
+    this.listeners = await openListeners(config, this.#registry, {
+      ...{ clock: this.#clock, logger: this.logger, readFile: this.#readFile },
+      ...{ crew: this.#crew, ticketKeys: this.#station?.ticketKeys },
+    })
     await this.#startCrew()
     if (this.#station === undefined) {
-      for (const listener of this.listeners) await this.#listen(listener)
+      await listen(this.listeners, this.#crew, this.logger)
       this.#upstream.start()
     }
     this.#revocation?.start()
@@ -221,30 +225,20 @@ export class App {
     })
   }
 
-  async #openListener(place: number, listener: ListenerConfig): Promise<void> {
-    const crew = this.#crew
-    const opened = new Listener(listener, this.#registry, {
-      clock: this.#clock,
-      headerTimeoutMs: this.config.limits.connectTimeout,
-      readFile: this.#readFile,
-      handOver: crew && ((socket) => crew.take(place, socket)),
-      ticketKeys: this.#station?.ticketKeys,
-      onError: (error) =>
-        this.logger.error({ listener: listener.name, err: error }, 'a connection could not be accepted'),
-    })
-    this.listeners.push(opened)
-    await opened.open()
-  }
-
-  async #listen(listener: Listener): Promise<void> {
-    await listener.listen()
-    this.logger.info({ listener: listener.name, address: listener.address }, 'listening')
+  /** In a worker, once it has started. @throws PosternError ERR_LISTEN */
+  listen(ports: SharedPorts): Promise<void> {
+    return listenToo(this.listeners, ports)
   }
 
   /** A connection that the first process accepted. @param elsewhere as in SessionRegistry */
-  take(listener: number, socket: Socket, elsewhere: SessionRegistry['elsewhere']): void {
-    this.#registry.elsewhere = elsewhere
+  take(listener: number, socket: Socket, elsewhere: Elsewhere): void {
+    this.elsewhere = elsewhere
     this.listeners[listener]!.take(socket)
+  }
+
+  /** What the other processes hold, as far as it is known here. */
+  set elsewhere(counts: Elsewhere) {
+    this.#registry.elsewhere = counts
   }
 
   /** A failed try at another process. */
@@ -259,6 +253,11 @@ export class App {
 
   get unauthenticated(): number {
     return this.#registry.unauthenticated
+  }
+
+  /** Connections that the broker has accepted. */
+  get established(): number {
+    return this.#registry.established
   }
 
   /** true, or what is wrong, as sentences. */

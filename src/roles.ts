@@ -9,6 +9,9 @@ import type { Sight } from './revocation/service.ts'
 import type { Memory } from './session/session-memory.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
+/** Ports on which every worker accepts by itself, by the listener's place in the configuration; undefined: it does not. */
+export type SharedPorts = readonly (number | undefined)[]
+
 /** The workers, for the app of the first process. */
 export interface Crew {
   readonly rosters: OtherRosters
@@ -24,6 +27,12 @@ export interface Crew {
    * @throws PosternError of the first that cannot start
    */
   start(shared: Shared): Promise<void>
+  /**
+   * Lets all workers accept on these ports, also those that are started later.
+   *
+   * @throws PosternError ERR_LISTEN
+   */
+  listen(ports: SharedPorts): Promise<void>
   /** Hands a connection to the worker that has fewest. @param listener its place in the configuration */
   take(listener: number, socket: Socket): void
   /** Makes the files of this part, as they were read last, those in force. @param part its place among the reloadable */

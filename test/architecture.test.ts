@@ -67,12 +67,14 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/app-metrics.ts': ['src/telemetry/'],
   'src/app-checks.ts': [],
   'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
+  'src/app-listeners.ts': ['src/net/listener.ts', 'src/net/shared-port.ts', 'src/session/registry.ts'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
   'src/app-keys.ts': ['src/app-reports.ts', 'src/identity/issuers.ts', 'src/revocation/withdrawn-keys.ts'],
   'src/token-checks.ts': ['src/clock.ts', 'src/identity/', 'src/revocation/', 'src/telemetry/tally.ts'],
   'src/app.ts': [
     'src/token-checks.ts',
     ...['src/app-metrics.ts', 'src/app-checks.ts', 'src/app-context.ts', 'src/app-reports.ts'],
+    'src/app-listeners.ts',
     'src/app-keys.ts',
     ...['src/reloadable.ts', 'src/reloads.ts'],
     'src/policy-file.ts',
@@ -152,11 +154,15 @@ const TYPES: Record<string, readonly string[]> = {
     ...['src/audit-trail.ts', 'src/reloads.ts', 'src/revocation/service.ts', 'src/store/store.ts'],
   ],
   'src/app.ts': ['src/roles.ts'],
+  'src/app-listeners.ts': ['src/clock.ts', 'src/config/config.ts', 'src/roles.ts', 'src/telemetry/logger.ts'],
   'src/app-keys.ts': [
     ...['src/audit-trail.ts', 'src/clock.ts', 'src/config/config.ts'],
     ...['src/identity/token-verifier.ts', 'src/revocation/roster.ts'],
   ],
-  'src/workers/': ['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
+  'src/workers/': [
+    ...['src/config/config.ts', 'src/grants/', 'src/revocation/', 'src/roles.ts'],
+    'src/session/registry.ts',
+  ],
   'src/app-metrics.ts': [
     'src/audit-trail.ts',
     'src/credentials/credential-broker.ts',
@@ -255,6 +261,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'node:stream/promises': ['src/audit/segments.ts'],
   'node:tls': ['src/net/'],
   'node:url': ['cmd/'],
+  'node:v8': ['cmd/memory.ts'],
   'node:util': ['src/identity/status-list.ts', 'src/audit/', 'src/dev/', 'cmd/'],
   'node:zlib': ['src/identity/status-list.ts', 'src/audit/segments.ts'],
 }

@@ -148,7 +148,7 @@ export const configSchema = section({
     .min(1, { error: 'Write at least one listener, such as `- address: 127.0.0.1:1883`.' })
     .describe('Where agents connect.'),
   workers: count(1, 1, 64).describe(
-    'Processes that serve agents; with more than 1, a further one accepts connections, watches files and answers on ' +
+    'Processes that serve agents; with more than 1, a further one watches files, revokes and answers on ' +
       '`admin`, and each worker writes an audit log of its own beside `audit.file`.',
   ),
   upstream: requiredSection({

@@ -1,7 +1,7 @@
 // Accepts agents' connections and hands each to a new session.
 
 import { hash, hkdfSync, randomFillSync } from 'node:crypto'
-import { createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
   type SecureContextOptions,
@@ -46,6 +46,8 @@ export class Listener {
   readonly #config: ListenerConfig
   readonly #registry: SessionRegistry
   #server: Server
+  /** Of a port that others accept on. */
+  #chosen: string | undefined
   #tls: TlsServer | undefined
   /** Gives back the place of a connection whose TLS handshake is under way; by both addresses. */
   readonly #handshakes = new Map<string, () => void>()
@@ -68,6 +70,7 @@ export class Listener {
 
   /** Where it listens, such as `127.0.0.1:1884`; known after `listen`. */
   get address(): string {
+    if (this.#chosen !== undefined) return this.#chosen
     const bound = this.#server.address()
     if (bound === null) return ''
     return typeof bound === 'string' ? `unix:${bound}` : addressText(bound.address, bound.port)
@@ -84,24 +87,48 @@ export class Listener {
     this.#server.emit('connection', socket)
   }
 
-  /** After `open`. @throws PosternError ERR_LISTEN */
-  async listen(): Promise<void> {
+  /** false: a Unix socket, of which there is one. */
+  get hasPort(): boolean {
+    return this.#config.address.kind === 'tcp'
+  }
+
+  /**
+   * Chooses the port on which several processes are to `listen`, and finds out whether it is free: they would share it with
+   * a stranger of the same user without an error.
+   *
+   * @throws PosternError ERR_LISTEN
+   */
+  async choosePort(): Promise<number> {
+    const server = createServer((socket) => socket.destroy())
+    await this.#bind(server, endpointOf(this.#config.address))
+    const { address, port } = server.address() as AddressInfo
+    this.#chosen = addressText(address, port)
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
+
+  /** After `open`. @param sharedPort one that was chosen. @throws PosternError ERR_LISTEN */
+  async listen(sharedPort?: number): Promise<void> {
     const { address } = this.#config
     if (address.kind === 'unix') await removeAbandonedSocket(address.path)
     const { handOver } = this.#ports
     // TLS and PROXY protocol headers are for whom they are handed to.
     if (handOver !== undefined) this.#server = createServer({ ...OPTIONS, pauseOnConnect: true }, handOver)
-    const server = this.#server
+    const shared = sharedPort === undefined ? {} : { port: sharedPort, reusePort: true }
+    await this.#bind(this.#server, { ...endpointOf(address), ...shared })
+    // Accepting goes on when there is room again.
+    this.#server.on('error', this.#ports.onError)
+  }
+
+  #bind(server: Server, at: ListenOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       const failed = (cause: Error): void => {
         const message = `listener ${this.name} cannot bind: ${cause.message}`
         reject(new PosternError('ERR_LISTEN', 'internal', message, { cause }))
       }
       server.once('error', failed)
-      server.listen(endpointOf(address), () => {
+      server.listen(at, () => {
         server.removeListener('error', failed)
-        // Accepting goes on when there is room again.
-        server.on('error', this.#ports.onError)
         resolve()
       })
     })

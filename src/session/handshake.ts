@@ -173,7 +173,7 @@ export class Handshake {
         async (peer) => {
           const owner = ownerOf(principal)
           const claim = await context.memory.claim(session.clientId, owner)
-          if (claim !== 'busy') this.#owner = owner
+          if (claim !== 'busy' && claim !== 'full') this.#owner = owner
           this.#onDialed(peer, claim)
         },
         (error: unknown) => {
@@ -198,9 +198,9 @@ export class Handshake {
       peer.destroy()
       return this.refuse('will_denied')
     }
-    if (claim === 'busy') {
+    if (claim === 'busy' || claim === 'full') {
       peer.destroy()
-      return this.refuse('client_id_busy')
+      return this.refuse(claim === 'busy' ? 'client_id_busy' : 'too_many_connections')
     }
     session.dialed(peer)
     const connect = this.#connect!

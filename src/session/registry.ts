@@ -9,12 +9,19 @@ import { Session } from './session.ts'
 /** Sessions re-judged between two turns of the event loop after a change of policy. */
 const SWEEP_BATCH = 50
 
+/** Connections that other processes hold. */
+export interface Elsewhere {
+  connections: number
+  /** Of these, those that have not finished CONNECT. */
+  unauthenticated: number
+}
+
 export class SessionRegistry {
   readonly #context: SessionContext
   readonly #sessions = new Roll<Session>()
   readonly #onEnd = (session: Session): void => this.#ended(session)
-  /** Connections that other processes hold, as known when the last connection was handed to this one. */
-  elsewhere = { connections: 0, unauthenticated: 0 }
+  /** As last told. */
+  elsewhere: Elsewhere = { connections: 0, unauthenticated: 0 }
   /** Connections of which there is no session yet. */
   #reserved = 0
   #onEmpty: (() => void) | undefined
@@ -30,6 +37,11 @@ export class SessionRegistry {
   /** Connections that the broker has not accepted yet. */
   get unauthenticated(): number {
     return this.#context.tally.get(this.#context.slots.connections) + this.#reserved
+  }
+
+  /** Those that it has accepted. */
+  get established(): number {
+    return this.#context.tally.get(this.#context.slots.connections + 1)
   }
 
   /**

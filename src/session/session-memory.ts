@@ -190,15 +190,15 @@ interface Entry {
 
 /**
  * Whose the session of a name is: `foreign` when it is remembered as somebody else's; `busy` when somebody else is about
- * to be given this name.
+ * to be given this name; `full` when no connection more is to reach the server.
  */
-export type Claim = 'own' | 'foreign' | 'busy'
+export type Claim = 'own' | 'foreign' | 'busy' | 'full'
 
 /** Where sessions are remembered: in this process, or in another one that is asked. */
 export interface Memory {
   /**
    * Keeps a name for one owner from its CONNECT to its CONNACK: two owners at once could be given each other's session,
-   * by the order in which the server happens to take them. `release` must follow unless it is busy.
+   * by the order in which the server happens to take them. `release` must follow unless it is busy or full.
    */
   claim(clientId: string, owner: string): Claim | Promise<Claim>
   release(clientId: string, owner: string): void

@@ -5,6 +5,8 @@ import type { Mark } from '../revocation/marks.ts'
 import type { Cut, CutResult, ListResult, RosterContent, Taken } from '../revocation/roster.ts'
 import type { Selector } from '../revocation/selector.ts'
 import type { Sight } from '../revocation/service.ts'
+import type { SharedPorts } from '../roles.ts'
+import type { Elsewhere } from '../session/registry.ts'
 import type { Claim, Remembered } from '../session/session-memory.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 
@@ -19,21 +21,26 @@ export interface Start {
   roster: RosterContent
   sight: Sight
   ticketKeys: Buffer
+  /** Empty: `listen` follows. */
+  ports: SharedPorts
 }
 
 export type FileContent = [path: string, bytes: Buffer]
 
-export interface Counts {
-  connections: number
-  /** Of these, those that have not finished CONNECT. */
-  unauthenticated: number
+export interface Counts extends Elsewhere {
+  /** Those that the broker has accepted. */
+  established: number
 }
 
 /** From the first process to a worker. */
 export type ToWorker = {
   start: { ask: Start; answer: undefined }
-  /** With a socket. The counts are those of all other workers. */
-  connection: { ask: { listener: number; elsewhere: Counts }; answer: undefined }
+  /** Accepts by itself from now on. */
+  listen: { ask: SharedPorts; answer: undefined }
+  /** With a socket. */
+  connection: { ask: { listener: number; elsewhere: Elsewhere }; answer: undefined }
+  /** What all other workers hold. */
+  elsewhere: { ask: Elsewhere; answer: undefined }
   /** `recorded`: what was cut is in the worker's audit log, on disk. */
   cut: { ask: Cut; answer: CutResult & { recorded: boolean } }
   takeIn: { ask: Mark; answer: Taken }
@@ -57,7 +64,7 @@ export type ToFirst = {
   /** `taken`: connections that were handed to it so far. */
   counts: { ask: Counts & { taken: number }; answer: undefined }
   failedTry: { ask: string; answer: undefined }
-  /** As Memory.claim; `release` must follow unless it is busy. */
+  /** As Memory.claim; `release` must follow unless it is busy or full. */
   claim: { ask: { clientId: string; owner: string }; answer: Claim }
   release: { ask: { clientId: string; owner: string }; answer: undefined }
   /** What is remembered of a session. `yours`: the asking worker has its latest connection. */

@@ -1,5 +1,5 @@
-// The workers of the first process: starts them, and again when one ends, hands connections to whoever has fewest, and
-// tells all of them what is reloaded or revoked.
+// The workers of the first process: starts them, and again when one ends, tells all of them what is reloaded or revoked,
+// and hands connections that it had to accept itself to whoever has fewest.
 
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -8,10 +8,11 @@ import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { OtherRosters } from '../revocation/revocations.ts'
 import type { Sight } from '../revocation/service.ts'
-import type { Crew, Shared } from '../roles.ts'
+import type { Crew, Shared, SharedPorts } from '../roles.ts'
+import type { Elsewhere } from '../session/registry.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Metrics, type Snapshot } from '../telemetry/metrics.ts'
-import type { Counts, FileContent, ToFirst } from './calls.ts'
+import type { FileContent, ToFirst } from './calls.ts'
 import type { Handlers } from './link.ts'
 import { Member } from './member.ts'
 import { SessionDirectory } from './session-directory.ts'
@@ -35,7 +36,7 @@ const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
 /** What a worker counted since it was last asked is lost when it is killed. */
 const SNAPSHOT_MS = 5_000
-/** A worker that has not got new files in force by then is killed. */
+/** A worker that has not got new files in force by then, or does not listen, is killed. */
 const RELOAD_MS = 30_000
 const TICKET_KEY_BYTES = 48
 
@@ -53,6 +54,8 @@ export class Workers implements Crew {
   readonly #waiting: { listener: number; socket: Socket }[] = []
   #shared!: Shared
   #sight!: Sight
+  #ports: SharedPorts = []
+  #isTellDue = false
   /** Counts of workers that have ended. */
   #ended: Snapshot = []
   #isClosing = false
@@ -98,6 +101,11 @@ export class Workers implements Crew {
     await Promise.all(places.map((place) => this.#open(place)))
     for (const place of places) void this.#keep(place)
     void this.#watchSnapshots()
+  }
+
+  async listen(ports: SharedPorts): Promise<void> {
+    this.#ports = ports
+    await this.#order((one) => one.order('listen', ports, RELOAD_MS))
   }
 
   take(listener: number, socket: Socket): void {
@@ -183,21 +191,22 @@ export class Workers implements Crew {
       entry,
       clock,
       (from) => this.#handlersFor(from),
-      () => this.#handOver(),
+      () => this.#counted(),
     )
     this.#members[place] = member
     void member.gone.then(async () => {
       this.#directory.lost(member)
+      this.#counted()
       this.#ended = await Metrics.ended(this.#ended, member.snapshot)
     })
     // In one step with its place among the members: whatever is ordered from now on reaches it after this.
     await member.start({
       config: writeConfig(workerConfig(this.#config, name)),
-      ...{ version, name, sight: this.#sight, ticketKeys: this.#ticketKeys },
+      ...{ version, name, sight: this.#sight, ticketKeys: this.#ticketKeys, ports: this.#ports },
       files: [...this.#inForce],
       roster: this.#shared.roster.content,
     })
-    this.#handOver()
+    this.#counted()
   }
 
   /** Starts the worker of this place again whenever it has ended. */
@@ -236,12 +245,14 @@ export class Workers implements Crew {
         for (const one of this.#members) if (one !== member) one.tell('failedTry', key)
         return undefined
       },
-      claim: ({ clientId, owner }) => directory.claim(member, clientId, owner),
+      claim: ({ clientId, owner }) => (this.#isFull ? 'full' : directory.claim(member, clientId, owner)),
       release: ({ clientId, owner }) => void directory.release(member, clientId, owner),
       recall: (clientId) => directory.recall(member, clientId),
       opened: ({ clientId, owner }) => {
         directory.opened(member, clientId, owner)
         directory.release(member, clientId, owner)
+        // Until it tells its counts, so that no connection is in neither.
+        member.counts.established += 1
         return undefined
       },
       closed: ({ clientId, remembered }) => void directory.closed(member, clientId, remembered),
@@ -274,12 +285,38 @@ export class Workers implements Crew {
   }
 
   #handTo(member: Member, listener: number, socket: Socket): void {
-    const elsewhere: Counts = { connections: 0, unauthenticated: 0 }
+    member.take(listener, this.#elsewhere(member), socket)
+  }
+
+  /** What the others hold, with what is on its way to them. */
+  #elsewhere(member: Member): Elsewhere {
+    const elsewhere: Elsewhere = { connections: 0, unauthenticated: 0 }
     for (const { load } of this.#members.filter((one) => one !== member && !one.hasEnded)) {
       elsewhere.connections += load.connections
       elsewhere.unauthenticated += load.unauthenticated
     }
-    member.take(listener, elsewhere, socket)
+    return elsewhere
+  }
+
+  /**
+   * `limits.connections` holds for all: what workers know of one another when they accept is some milliseconds old, but
+   * no CONNECT goes to the broker beyond it. Connections on their way to the broker have their name reserved.
+   */
+  get #isFull(): boolean {
+    let held = this.#directory.reserved
+    for (const { counts, hasEnded } of this.#members) if (!hasEnded) held += counts.established
+    return held >= this.#config.limits.connections
+  }
+
+  /** A worker has told its counts: the others are told, once for what comes together. */
+  #counted(): void {
+    this.#handOver()
+    if (this.#isTellDue) return
+    this.#isTellDue = true
+    setImmediate(() => {
+      this.#isTellDue = false
+      for (const one of this.#up) one.tell('elsewhere', this.#elsewhere(one))
+    })
   }
 
   async #snapshots(): Promise<void> {

@@ -4,6 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Clock } from '../clock.ts'
 import { PosternError } from '../errors.ts'
+import type { Elsewhere } from '../session/registry.ts'
 import type { Remembered } from '../session/session-memory.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Counts, Start, ToFirst, ToWorker } from './calls.ts'
@@ -21,11 +22,11 @@ export class Member implements Holder {
   readonly gone: Promise<string>
   isUp = false
   hasEnded = false
-  counts: Counts = { connections: 0, unauthenticated: 0 }
+  counts: Counts = { connections: 0, unauthenticated: 0, established: 0 }
   health: true | string = 'It is being started.'
   snapshot: Snapshot = []
   readonly #clock: Clock
-  readonly #onTaken: () => void
+  readonly #onCounts: () => void
   readonly #child: ChildProcess
   readonly #link: Link<ToWorker, ToFirst>
   /** Connections, since its start. */
@@ -34,16 +35,16 @@ export class Member implements Holder {
 
   /**
    * @param entry the script of a worker
-   * @param onTaken it has taken the connection that was on its way
+   * @param onCounts it has told how many connections it has
    */
   constructor(
     name: string,
     entry: string,
     clock: Clock,
     handlers: (from: Member) => Omit<Handlers<ToFirst>, 'counts'>,
-    onTaken: () => void,
+    onCounts: () => void,
   ) {
-    this.#onTaken = onTaken
+    this.#onCounts = onCounts
     this.name = name
     this.#clock = clock
     // Signals to the whole group are for the first process, which tells its workers.
@@ -75,7 +76,7 @@ export class Member implements Holder {
   }
 
   /** Connections that it holds, with those on their way to it. */
-  get load(): Counts {
+  get load(): Elsewhere {
     const underWay = this.handedOver - this.#taken
     const { connections, unauthenticated } = this.counts
     return { connections: connections + underWay, unauthenticated: unauthenticated + underWay }
@@ -104,7 +105,7 @@ export class Member implements Holder {
     return this.handedOver > this.#taken
   }
 
-  take(listener: number, elsewhere: Counts, socket: Socket): void {
+  take(listener: number, elsewhere: Elsewhere, socket: Socket): void {
     this.handedOver += 1
     this.#link.hand('connection', { listener, elsewhere }, socket)
   }
@@ -157,7 +158,7 @@ export class Member implements Holder {
   #counted({ taken, ...counts }: Counts & { taken: number }): undefined {
     this.#taken = taken
     this.counts = counts
-    if (!this.isTaking) this.#onTaken()
+    this.#onCounts()
     return undefined
   }
 

@@ -25,10 +25,16 @@ export class SessionDirectory {
   readonly #entries = new Map<string, Entry>()
   /** Names between CONNECT and CONNACK. */
   readonly #claims = new Map<string, { owner: string; by: Map<Holder, number> }>()
+  #reserved = 0
 
   /** @param maximum sessions remembered; the one unused for longest is forgotten first */
   constructor(maximum: number) {
     this.#maximum = maximum
+  }
+
+  /** Connections for which a name is reserved. */
+  get reserved(): number {
+    return this.#reserved
   }
 
   /** As Memory.claim. */
@@ -37,6 +43,7 @@ export class SessionDirectory {
     if (held !== undefined && held.owner !== owner) return 'busy'
     const by = held?.by ?? new Map<Holder, number>()
     by.set(holder, (by.get(holder) ?? 0) + 1)
+    this.#reserved += 1
     this.#claims.set(clientId, { owner, by })
     const known = this.#entries.get(clientId)
     return known === undefined || known.owner === owner ? 'own' : 'foreign'
@@ -46,6 +53,7 @@ export class SessionDirectory {
     const held = this.#claims.get(clientId)
     const count = held?.by.get(holder)
     if (held === undefined || held.owner !== owner || count === undefined) return
+    this.#reserved -= 1
     if (count > 1) held.by.set(holder, count - 1)
     else held.by.delete(holder)
     if (held.by.size === 0) this.#claims.delete(clientId)
@@ -84,6 +92,7 @@ export class SessionDirectory {
   lost(holder: Holder): void {
     for (const entry of this.#entries.values()) if (entry.at === holder) entry.at = undefined
     for (const [clientId, { by }] of this.#claims) {
+      this.#reserved -= by.get(holder) ?? 0
       by.delete(holder)
       if (by.size === 0) this.#claims.delete(clientId)
     }

@@ -7,7 +7,7 @@ import { systemClock } from '../clock.ts'
 import type { UsedGrants } from '../grants/used-grants.ts'
 import { Roster } from '../revocation/roster.ts'
 import { blindnessAt, marksFor, type Sight } from '../revocation/service.ts'
-import type { Station } from '../roles.ts'
+import type { SharedPorts, Station } from '../roles.ts'
 import { SessionMemory } from '../session/session-memory.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import type { FileContent, Start, ToFirst, ToWorker } from './calls.ts'
@@ -62,6 +62,15 @@ export class Worker {
         await this.#started
         return undefined
       },
+      listen: async (ports) => {
+        await this.#started
+        await this.#app.listen(ports)
+        return undefined
+      },
+      elsewhere: (counts) => {
+        this.#app.elsewhere = counts
+        return undefined
+      },
       connection: ({ listener, elsewhere }, socket) => {
         this.#taken += 1
         if (socket !== undefined) this.#app.take(listener, socket, elsewhere)
@@ -108,7 +117,7 @@ export class Worker {
   }
 
   /** All that an order may ask for is there when this returns; `#started` says when connections can come. */
-  #make({ config: text, version, name, files, roster, sight, ticketKeys }: Start): void {
+  #make({ config: text, version, name, files, roster, sight, ticketKeys, ports }: Start): void {
     const config = parseConfig(text)
     const clock = systemClock
     this.#take(files)
@@ -127,8 +136,13 @@ export class Worker {
     }
     const logger = createLogger({ level: config.log.level, clock }).child({ worker: name })
     this.#app = new App(config, { clock, logger, version, station, output: this.#output() })
-    this.#started = this.#app.start()
+    this.#started = this.#begin(ports)
     this.#started.catch(() => {}) // `start` answers with it
+  }
+
+  async #begin(ports: SharedPorts): Promise<void> {
+    await this.#app.start()
+    await this.#app.listen(ports)
   }
 
   async #isRecorded(): Promise<boolean> {
@@ -173,8 +187,8 @@ export class Worker {
 
   #tellCounts(): void {
     this.#isCountDue = false
-    const { connections, unauthenticated } = this.#app
-    this.#link.tell('counts', { connections, unauthenticated, taken: this.#taken })
+    const { connections, unauthenticated, established } = this.#app
+    this.#link.tell('counts', { connections, unauthenticated, established, taken: this.#taken })
   }
 
   /** Whole lines, which the first process writes: parts of two workers' lines must not mix. */

@@ -213,6 +213,7 @@ describe.skipIf(!isRoot)('the tree of the image (needs root: chroot and mounts)'
         env: {
           PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
           NODE_ENV: 'production',
+          NODE_OPTIONS: '--max-semi-space-size=16',
           POSTERN_CONFIG: '/etc/postern/postern.yaml',
         },
         stdio: ['ignore', 'pipe', 'pipe'],
