@@ -121,7 +121,7 @@ function commandOf(
   }
 }
 
-function workersOf(name: PathName): number {
+export function workersOf(name: PathName): number {
   return name.endsWith('-2') ? 2 : 1
 }
 
