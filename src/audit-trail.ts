@@ -187,7 +187,7 @@ export class AuditTrail implements AuditSink {
       observer: {
         written: (records, lines) => {
           tally.add(slotOf(catalogue.auditRecords, 'written'), records)
-          if (this.#copies.length > 0) this.#copy(records, Buffer.from(lines))
+          for (const copy of this.#copies) copy.push(records, lines)
           this.#checkpointer?.written()
         },
         lost: (records) => tally.add(slotOf(catalogue.auditRecords, 'lost'), records),
@@ -231,10 +231,6 @@ export class AuditTrail implements AuditSink {
   async #publishLines(topic: string, lines: Buffer): Promise<void> {
     const payloads = lines.toString().split('\n').slice(0, -1)
     await Promise.all(payloads.map((line) => this.#publisher.publish(topic, Buffer.from(line))))
-  }
-
-  #copy(records: number, lines: Buffer): void {
-    for (const copy of this.#copies) copy.push(records, lines)
   }
 
   #copyTo(place: CopyPlace): RecordCopy {

@@ -18,7 +18,7 @@ import { oldestKept, type Retention, SegmentKeeper, segmentPath } from './segmen
 
 /** What the log needs of a file. Errors are rejections, or throws of the methods that do not wait. */
 export interface AuditFile {
-  /** Appends; may take fewer bytes than given. */
+  /** Appends; may take fewer bytes than given. When it resolves, `bytes` may be written over. */
   write(bytes: Buffer): Promise<number>
   /** Resolves when everything written is on disk. */
   sync(): Promise<void>

@@ -42,8 +42,9 @@ export class RecordCopy {
     this.#options = options
   }
 
+  /** @param lines are copied: they are good during the call only */
   push(records: number, lines: Buffer): void {
-    this.#queue.push({ lines, records })
+    this.#queue.push({ lines: Buffer.from(lines), records })
     this.#bytes += lines.length
     // The first one may be on its way.
     while (this.#bytes > this.#options.maxWaiting && this.#queue.length > 1) {

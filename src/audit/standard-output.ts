@@ -26,7 +26,8 @@ export function standardOutputLog(stream: Writable): { file: AuditFile; tail: Ta
   stream.on('error', reported)
   const file: AuditFile = {
     async write(bytes) {
-      await writeTo(stream, bytes)
+      // A stream may still hold them when it says that it took them.
+      await writeTo(stream, Buffer.from(bytes))
       return bytes.length
     },
     sync: async () => {},

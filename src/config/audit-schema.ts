@@ -59,7 +59,9 @@ export const auditSection = requiredSection({
     keyFile: text('a path')
       .optional()
       .describe('Signing key, made by `postern audit keygen`. Absent: no checkpoints.'),
-    records: count(10_000, 1, 100_000_000).describe('A checkpoint is made after so many records,'),
+    records: count(10_000, 1, 100_000_000).describe(
+      'A checkpoint is made after so many records (PUBLISH packets that share one count once),',
+    ),
     interval: duration('1m', '1s', '24h').describe(
       'and after this time, when there are new records, and at exit.',
     ),

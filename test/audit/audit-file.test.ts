@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AuditLog } from '../../src/audit/audit-log.ts'
 import { type ChainHead, MAX_RECORD_BYTES } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { chainOf, ENDLESS, file, PUBLISH, verify } from './chain.ts'
+import { chainOf, ENDLESS, file, PUBLISH, preparedChain, verify } from './chain.ts'
 import { CountingObserver } from './fake-file.ts'
 
 let directory: string
@@ -89,8 +89,10 @@ describe('the file', () => {
 })
 
 describe('AUD-08 after a crash', () => {
-  it('the chain goes on, wherever the last record was cut off', async () => {
-    const lines = chainOf(3)
+  it.each([
+    ['record', chainOf(3)],
+    ['batch', preparedChain(3)],
+  ])('the chain goes on, wherever the last %s was cut off', async (_name, lines) => {
     const whole = Buffer.from(file(lines))
     const before = Buffer.byteLength(file(lines.slice(0, 2)))
     // Every place near the ends of the record, and some in between.

@@ -4,9 +4,10 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { AuditRecord } from '../../src/audit/record.ts'
 import { parseSigner } from '../../src/audit/signed-note.ts'
 import { storyLines } from '../evidence/records.ts'
-import { file, PUBLISH } from './chain.ts'
+import { batchOf, file, PUBLISH } from './chain.ts'
 import { newDirectory, newLogPath, noteOf, openLog, SIGNER, SMALL, write } from './log-kit.ts'
 
 // Without the rest of the command, which would have to be loaded each time.
@@ -177,6 +178,30 @@ describe('query, export, report', () => {
   ])('%j exits with %i', (args, status) => {
     const given = args.at(-1)!.startsWith('/') ? args : [...args, path()]
     expect(run(...given)).toMatchObject({ status, stdout: '' })
+  })
+})
+
+describe('batches', () => {
+  it('AUD-14 every entry is a record of its own wherever people look', () => {
+    const [path, cut] = [newLogPath(), newLogPath()]
+    const [model, batch] = batchOf(3)
+    writeFileSync(path, file([model, batch]))
+    writeFileSync(cut, file([batch]))
+    const shown = run('show', path).stdout
+    expect(shown.match(/ allow scout for u1 publish .* forwarded$/gm)).toHaveLength(4)
+    expect(run('show', '--last', '2', path).stdout.split('\n')).toHaveLength(3)
+    expect(run('show', cut).stdout).toBe('(record 2: 3 more, like records that are not here)\n')
+    const { stdout } = run('query', '--human', 'u1', '--format', 'jsonl', path)
+    const found = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as AuditRecord)
+    expect(found.map(({ seq, entry, packet_id: id }) => [seq, entry, id])).toEqual([
+      ...[[1, undefined, 1]],
+      ...[1, 2, 3].map((entry) => [2, entry, entry + 1]),
+    ])
+    expect(run('query', path)).toMatchObject({ stderr: '4 record(s)\n' })
+    expect(run('verify', path).stdout).toContain('2 records, seq 1..2')
   })
 })
 

@@ -53,7 +53,12 @@ function setUp() {
     },
   })
   const push = (...groups: string[]) => {
-    for (const group of groups) copy.push(1, Buffer.from(group))
+    // The memory is used again, as the log does.
+    for (const group of groups) {
+      const lines = Buffer.from(group)
+      copy.push(1, lines)
+      lines.fill('x')
+    }
   }
   return { clock, place, counts, copy, push }
 }
@@ -119,9 +124,12 @@ describe('standard output as the log', () => {
       },
       ...{ flushInterval: 50, maxPending: 1e6, segments: ENDLESS, observer: new CountingObserver() },
     })
-    for (let i = 0; i < 3; i++) log.append(PUBLISH)
+    for (let i = 0; i < 5; i++) {
+      log.append(PUBLISH)
+      await log.flush()
+    }
     await log.close()
-    expect(verify(stream.read() as Buffer)).toMatchObject({ ok: true, records: 3 })
+    expect(verify(stream.read() as Buffer)).toMatchObject({ ok: true, records: 5 })
   })
 
   it('that is closed is a failed write, and no crash', async () => {

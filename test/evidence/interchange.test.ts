@@ -4,8 +4,12 @@ import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { Models } from '../../src/audit/models.ts'
+import type { AuditRecord, WrittenRecord } from '../../src/audit/record.ts'
 import { AgentAuditTrail } from '../../src/evidence/agent-audit-trail.ts'
+import { ecsDocument } from '../../src/evidence/ecs.ts'
 import { ocsfEvent } from '../../src/evidence/ocsf.ts'
+import { batchOf, DIGEST } from '../audit/chain.ts'
 import { story } from './records.ts'
 
 const text = z.string().min(1)
@@ -152,5 +156,28 @@ describe('AUD-12 draft-sharif-agent-audit-trail', () => {
   it('is the same when it is made again', () => {
     const again = new AgentAuditTrail()
     expect(story().flatMap((record) => again.line(record) ?? [])).toEqual(lines)
+  })
+})
+
+describe('AUD-12 entries of a batch', () => {
+  const models = new Models()
+  const records = batchOf(3).flatMap((line) => models.records(JSON.parse(line) as WrittenRecord))
+  const trail = new AgentAuditTrail()
+
+  it.each<[string, (record: AuditRecord) => string]>([
+    ['OCSF', (record) => (ocsfEvent(record) as { metadata: { uid: string } }).metadata.uid],
+    ['ECS', (record) => (ecsDocument(record) as { event: { id: string } }).event.id],
+    ['agent-audit-trail', (record) => AAT.parse(JSON.parse(trail.line(record)!)).record_id],
+  ])('are an event each, with an id of its own: %s', (_format, idOf) => {
+    expect(records.map(({ packet_id: id }) => id)).toEqual([1, 2, 3, 4])
+    expect(new Set(records.map(idOf)).size).toBe(4)
+  })
+
+  it.each<[string, (record: AuditRecord) => unknown]>([
+    ['OCSF', (record) => (ocsfEvent(record) as { unmapped: unknown }).unmapped],
+    ['ECS', (record) => (ecsDocument(record) as { postern: unknown }).postern],
+  ])('say where they stand, and what is theirs alone: %s', (_format, own) => {
+    const payload = { length: 120, sha256: DIGEST }
+    expect(own(records[2]!)).toMatchObject({ as: 1, entry: 2, packet_id: 3, payload })
   })
 })
