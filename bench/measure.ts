@@ -1,7 +1,7 @@
 // Runs one load on one path, again and again, and says what each run cost.
 
 import type { ConnectLoad, FlowLoad, Load } from './loads.ts'
-import { makeClients, makeIssuer, type Path, type PathName, startPath } from './paths.ts'
+import { makeClients, makeIssuer, type Path, type PathName, startPath, workersOf } from './paths.ts'
 import { usageOf, Worker } from './processes.ts'
 import type { Client, SendOrder, Sent } from './source.ts'
 
@@ -38,7 +38,7 @@ interface Reading {
 const WARM_UP_S = 3
 /** A flow on small cores: many of the periods in which they are handed out. */
 const SMALL_CORES_S = 5
-/** Before a storm is measured: as many as the just-in-time compiler needs. */
+/** Before a storm is measured, for each worker: as many as the just-in-time compiler needs. */
 const WARM_UP_CONNECTIONS = 4000
 
 /** A path with its own source and sink, connected and warm. */
@@ -76,7 +76,9 @@ export class Stage {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)
       await stage.#source.ask('storm', {
         port: path.port,
-        clients: await stage.#makeClients(load.kind === 'storm' ? WARM_UP_CONNECTIONS : 200),
+        clients: await stage.#makeClients(
+          load.kind === 'storm' ? WARM_UP_CONNECTIONS * workersOf(name) : 200,
+        ),
       })
     }
     path.hold()

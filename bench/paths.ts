@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
 import { freePort } from '../src/dev/free-port.ts'
-import { agentClaims, DevIssuer } from '../src/dev/issuer.ts'
+import { agentClaims, DEV_AUDIENCE, DEV_ISSUER, DevIssuer } from '../src/dev/issuer.ts'
 import { startProgram, withChildren } from './processes.ts'
 import { SmallCores } from './small-cores.ts'
 import type { Client } from './source.ts'
@@ -121,7 +121,7 @@ function commandOf(
   }
 }
 
-function workersOf(name: PathName): number {
+export function workersOf(name: PathName): number {
   return name.endsWith('-2') ? 2 : 1
 }
 
@@ -149,7 +149,7 @@ export function posternConfig(
   { alg, tls }: PosternSettings,
   ownRecords: number,
 ): object {
-  const issuer = { issuer: 'https://issuer.example', audience: 'postern', algorithms: [alg] }
+  const issuer = { issuer: DEV_ISSUER, audience: DEV_AUDIENCE, algorithms: [alg] }
   return {
     listeners: [{ name: 'bench', address: `127.0.0.1:${port}`, ...(tls ? { tls: TLS_FILES } : {}) }],
     upstream: { address: `127.0.0.1:${sinkPort}`, username: '{agent_id}' },

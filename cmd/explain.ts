@@ -18,6 +18,7 @@ import { bindOptionsOf } from '../src/session/bind-options.ts'
 import { filesOf, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT } from './exit.ts'
 import { printExplanation, printPrincipal } from './explanation.ts'
+import { whyRefused } from './refusal.ts'
 
 const EXIT_CODES = `
 Exit codes: 0 allow, 1 deny (or the token is refused), 64 wrong usage, configuration, policy or key file.`
@@ -168,13 +169,17 @@ async function admitBearer(options: Options): Promise<Admitted | undefined> {
     const verified = await verifier.verify(token)
     if (!verified.ok) {
       const { reason, detail } = verified
-      return refused(detail === undefined ? reason : `${reason} (${detail})`)
+      const why = whyRefused(verified, token, config, clock.now())
+      return refused(detail === undefined ? reason : `${reason} (${detail})`, why)
     }
     const suffix = (): string => randomBytes(6).toString('base64url')
     const bound = bindClientId(options.clientId, verified.principal.agent.id, config.clientId, suffix)
-    if (!bound.ok) return refused(bound.reason)
+    const { binding, separator } = config.clientId
+    const rule = `${binding}${binding === 'prefix' ? ` with separator ${separator}` : ''}`
+    const mismatch = `the agent is ${verified.principal.agent.id}, and \`clientId.binding\` is ${rule}`
+    if (!bound.ok) return refused(bound.reason, mismatch)
     const principal = bindPrincipal(verified.principal, bound.clientId)
-    if (principal === undefined) return refused('client_id_mismatch')
+    if (principal === undefined) return refused('client_id_mismatch', mismatch)
     const acl = policy.bind(principal, bindOptionsOf(config)(principal.issuer))
     printPrincipal(principal, acl, clock.now())
     return { principal, acl, config }
@@ -193,8 +198,9 @@ function readToken(file: string): string | undefined {
   }
 }
 
-function refused(reason: string): undefined {
+function refused(reason: string, why: string | undefined): undefined {
   console.log(`DENY  connect: the token is refused (${reason})`)
+  if (why !== undefined) console.log(`      ${why}`)
   process.exitCode = EXIT.FAILED
   return undefined
 }

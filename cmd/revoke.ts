@@ -123,12 +123,19 @@ async function send(options: Options, subject: Subject): Promise<void> {
   if (options.url === undefined && admin?.address.kind !== 'tcp') {
     throw usage('the configuration has no admin listener on TCP: give --url')
   }
-  const url = options.url ?? `http://${formatAddress(admin!.address)}`
+  const url = options.url === undefined ? `http://${formatAddress(admin!.address)}` : adminUrl(options.url)
   const action = disable === true ? 'disable' : enable === true ? 'enable' : 'revoke'
   const answer = await post(`${url}/revocations`, revocation.secretFile, { sub_id: subject, action })
   if (answer.status === 204) return console.log(`${action}d`.replace('ee', 'e'))
   console.error(`postern: HTTP ${answer.status}: ${(await answer.text()).trim()}`)
   process.exitCode = EXIT.FAILED
+}
+
+/** As it was given, without a `/` at its end. */
+function adminUrl(given: string): string {
+  const { protocol } = URL.parse(given) ?? {}
+  if (protocol === 'http:' || protocol === 'https:') return given.replace(/\/+$/, '')
+  throw usage('--url: write where the admin listener is, such as http://127.0.0.1:9464')
 }
 
 async function post(url: string, secretFile: string, body: object): Promise<Response> {

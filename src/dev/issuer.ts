@@ -19,8 +19,9 @@ import { PosternError } from '../errors.ts'
 export const DEV_ALGORITHMS = ['ES256', 'EdDSA', 'Ed25519', 'RS256'] as const
 export type DevAlgorithm = (typeof DEV_ALGORITHMS)[number]
 
-export const DEV_ISSUER = 'https://issuer.example'
-export const DEV_AUDIENCE = 'postern'
+/** As in the examples of README.md and deploy/examples. */
+export const DEV_ISSUER = 'https://id.example.com'
+export const DEV_AUDIENCE = 'https://mqtt.example.com'
 
 /** Holds the private key; mode 0600. */
 export const PRIVATE_KEYS_FILE = 'private-jwks.json'

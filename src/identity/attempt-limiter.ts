@@ -25,6 +25,11 @@ export class AttemptLimiter {
     this.#clock = clock
   }
 
+  /** false: `isBlocked` is, for every key. */
+  get mayBlock(): boolean {
+    return this.#tries.size > 0 || this.#allowed <= 0
+  }
+
   isBlocked(key: string): boolean {
     return this.#current(key).count >= this.#allowed
   }

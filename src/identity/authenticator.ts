@@ -75,6 +75,9 @@ export interface Challenge {
   answer(proof: Buffer): Promise<Authentication>
 }
 
+/** Claims that say who presents a token; undefined: it cannot be read. */
+type Bearer = ReadonlyMap<string, unknown> | undefined
+
 export interface AuthenticatorConfig extends Pick<Config, 'token' | 'clientId'> {
   proof?: Config['proof']
   limits: Pick<Config['limits'], 'failedTries' | 'failedTriesWindow' | 'failedTriesFrom'>
@@ -134,7 +137,7 @@ export class Authenticator {
     const requestedId = source.toString('utf8', connect.clientIdStart, connect.clientIdEnd)
 
     const jws = this.#verifier.parse(found.token)
-    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const bearer = jws.ok ? jws.claims : undefined
     const { proof } = this.#config
     const canProve = proof?.dpop !== undefined && found.method === proof.method
     const { aceProof } = found
@@ -201,7 +204,7 @@ export class Authenticator {
     const text = tokenText(token)
     const jws: CompactJws | JwsFault =
       text === undefined ? { ok: false, reason: 'malformed_token' } : this.#verifier.parse(text)
-    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const bearer = jws.ok ? jws.claims : undefined
     // The keys of this connection have been shown at CONNECT; a token without or with another would weaken it.
     const { jkt, x5t } = current.confirmation ?? {}
     const verified = await this.#verify(jws, bearer, { jkt, x5t })
@@ -230,7 +233,7 @@ export class Authenticator {
     const read = readAceData(data)
     const text = read && tokenText(read.token)
     const jws = text === undefined ? undefined : this.#verifier.parse(text)
-    const bearer = jws?.ok === true ? bearerKey(jws.claims) : undefined
+    const bearer = jws?.ok === true ? jws.claims : undefined
     const refused = (reason: AuthFailure, detail?: TokenClass): RenewalAnswer => {
       this.#count(reason, peer, bearer)
       return refusedRenewal(reason, detail)
@@ -282,7 +285,7 @@ export class Authenticator {
     const text = tokenText(token)
     const jws: CompactJws | JwsFault =
       text === undefined ? { ok: false, reason: 'malformed_token' } : this.#verifier.parse(text)
-    const bearer = jws.ok ? bearerKey(jws.claims) : undefined
+    const bearer = jws.ok ? jws.claims : undefined
     const { jkt, x5t = tls?.certificate } = current.confirmation ?? {}
     const verified = await this.#verify(jws, bearer, { jkt, x5t })
     if (!verified.ok) {
@@ -295,9 +298,11 @@ export class Authenticator {
     return refusedRenewal('foreign_token')
   }
 
-  async #verify(jws: CompactJws | JwsFault, bearer: string | undefined, shown: Shown): Promise<VerifyResult> {
+  async #verify(jws: CompactJws | JwsFault, bearer: Bearer, shown: Shown): Promise<VerifyResult> {
     if (!jws.ok) return jws
-    if (bearer !== undefined && this.#limiter.isBlocked(bearer)) return { ok: false, reason: 'rate_limited' }
+    // Mostly nobody has failed, and nobody's key is needed.
+    if (bearer !== undefined && this.#limiter.mayBlock && this.#limiter.isBlocked(bearerKey(bearer)))
+      return { ok: false, reason: 'rate_limited' }
     return this.#verifier.verifyParsed(jws, shown)
   }
 
@@ -307,18 +312,19 @@ export class Authenticator {
     return spared ? undefined : `address ${addressKey(address)}`
   }
 
-  #failed(failure: Failure, peer: string | undefined, bearer?: string): Authentication {
+  #failed(failure: Failure, peer: string | undefined, bearer?: Bearer): Authentication {
     this.#count(failure.reason, peer, bearer)
     return refusal(failure)
   }
 
-  #count(reason: AuthFailure, peer: string | undefined, bearer: string | undefined): void {
+  #count(reason: AuthFailure, peer: string | undefined, bearer: Bearer): void {
     const counts = countsAgainst(reason)
-    const keys = [counts === 'nobody' ? undefined : peer, counts === 'bearer' ? bearer : undefined]
-    for (const key of keys) {
-      if (key === undefined) continue
-      this.#limiter.countFailure(key)
-      this.#onFailedTry(key)
+    const key = counts === 'bearer' && bearer !== undefined ? bearerKey(bearer) : undefined
+    const keys = [counts === 'nobody' ? undefined : peer, key]
+    for (const each of keys) {
+      if (each === undefined) continue
+      this.#limiter.countFailure(each)
+      this.#onFailedTry(each)
     }
   }
 

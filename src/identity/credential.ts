@@ -79,7 +79,7 @@ function aceToken(source: Buffer, connect: ConnectHead): Credential | Credential
 
 /** The token in these bytes, or undefined when they hold anything but the characters of one. */
 export function tokenText(source: Buffer): string | undefined {
-  return isTokenText(source, 0, source.length) ? source.toString('latin1') : undefined
+  return textIn(source, 0, source.length)
 }
 
 function tokenIn(
@@ -89,8 +89,8 @@ function tokenIn(
   place: TokenPlace,
   method: string | undefined,
 ): Credential | CredentialFault {
-  if (!isTokenText(source, start, end)) return fault('malformed_token', place)
-  return { ok: true, token: source.toString('latin1', start, end), place, method }
+  const token = textIn(source, start, end)
+  return token === undefined ? fault('malformed_token', place) : { ok: true, token, place, method }
 }
 
 function fault(reason: CredentialFault['reason'], place: TokenPlace): CredentialFault {
@@ -98,17 +98,13 @@ function fault(reason: CredentialFault['reason'], place: TokenPlace): Credential
 }
 
 function looksLikeToken(source: Buffer, start: number, end: number): boolean {
-  if (!isTokenText(source, start, end)) return false
-  return source.toString('latin1', start, end).split('.').length === 3
+  return textIn(source, start, end)?.split('.').length === 3
 }
 
 /** Only `A-Z a-z 0-9 - _ .`, so that the string is the bytes. RFC 7515 §7.1. */
-function isTokenText(source: Buffer, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) {
-    const byte = source[i]!
-    const isAlphanumeric =
-      (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a)
-    if (!isAlphanumeric && byte !== 0x2d && byte !== 0x2e && byte !== 0x5f) return false
-  }
-  return end > start
+const TOKEN_TEXT = /^[A-Za-z0-9._-]+$/
+
+function textIn(source: Buffer, start: number, end: number): string | undefined {
+  const text = source.toString('latin1', start, end)
+  return TOKEN_TEXT.test(text) ? text : undefined
 }

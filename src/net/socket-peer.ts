@@ -76,6 +76,12 @@ export interface Endpoint {
   port: number
 }
 
+/** An accepted connection below node:net; a Unix socket has neither of these. */
+export interface AcceptedHandle {
+  setNoDelay?(on: boolean): void
+  setKeepAlive?(on: boolean, delayS: number): void
+}
+
 export class SocketPeer implements Peer {
   readonly name: string
   readonly host: string
@@ -116,18 +122,17 @@ export class SocketPeer implements Peer {
 
   /** A socket that a server accepted with `pauseOnConnect`; it is read by the new peer from now on. */
   static adopt(accepted: Socket): SocketPeer {
-    const reading = new Reading()
-    // node:net has `onread` for sockets that connect; for those that were accepted it takes the handle.
-    const holder = accepted as unknown as { _handle: unknown }
-    const options = {
-      handle: holder._handle,
-      allowHalfOpen: true,
-      manualStart: true,
-      onread: reading.options,
-    }
-    const socket = new Socket(options as object)
+    const holder = accepted as unknown as { _handle: AcceptedHandle | null }
+    const peer = SocketPeer.over(holder._handle!)
     holder._handle = null
-    return new SocketPeer(socket, { reading })
+    return peer
+  }
+
+  /** The same of what a server makes a socket of: node:net has `onread` for sockets that connect, or take a handle. */
+  static over(handle: AcceptedHandle): SocketPeer {
+    const reading = new Reading()
+    const options = { handle, allowHalfOpen: true, manualStart: true, onread: reading.options }
+    return new SocketPeer(new Socket(options as object), { reading })
   }
 
   /** Keeps a buffer until everything written so far has been taken. */

@@ -63,6 +63,11 @@ describe('postern revoke', () => {
     expect(ended).toMatchObject({ status: 0, stdout: `${said}\n` })
   })
 
+  it.each(['ftp://x', '127.0.0.1:9464', 'file:///etc'])('--url %s is wrong usage', async (wrong) => {
+    const ended = await postern(['revoke', '-c', workspace.config, '--url', wrong, 'tenant', 'x'])
+    expect(ended).toMatchObject({ status: 64, stderr: expect.stringContaining('--url: write where') })
+  })
+
   it('says what is wrong', async () => {
     expect(await revoke('token', 'https://other.test', 'j')).toMatchObject({
       status: 1,

@@ -20,10 +20,10 @@ for (const alg of ['ES256', 'EdDSA', 'RS256'] as const) {
   writeFileSync(path, JSON.stringify(jwks))
   const keys = new FileKeys({ path, algorithms: [alg], maxBytes: 65_536 }, systemClock)
   await keys.load()
-  const { issuer: iss } = issuer
+  const { issuer: iss, audience } = issuer
   const config = issuerConfig({
     issuer: iss,
-    audience: ['postern'],
+    audience: [audience],
     algorithms: [alg],
     maxLifetime: 7_200_000,
   })
@@ -38,7 +38,7 @@ for (const alg of ['ES256', 'EdDSA', 'RS256'] as const) {
     const result = await verifier.verify(token)
     if (!result.ok) throw new Error(result.reason)
   }
-  const expected = { issuer: iss, audience: 'postern', typ: 'at+jwt', algorithms: [alg] }
+  const expected = { issuer: iss, audience, typ: 'at+jwt', algorithms: [alg] }
   await compareEach([
     { name: `${alg}, jose alone`, items: fresh, call: (token) => jwtVerify(token, local, expected) },
     { name: `${alg}, seen for the first time`, items: fresh, call: accept },
