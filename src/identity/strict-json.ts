@@ -11,7 +11,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * Reads one JSON object. Refused: ill-formed UTF-8, a byte order mark, anything but an object, a member name twice in
- * any object at any level, a string with a lone surrogate, more than 32 levels.
+ * any object at any level or one with a quote, a backslash or a control character, a string with a lone surrogate, more than 32 levels.
  *
  * @returns the top-level members as a Map, so that a name such as `__proto__` is data
  */
@@ -27,18 +27,29 @@ export function parseObject(bytes: Buffer): StrictJson {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { ok: false, reason: 'malformed_token' }
   }
-  const fault = inspect(text)
-  return fault === undefined
-    ? { ok: true, members: new Map(Object.entries(value)) }
-    : { ok: false, reason: fault }
+  const seen = inspect(text)
+  if (typeof seen === 'string') return { ok: false, reason: seen }
+  if (seen.plain !== undefined) value = JSON.parse(seen.plain)
+  return { ok: true, members: new Map(Object.entries(value as object)) }
 }
+
+/** What has to be escaped in a string, and control characters. */
+const ESCAPED = /["\\\p{Cc}]/u
 
 /**
  * Looks at text that JSON.parse has accepted, so the grammar is known to hold: a string directly followed by `:` is a
  * member name, and every bracket has its partner.
+ *
+ * The V8 of Node.js 24 remembers the names of the object parsed before, and then takes a name that is written with an
+ * escape for another one: after `{"sub":1,"\\":2}` it reads `{"sub":1,"\u0061ud":2}` with the name `\`. So such names
+ * are written plainly; those that cannot be are in no token.
+ *
+ * @returns `plain`: the text to read in place of this one; undefined: this one
  */
-function inspect(text: string): 'malformed_token' | 'duplicate_claim' | undefined {
+function inspect(text: string): 'malformed_token' | 'duplicate_claim' | { plain: string | undefined } {
   const names: (Set<string> | undefined)[] = []
+  let plain = ''
+  let plainTo = 0
   for (let i = 0; i < text.length; i++) {
     switch (text[i]) {
       case '{':
@@ -59,6 +70,11 @@ function inspect(text: string): 'malformed_token' | 'duplicate_claim' | undefine
         if (seen !== undefined && isName(text, end)) {
           if (seen.has(decoded)) return 'duplicate_claim'
           seen.add(decoded)
+          if (ESCAPED.test(decoded)) return 'malformed_token'
+          if (end - i !== decoded.length + 2) {
+            plain += `${text.slice(plainTo, i)}"${decoded}"`
+            plainTo = end
+          }
         }
         i = end - 1
         break
@@ -66,7 +82,7 @@ function inspect(text: string): 'malformed_token' | 'duplicate_claim' | undefine
     }
     if (names.length > DEEPEST) return 'malformed_token'
   }
-  return undefined
+  return { plain: plainTo === 0 ? undefined : plain + text.slice(plainTo) }
 }
 
 /** Offset after the closing quote of the string that starts at `start`. */
