@@ -54,7 +54,11 @@ export async function listen(
     if (isShared && listener.hasPort) ports.push(await listener.choosePort())
     else ports.push(void (await listener.listen()))
   }
-  await crew?.listen(ports)
+  try {
+    await crew?.listen(ports)
+  } finally {
+    for (const [i, listener] of listeners.entries()) if (ports[i] !== undefined) listener.letGo()
+  }
   for (const { name, address } of listeners) logger.info({ listener: name, address }, 'listening')
 }
 

@@ -53,6 +53,8 @@ export class Listener {
   #server: Server
   /** Of a port that others accept on. */
   #chosen: string | undefined
+  /** Has that port until they do. */
+  readonly #holder = createServer((socket) => socket.destroy())
   #tls: TlsServer | undefined
   /** Gives back the place of a connection whose TLS handshake is under way; by both addresses. */
   readonly #handshakes = new Map<string, () => void>()
@@ -99,17 +101,26 @@ export class Listener {
 
   /**
    * Chooses the port on which several processes are to `listen`, and finds out whether it is free: they would share it with
-   * a stranger of the same user without an error.
+   * a stranger of the same user without an error. It is held until `letGo`.
    *
    * @throws PosternError ERR_LISTEN
    */
   async choosePort(): Promise<number> {
-    const server = createServer((socket) => socket.destroy())
-    await this.#bind(server, endpointOf(this.#config.address))
-    const { address, port } = server.address() as AddressInfo
+    const at = endpointOf(this.#config.address)
+    if ('port' in at && at.port !== 0) {
+      const alone = createServer()
+      await this.#bind(alone, at)
+      await new Promise((resolve) => alone.close(resolve))
+    }
+    await this.#bind(this.#holder, { ...at, reusePort: true })
+    const { address, port } = this.#holder.address() as AddressInfo
     this.#chosen = addressText(address, port)
-    await new Promise((resolve) => server.close(resolve))
     return port
+  }
+
+  /** The processes listen on the port that was chosen. */
+  letGo(): void {
+    this.#holder.close()
   }
 
   /** After `open`. @param sharedPort one that was chosen. @throws PosternError ERR_LISTEN */
@@ -235,6 +246,7 @@ export class Listener {
 
   /** Accepts no more; connections that exist go on. */
   close(): void {
+    this.#holder.close()
     this.#server.close()
   }
 
