@@ -35,6 +35,8 @@ export interface ConnectLoad extends Common {
   readonly alg: 'ES256' | 'EdDSA' | 'RS256'
   /** Each connection has a token that was never seen before. */
   readonly distinct: boolean
+  /** Each connection subscribes to this. */
+  readonly filter?: string
 }
 
 export type Load = FlowLoad | ConnectLoad
@@ -152,4 +154,7 @@ export const LOADS: readonly Load[] = [
   }),
   connecting('idle', 'idle-1000', 'idle connections, 1000', { clients: 1000 }),
   connecting('idle', 'idle-9900', 'idle connections, 9900', { clients: 9900, paths: ['haproxy', 'postern'] }),
+  connecting('idle', 'idle-9900-own', 'idle connections, 9900, a token and a subscription each', {
+    ...{ paths: ['postern'], clients: 9900, distinct: true, filter: 'agents/bench/data/#' },
+  }),
 ]

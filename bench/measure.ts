@@ -136,7 +136,7 @@ export class Stage {
     await this.#source.ask('connect', { port: this.#path.port, clients: [] })
     await settled()
     const before = usageOf(this.#path.pid).residentBytes
-    await this.#source.ask('connect', { port: this.#path.port, clients })
+    await this.#source.ask('connect', { port: this.#path.port, clients, filter: load.filter })
     await settled()
     return { residentBytes: (usageOf(this.#path.pid).residentBytes - before) / load.clients }
   }
