@@ -48,6 +48,8 @@ export function withChildren(pid: number): number[] {
 export function serve(
   handlers: Readonly<Record<string, (question: never) => Promise<object> | object>>,
 ): void {
+  // The bench has ended, as it should or not.
+  process.once('disconnect', () => process.exit())
   process.on('message', async ({ id, name, question }: { id: number; name: string; question: never }) => {
     process.send!({ id, answer: await handlers[name]!(question) })
   })
