@@ -133,7 +133,9 @@ async function send(options: Options, subject: Subject): Promise<void> {
 
 /** As it was given, without a `/` at its end. */
 function adminUrl(given: string): string {
-  const { protocol } = URL.parse(given) ?? {}
+  const { protocol, username, password } = URL.parse(given) ?? {}
+  // Not said again: errors name the address, and this one would hold a password.
+  if (username || password) throw usage('--url: write no user name and no password, they are not used')
   if (protocol === 'http:' || protocol === 'https:') return given.replace(/\/+$/, '')
   throw usage('--url: write where the admin listener is, such as http://127.0.0.1:9464')
 }

@@ -1,7 +1,7 @@
 // Logs that are being written, read on from where they were left, through rotation: one, and those of workers beside it.
 
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
-import { Models } from '../../src/audit/models.ts'
+import { Models, missingFrom } from '../../src/audit/models.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { workerLogs } from '../../src/evidence/chains.ts'
 import { looseRecord } from '../../src/evidence/log-files.ts'
@@ -16,6 +16,16 @@ export class FollowedLogs {
   constructor(file: string) {
     this.#file = file
     this.#logs.set(file, new FollowedLog(file))
+  }
+
+  /** Entries of batches, since this was asked last, that are like records which are not there. */
+  takeMissing(): number {
+    let missing = 0
+    for (const log of this.#logs.values()) {
+      missing += log.missing
+      log.missing = 0
+    }
+    return missing
   }
 
   /** What is new, in the order of time. */
@@ -35,6 +45,7 @@ export class FollowedLogs {
 }
 
 class FollowedLog {
+  missing = 0
   readonly #file: string
   #fd: number
   #at = 0
@@ -75,7 +86,11 @@ class FollowedLog {
       let start = 0
       for (let end = this.#rest.indexOf('\n'); end >= 0; end = this.#rest.indexOf('\n', start)) {
         const written = looseRecord(this.#rest.subarray(start, end))
-        if (written !== undefined) found.push(...this.#models.records(written))
+        if (written !== undefined) {
+          const records = this.#models.records(written)
+          this.missing += missingFrom(records, written)
+          found.push(...records)
+        }
         start = end + 1
       }
       this.#rest = this.#rest.subarray(start)

@@ -12,6 +12,7 @@ import {
   parseVerifier,
   splitNotes,
 } from '../../src/audit/signed-note.ts'
+import { PosternError } from '../../src/errors.ts'
 import { parseTopic, type Selection } from '../../src/evidence/selection.ts'
 import { EXIT } from '../exit.ts'
 
@@ -55,6 +56,9 @@ export function selectionOf(options: SelectionOptions): Selection {
     if (issuer === undefined) usage('--digest-key needs --issuer.')
     names.push(pseudonym(readDigestKey(digestKey), issuer, human!))
   }
+  if (since !== undefined && until !== undefined && since >= until) {
+    usage('The range is empty: --since must be before --until.')
+  }
   return { human: names, agent, topic, decision, action, sinceMs: since, untilMs: until }
 }
 
@@ -86,7 +90,7 @@ function parseTime(text: string): number {
 /** Verification keys, each given as text or as the path of a file with one in a line. */
 export function parseKeys(texts: readonly string[]): NoteVerifier[] {
   return texts.flatMap((text) => {
-    const lines = existsSync(text) ? readFileSync(text, 'utf8').split('\n') : [text]
+    const lines = existsSync(text) ? readText(text).split('\n') : [text]
     return lines
       .map((line) => line.trim())
       .filter((line) => line !== '')
@@ -100,9 +104,18 @@ export function parseKeys(texts: readonly string[]): NoteVerifier[] {
   })
 }
 
+/** What goes wrong names the file: of its own accord Node.js does so only where it cannot be opened. */
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw Object.assign(error as NodeJS.ErrnoException, { path: file })
+  }
+}
+
 /** Every note of the file: as notes, or as JSON lines `{"checkpoint":"…"}`. */
 export function readNotes(file: string): string[] {
-  const text = readFileSync(file, 'utf8')
+  const text = readText(file)
   if (!text.startsWith('{')) return splitNotes(text)
   return text
     .split('\n')
@@ -124,12 +137,29 @@ export function usage(message: string): never {
   process.exit(EXIT.USAGE)
 }
 
+/** Entries of batches whose records cannot be put together: said once, with their number. */
+export class LeftOut {
+  #entries = 0
+
+  readonly add = (entries: number): void => {
+    this.#entries += entries
+  }
+
+  tell(): void {
+    if (this.#entries > 0) {
+      process.stderr.write(`${this.#entries} more left out, like records that are not here\n`)
+    }
+    this.#entries = 0
+  }
+}
+
 export function collect(value: string, list: readonly string[] = []): string[] {
   return [...list, value]
 }
 
 export function unreadable(file: string, error: unknown): number {
   const { code, message } = error as NodeJS.ErrnoException
-  process.stderr.write(`${file} cannot be read: ${code ?? message}\n`)
+  const isSentence = error instanceof PosternError
+  process.stderr.write(isSentence ? `${message}\n` : `${file} cannot be read: ${code ?? message}\n`)
   return EXIT_UNREADABLE
 }

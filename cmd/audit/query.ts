@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { unwatchFile, watchFile } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { formatRecord } from '../../src/audit/format.ts'
-import { Models } from '../../src/audit/models.ts'
+import { Models, missingFrom } from '../../src/audit/models.ts'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { readRecord } from '../../src/audit/record-reader.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -16,7 +16,7 @@ import { linesOf } from '../../src/evidence/log-files.ts'
 import { ocsfEvent } from '../../src/evidence/ocsf.ts'
 import { isSelected, type Selection, select } from '../../src/evidence/selection.ts'
 import { FollowedLogs } from './followed-logs.ts'
-import { addSelection, type SelectionOptions, selectionOf, unreadable } from './options.ts'
+import { addSelection, LeftOut, type SelectionOptions, selectionOf, unreadable } from './options.ts'
 
 const EXIT_CODES = 'Exit codes: 0 printed, 2 a file cannot be read, 64 wrong usage.'
 
@@ -130,13 +130,15 @@ type ExportFormat = keyof typeof FORMATS | 'agent-audit-trail'
 async function query(files: readonly string[], selection: Selection, format: string): Promise<void> {
   if (format === 'csv') await print(csvHeader())
   const found = []
-  for await (const record of select(chainsOf(files), selection)) {
+  const leftOut = new LeftOut()
+  for await (const record of select(chainsOf(files), selection, leftOut.add)) {
     if (format === 'jsonl') await print(jsonLine(record))
     else if (format === 'csv') await print(csvRow(record))
     else found.push(record)
   }
   for (const row of table(found)) await print(row)
   if (format === 'table') process.stderr.write(`${found.length} record(s)\n`)
+  leftOut.tell()
 }
 
 const FORMATS = { ocsf: ocsfEvent, ecs: ecsDocument }
@@ -147,10 +149,12 @@ async function exportRecords(
   format: ExportFormat,
 ): Promise<void> {
   const trail = new AgentAuditTrail()
-  for await (const record of select(chainsOf(files), selection)) {
+  const leftOut = new LeftOut()
+  for await (const record of select(chainsOf(files), selection, leftOut.add)) {
     const line = format === 'agent-audit-trail' ? trail.line(record) : JSON.stringify(FORMATS[format](record))
     if (line !== undefined) await print(line)
   }
+  leftOut.tell()
 }
 
 async function show(file: string, last: number | undefined): Promise<void> {
@@ -169,7 +173,7 @@ function describe(line: Buffer, models: Models): string[] {
   const written = readRecord(line)
   if (typeof written === 'string') return [`(${line.length} bytes that are no intact record)`]
   const records = models.records(written)
-  const missing = written.action === undefined ? written.batch.length - records.length : 0
+  const missing = missingFrom(records, written)
   const note = `(record ${written.seq}: ${missing} more, like records that are not here)`
   return [...records.map(formatRecord), ...(missing === 0 ? [] : [note])]
 }
@@ -185,21 +189,28 @@ async function tail(file: string, selection: Selection, last: number): Promise<v
     return colour && record.decision === 'deny' ? `\u001b[31m${text}\u001b[0m` : text
   }
   const logs = new FollowedLogs(file)
+  // Before anything is printed: who has seen a line may already want no more.
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+    process.stdout.once('error', resolve)
+  })
   const earlier = logs.readOn().filter((record) => isSelected(record, selection))
   for (const record of earlier.slice(-last)) process.stdout.write(`${shown(record)}\n`)
+  const leftOut = new LeftOut()
+  leftOut.add(logs.takeMissing())
+  leftOut.tell()
   const again = (): void => {
     for (const record of logs.readOn()) {
       if (isSelected(record, selection)) process.stdout.write(`${shown(record)}\n`)
     }
+    leftOut.add(logs.takeMissing())
+    leftOut.tell()
     systemClock.after(POLL_MS, again)
   }
   again()
-  await new Promise<void>((resolve) => {
-    // Keeps the process alive; what changed before it looked for the first time it would miss.
-    watchFile(file, { interval: POLL_MS }, () => {})
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
-    process.stdout.once('error', resolve)
-  })
+  // Keeps the process alive; what changed before it looked for the first time it would miss.
+  watchFile(file, { interval: POLL_MS }, () => {})
+  await ended
   unwatchFile(file)
   logs.close()
 }

@@ -12,6 +12,8 @@ import { EXIT } from '../exit.ts'
 import {
   addSelection,
   collect,
+  EXIT_UNREADABLE,
+  LeftOut,
   parseKeys,
   readCheckpoints,
   type SelectionOptions,
@@ -53,7 +55,7 @@ export function reportCommand(): Command {
       } catch (error) {
         const { code, path } = error as NodeJS.ErrnoException
         if (code === undefined) throw error
-        process.exitCode = unreadable(path ?? options.out, error)
+        process.exitCode = unreadable(path ?? files.join(', '), error)
       }
     })
   return addSelection(command)
@@ -65,6 +67,7 @@ async function report(
   checkpointFiles: readonly string[],
   keys: readonly string[],
 ): Promise<number> {
+  const selection = selectionOf(options)
   const chain: { ok: boolean; text: string }[] = []
   const verifiers = parseKeys(keys)
   const checkpoints: OpenedCheckpoint[] = []
@@ -93,11 +96,18 @@ async function report(
   for (const { origin } of strayCheckpoints(chains, checkpoints)) {
     chain.push({ ok: false, text: `A checkpoint of ${origin} is of a worker whose log is not here` })
   }
-  const selection = selectionOf(options)
   const page = new ReportPage()
-  for await (const record of select(chains, selection)) page.add(record)
+  const leftOut = new LeftOut()
+  for await (const record of select(chains, selection, leftOut.add)) page.add(record)
+  leftOut.tell()
   const { sinceMs, untilMs } = selection
   const names = chains.flatMap(({ files }) => files).map((file) => basename(file))
-  writeFileSync(options.out, page.html({ files: names, sinceMs, untilMs, madeMs: Date.now(), chain }))
+  const html = page.html({ files: names, sinceMs, untilMs, madeMs: Date.now(), chain })
+  try {
+    writeFileSync(options.out, html)
+  } catch (error) {
+    process.stderr.write(`${options.out} cannot be written: ${(error as NodeJS.ErrnoException).code}\n`)
+    return EXIT_UNREADABLE
+  }
   return chain.every(({ ok }) => ok) ? EXIT.OK : EXIT.FAILED
 }

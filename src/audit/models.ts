@@ -21,6 +21,11 @@ export class ModelWindow<T> {
   }
 }
 
+/** Entries of a line that are not among the records that it was read as: their model was not seen. */
+export function missingFrom(records: readonly AuditRecord[], line: WrittenRecord): number {
+  return line.action === undefined ? line.batch.length - records.length : 0
+}
+
 /** Puts the records of one file together. */
 export class Models {
   readonly #window = new ModelWindow<AuditRecord>()

@@ -46,9 +46,13 @@ export function closedSegments(file: string): Segment[] {
   return [...found.values()].sort((a, b) => a.number - b.number)
 }
 
-/** Bytes of a log file; `.gz` and `.zst` are unpacked. */
+/** Bytes of a log file; `.gz` and `.zst` are unpacked. An error names the file, also one of reading or unpacking. */
 export function readLog(path: string): Readable {
   const file = createReadStream(path, { highWaterMark: READ_BYTES })
+  const name = (error: NodeJS.ErrnoException): void => {
+    error.path ??= path
+  }
+  file.on('error', name)
   const isZstd = path.endsWith(SUFFIX.zstd)
   if (!isZstd && !path.endsWith(SUFFIX.gzip)) return file
   if (isZstd && !HAS_ZSTD) {
@@ -58,6 +62,7 @@ export function readLog(path: string): Readable {
     return file
   }
   const unpacked = (isZstd ? createZstdDecompress : createGunzip)({ chunkSize: READ_BYTES })
+  unpacked.on('error', name)
   file.on('error', (error) => unpacked.destroy(error))
   return file.pipe(unpacked)
 }

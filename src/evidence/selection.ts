@@ -1,7 +1,7 @@
 // Which records somebody asks for: by human, agent, topic, decision, action and time.
 
 import type { AuditAction } from '../audit/event.ts'
-import { Models } from '../audit/models.ts'
+import { Models, missingFrom } from '../audit/models.ts'
 import type { AuditRecord } from '../audit/record.ts'
 import { compileFilter, matches, overlaps, type TopicFilter } from '../policy/topic-filter.ts'
 import type { Chain } from './chains.ts'
@@ -34,6 +34,14 @@ export function isSelected(record: AuditRecord, selection: Selection): boolean {
     return false
   if (agent !== undefined && identity?.agent?.id !== agent && identity?.agent?.sub !== agent) return false
   if (topic !== undefined && !touches(record, topic)) return false
+  return isWithin(record, sinceMs, untilMs)
+}
+
+function isWithin(
+  record: Pick<AuditRecord, 'time' | 'repeated'>,
+  sinceMs: number | undefined,
+  untilMs: number | undefined,
+): boolean {
   if (sinceMs === undefined && untilMs === undefined) return true
   // A counted record stands for all the time from its first to its last action.
   const first = Date.parse(record.repeated?.first ?? record.time)
@@ -63,9 +71,19 @@ function shareless(filter: string): string {
   return /^\$share\/[^/]+\/(.+)$/s.exec(filter)?.[1] ?? filter
 }
 
-/** The records asked for, each whole, also those that are entries of a batch; in the order of time, within a chain as they stand there. */
-export async function* select(chains: readonly Chain[], selection: Selection): AsyncGenerator<AuditRecord> {
-  const sources = chains.map(({ files }) => selectIn(files, selection))
+/**
+ * The records asked for, each whole, also those that are entries of a batch; in the order of time, within a chain as they
+ * stand there.
+ *
+ * @param onMissing told of how many entries of a batch, at a time that is asked for, nobody knows what they say: the
+ *   records that they are like are not in the file
+ */
+export async function* select(
+  chains: readonly Chain[],
+  selection: Selection,
+  onMissing?: (entries: number) => void,
+): AsyncGenerator<AuditRecord> {
+  const sources = chains.map(({ files }) => selectIn(files, selection, onMissing))
   const heads = await Promise.all(sources.map((source) => source.next()))
   for (;;) {
     let first = -1
@@ -80,13 +98,21 @@ export async function* select(chains: readonly Chain[], selection: Selection): A
 }
 
 /** Those of one chain. Lines that are no records are passed over. */
-async function* selectIn(files: readonly string[], selection: Selection): AsyncGenerator<AuditRecord> {
+async function* selectIn(
+  files: readonly string[],
+  selection: Selection,
+  onMissing?: (entries: number) => void,
+): AsyncGenerator<AuditRecord> {
+  const { sinceMs, untilMs } = selection
   for (const file of files) {
     const models = new Models()
     for await (const line of linesOf(file)) {
       const written = looseRecord(line)
       if (written === undefined) continue
-      for (const record of models.records(written)) if (isSelected(record, selection)) yield record
+      const records = models.records(written)
+      const missing = missingFrom(records, written)
+      if (missing > 0 && isWithin(written, sinceMs, untilMs)) onMissing?.(missing)
+      for (const record of records) if (isSelected(record, selection)) yield record
     }
   }
 }

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { AuditRecord } from '../../src/audit/record.ts'
 import { parseSigner } from '../../src/audit/signed-note.ts'
@@ -172,12 +173,46 @@ describe('query, export, report', () => {
     [['query', '--topic', 'a/#/b'], 64],
     [['query', '--decision', 'maybe'], 64],
     [['query', '--since', 'yesterday'], 64],
+    [['query', '--since', '1h', '--until', '1d'], 64],
+    [['export', '--format', 'ecs', '--since', '2026-03-01', '--until', '2026-03-01'], 64],
+    [['report', '--out', 'none.html', '--since', '1h', '--until', '1d'], 64],
     [['query', '--human', 'a', '--digest-key', 'k'], 64],
     [['export'], 64],
     [['query', '/nowhere/audit.jsonl'], 2],
   ])('%j exits with %i', (args, status) => {
     const given = args.at(-1)!.startsWith('/') ? args : [...args, path()]
     expect(run(...given)).toMatchObject({ status, stdout: '' })
+  })
+})
+
+describe('a file that cannot be used', () => {
+  it.each(['zst', 'gz'])('is the one that is named: a cut .%s', (suffix) => {
+    const log = storyFile()
+    const closed = `${log}.00000001.${suffix}`
+    const packed = suffix === 'gz' ? gzipSync(file(storyLines())) : zstdCompressSync(file(storyLines()))
+    writeFileSync(closed, packed.subarray(0, packed.length - 20))
+    for (const args of [['query'], ['export', '--format', 'ecs'], ['report', '--out', `${log}.html`]]) {
+      const { status, stderr } = run(...args, log)
+      expect(stderr.split(' ')[0]).toBe(closed)
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: expect.stringMatching(/^[^:\n]+ cannot be read: \w+\n$/),
+      })
+    }
+  })
+
+  it('is the one that is named: a directory, a key, a page that cannot be written', () => {
+    const log = storyFile()
+    const directory = dirname(log)
+    const named = (stderr: string) => ({ status: 2, stderr })
+    expect(run('tail', directory)).toMatchObject(named(`${directory} cannot be read: EISDIR\n`))
+    expect(run('query', directory)).toMatchObject(named(`${directory} cannot be read: EISDIR\n`))
+    const report = ['report', '--out', join(directory, 'none', 'x.html')]
+    expect(run(...report, log)).toMatchObject(named(`${report[2]} cannot be written: ENOENT\n`))
+    const withKey = run(...report, '--checkpoint', log, '--key', directory, log)
+    expect(withKey).toMatchObject(named(`${directory} cannot be read: EISDIR\n`))
+    const digest = run('query', '--human', 'a', '--issuer', 'i', '--digest-key', '/nowhere/key', log)
+    expect(digest).toMatchObject(named('The key /nowhere/key cannot be read: ENOENT.\n'))
   })
 })
 
@@ -201,11 +236,29 @@ describe('batches', () => {
       ...[1, 2, 3].map((entry) => [2, entry, entry + 1]),
     ])
     expect(run('query', path)).toMatchObject({ stderr: '4 record(s)\n' })
+    const note = '3 more left out, like records that are not here\n'
+    expect(run('query', cut)).toEqual({ status: 0, stdout: '', stderr: `0 record(s)\n${note}` })
+    expect(run('query', '--since', '2999-01-01', cut).stderr).toBe('0 record(s)\n')
+    expect(run('export', '--format', 'ecs', cut)).toEqual({ status: 0, stdout: '', stderr: note })
+    expect(run('report', '--out', `${cut}.html`, cut)).toMatchObject({ status: 1, stderr: note })
     expect(run('verify', path).stdout).toContain('2 records, seq 1..2')
   })
 })
 
 describe('tail', () => {
+  it('says how many entries are like records that are not there', async () => {
+    const cut = newLogPath()
+    writeFileSync(cut, file([batchOf(3)[1]]))
+    const child = spawn(process.execPath, [...NODE_ARGS, 'tail', cut], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const ended = once(child, 'exit')
+    const [said] = (await once(child.stderr, 'data')) as [Buffer]
+    child.kill('SIGKILL')
+    await ended
+    expect(String(said)).toBe('3 more left out, like records that are not here\n')
+  })
+
   it('prints the last records, then new ones, through rotation, and ends with 0', async () => {
     const log = newLogPath()
     const writer = await openLog(log, { segments: SMALL })

@@ -68,6 +68,18 @@ describe('postern revoke', () => {
     expect(ended).toMatchObject({ status: 64, stderr: expect.stringContaining('--url: write where') })
   })
 
+  it.each(['http://operator:s3cret@127.0.0.1:9464', 'http://s3cret@127.0.0.1:9464', 'ftp://u:s3cret@h'])(
+    'REV-02 --url %s is wrong usage, and is not printed',
+    async (wrong) => {
+      const ended = await postern(['revoke', '-c', workspace.config, '--url', wrong, 'tenant', 'x'])
+      expect(ended).toMatchObject({
+        status: 64,
+        stderr: expect.stringContaining('--url: write no user name'),
+      })
+      expect(ended.stdout + ended.stderr).not.toContain('s3cret')
+    },
+  )
+
   it('says what is wrong', async () => {
     expect(await revoke('token', 'https://other.test', 'j')).toMatchObject({
       status: 1,
