@@ -1,9 +1,11 @@
 // docs/audit-format.md is a promise to other verifiers: its example and its program are run.
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { makeSigner } from '../../src/audit/signed-note.ts'
 import { withSegments } from '../../src/evidence/log-files.ts'
 import { batchOf, chainOf, DIGEST, file, forged, headOf, preparedChain, verify } from './chain.ts'
 import { NEW_SIGNER, newLogPath, noteOf, openLog, SIGNER, SMALL, write, writeAndClose } from './log-kit.ts'
@@ -18,6 +20,14 @@ function noModel(): string[] {
 function batchWith(entries: object[]): string[] {
   const [model, batch] = batchOf(1)
   return [model, forged(batch, { batch: entries })]
+}
+/** The first line of a chain with other text in it, and a hash that fits the text as it stands. */
+function forgedText(from: string, to: string): string {
+  const line = chainOf(1)[0]!.replace(from, to)
+  const hash = createHash('sha256')
+    .update(`\0${line.replace(/,"hash":"[0-9a-f]*"/, '')}`)
+    .digest('hex')
+  return line.replace(/"hash":"[0-9a-f]*"/, `"hash":"${hash}"`)
 }
 const block = (language: string) => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(page)![1]!
 const example = block('jsonl')
@@ -56,6 +66,17 @@ describe.runIf(spawnSync('python3', ['--version']).status === 0)('AUD-04 the ver
     ['two digests', file(batchWith([{ as: 1, hmac_sha256: DIGEST, length: 1, sha256: DIGEST }])), false],
     ['an identifier that is none', file(batchWith([{ as: 1, length: 1, packet_id: 0 }])), false],
     ['a text for a number', file(batchWith([{ as: 1, length: '1' }])), false],
+    ['a text for `v`', file([forged(chainOf(1)[0]!, { v: '1' })]), false],
+    ['true for `v`', file([forged(chainOf(1)[0]!, { v: true })]), false],
+    ['a fraction', file([forgedText('"mono":0', '"mono":0.5')]), false],
+    ['an integer written as a fraction', file([forgedText('"mono":0', '"mono":0.0')]), false],
+    ['NaN', file([forgedText('"mono":0', '"mono":NaN')]), false],
+    ['a member that is missing', file([forged(chainOf(1)[0]!, { action: undefined })]), false],
+    ['a decision that is none', file([forged(chainOf(1)[0]!, { decision: 'maybe' })]), false],
+    ['a model that is 1', file([forged(chainOf(1)[0]!, { model: 1 })]), false],
+    ['a list for a record', file(['[]']), false],
+    ['a text for a gap', file([forged(chainOf(1)[0]!, { gap: 'x' })]), false],
+    ['a segment without a number', file([forged(chainOf(1)[0]!, { segment: { oldest: 1 } })]), false],
     ['a whole record with `as`', file([forged(chainOf(1)[0]!, { as: 1 })]), false],
     ['a tear that names other bytes', example.replace('"conn', '"con'), false],
     ['a cut record', file(chainOf(3)).slice(0, -2), false],
@@ -90,6 +111,25 @@ describe.runIf(tools.every(([tool, flag]) => spawnSync(tool, [flag]).status === 
       expect(spawnSync('python3', args, { encoding: 'utf8' }).stderr).toContain(
         'a checkpoint of 6 records was made, the log ends at seq 5',
       )
+    })
+
+    it('takes a key with a plus sign in its base64, and its signature among those of others', async () => {
+      const signer = makeSigner('postern.example/edge-1', Buffer.alloc(32, 8))
+      expect(signer.text.split('+')).toHaveLength(4)
+      const path = newLogPath()
+      const log = await writeAndClose(path, 2, { signer: signer.text })
+      const note = join(dirname(path), 'note')
+      const mine = noteOf(log, signer)
+      const other = noteOf(log, NEW_SIGNER)
+      const line = (text: string): string => text.slice(text.indexOf('\n\n') + 2)
+      const status = (text: string): number | null => {
+        writeFileSync(note, text)
+        return spawnSync('python3', [program, '--checkpoint', note, signer.text, path]).status
+      }
+      expect(status(mine)).toBe(0)
+      expect(status(mine + line(other))).toBe(0)
+      expect(status(other + line(mine))).toBe(0)
+      expect(status(other)).toBe(1)
     })
 
     it('agrees with ours', async () => {
