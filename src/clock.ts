@@ -35,8 +35,10 @@ class SystemTimer implements Timer {
 
   #arm(leftMs: number): NodeJS.Timeout {
     // Node keeps a list for each length: those that end far ahead share a few, and wait for the rest in a second step.
-    const far = leftMs > FAR_MS
-    const stepMs = far ? Math.min(leftMs - (leftMs % FAR_MS), LONGEST_TIMEOUT_MS) : Math.max(0, leftMs)
+    const stepMs =
+      leftMs > FAR_MS
+        ? Math.min(Math.floor(leftMs / FAR_MS) * FAR_MS, LONGEST_TIMEOUT_MS)
+        : Math.max(0, leftMs)
     return setTimeout(fire, stepMs, this).unref()
   }
 

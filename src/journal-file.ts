@@ -26,6 +26,8 @@ export class JournalFile {
   /** Bytes and lines that are on disk. */
   #length = 0
   #lines = 0
+  /** The directory has the new file under its name only in memory. */
+  #isRenamed = false
   #pending: string[] = []
   #writing: Promise<void> = Promise.resolve()
 
@@ -83,8 +85,9 @@ export class JournalFile {
     const bytes = Buffer.from(lines.join(''))
     try {
       // At a fixed place, so that what a full disk has cut off is written over.
-      await this.#file.write(bytes, 0, bytes.length, this.#length)
+      await writeAll(this.#file, bytes, this.#length)
       await this.#file.datasync()
+      await this.#syncName()
       this.#length += bytes.length
       this.#lines += lines.length
     } catch (error) {
@@ -101,20 +104,40 @@ export class JournalFile {
     const waiting = this.#pending.splice(0)
     const bytes = Buffer.from(lines.join(''))
     const draft = `${this.#path}.new`
+    let file: FileHandle | undefined
     try {
-      const file = await open(draft, 'w', 0o600)
-      await file.write(bytes, 0, bytes.length, 0)
+      file = await open(draft, 'w', 0o600)
+      await writeAll(file, bytes, 0)
       await file.sync()
       await rename(draft, this.#path)
-      await syncDirectory(dirname(this.#path))
-      await this.#file?.close()
-      this.#file = file
     } catch (error) {
       this.#pending.unshift(...waiting)
+      await file?.close().catch(() => {})
       throw error
     }
+    // From here on it is the file, whatever fails: what is written to the former one is lost.
+    const former = this.#file as FileHandle | undefined
+    this.#file = file
     this.#length = bytes.length
     this.#lines = lines.length
+    this.#isRenamed = true
+    await former?.close().catch(() => {})
+    await this.#syncName()
+  }
+
+  async #syncName(): Promise<void> {
+    if (!this.#isRenamed) return
+    await syncDirectory(dirname(this.#path))
+    this.#isRenamed = false
+  }
+}
+
+/** A full disk may take a part, and say nothing. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written)
+    if (bytesWritten === 0) throw new RangeError('nothing was written')
+    written += bytesWritten
   }
 }
 

@@ -291,11 +291,11 @@ export class AuditLog implements AuditSink {
 
   #schedule(): void {
     if (this.#commit || this.#closed || this.pendingBytes === 0) return
-    const { durability, flushInterval, clock } = this.#options
-    // Nobody is made to wait for room while the log itself waits for its time.
+    const { flushInterval, clock } = this.#options
+    // Nobody is made to wait for room while the log itself waits for its time; nor are records lost meanwhile, with
+    // `write-ahead`, where denials make no commit.
     const group = Math.min(GROUP_BYTES, this.#options.maxPending / 4)
-    const enough = durability === 'async' && this.pendingBytes >= group
-    if (this.#failure === undefined && enough) {
+    if (this.#failure === undefined && this.pendingBytes >= group) {
       void this.#commitGroup()
       return
     }

@@ -15,7 +15,7 @@ import { removeAbandonedSocket } from '../socket-file.ts'
 import { endpointOf } from './dialer.ts'
 import { networkTest } from './networks.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
-import { type AcceptedHandle, addressText, SocketPeer } from './socket-peer.ts'
+import { type AcceptedHandle, addressText, SocketPeer, UNIX } from './socket-peer.ts'
 
 const OPTIONS = { noDelay: true, keepAlive: true, allowHalfOpen: true } as const
 /** For the TLS handshake, which is ahead of every other limit. */
@@ -195,6 +195,8 @@ export class Listener {
         this.#accept(new SocketPeer(socket))
       }),
     )
+    // Node leaves to this listener what becomes of a handshake that fails or takes too long.
+    server.on('tlsClientError', (_error, socket) => socket.destroy())
     this.#tls = server
     this.#server = createServer(OPTIONS, (socket) => this.#shakeHands(socket, server))
   }
@@ -281,6 +283,8 @@ export class Listener {
   }
 
   #accept(peer: SocketPeer): void {
+    // It was reset at once: nobody knows any more from where it came, and what it sent is not heard.
+    if (this.hasPort && peer.host === UNIX) return peer.destroy()
     const session = this.#registry.open(peer, { id: newId(), listener: this.name })
     if (session !== undefined) peer.attach(session)
   }

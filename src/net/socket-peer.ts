@@ -69,6 +69,9 @@ function onClose(this: PeerSocket): void {
   this[PEER].closed()
 }
 
+/** In place of the address of what has none. */
+export const UNIX = 'unix'
+
 const NONE: Buffer[] = []
 
 export interface Endpoint {
@@ -111,8 +114,8 @@ export class SocketPeer implements Peer {
     this.#reading = reading
     this.tls = socket instanceof TLSSocket ? evidenceOf(socket) : undefined
     const host = source?.host ?? socket.remoteAddress
-    this.host = host ?? 'unix'
-    this.name = host === undefined ? 'unix' : addressText(host, source?.port ?? socket.remotePort ?? 0)
+    this.host = host ?? UNIX
+    this.name = host === undefined ? UNIX : addressText(host, source?.port ?? socket.remotePort ?? 0)
     ;(socket as PeerSocket)[PEER] = this
     // From the start: a connection that is turned away is never attached, and an error that nobody listens for ends the
     // process.

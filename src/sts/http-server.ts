@@ -126,7 +126,10 @@ export class HttpServer {
     const body = await readBody(asked, this.#parts.config.limits.bodyBytes)
     if (body === undefined) return tooLarge('The request is too large.\n')
     const { authorization, 'content-type': contentType } = asked.headers
-    const peer = asked.socket.remoteAddress ?? 'unix'
+    const { address } = this.#parts.config
+    // A connection that was reset has no address any more: nobody is there to answer, and nobody to count tries against.
+    const peer = asked.socket.remoteAddress ?? (address.kind === 'unix' ? 'unix' : undefined)
+    if (peer === undefined) return { status: 400, type: TEXT, body: 'The connection is gone.\n' }
     const answer = await this.#parts.token({ authorization, contentType, body, peer })
     return { ...answer, type: JSON_TYPE, body: JSON.stringify(answer.body) }
   }

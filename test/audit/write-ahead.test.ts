@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AuditLog } from '../../src/audit/audit-log.ts'
+import type { PreparedRecord } from '../../src/audit/event.ts'
 import type { AuditLogOptions } from '../../src/audit/log-options.ts'
 import { GENESIS } from '../../src/audit/record.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -48,6 +49,32 @@ describe('write-ahead', () => {
     const { log, file } = setUp()
     expect(log.commit()).toBe(true)
     expect(file.syncs).toBe(0)
+  })
+
+  it.each([
+    [
+      'one after the other',
+      (log: AuditLog) => log.append({ ...PUBLISH, decision: 'deny', reason: 'no_rule' }),
+    ],
+    [
+      'as entries of batches',
+      (() => {
+        let record: PreparedRecord | undefined
+        return (log: AuditLog) => {
+          record ??= log.prepare(PUBLISH, 'sha256')
+          log.appendPrepared(record, 1, 'ab'.repeat(32), 0)
+        }
+      })(),
+    ],
+  ])('AUD-09 a flood that nobody commits is written meanwhile, and none of it is lost: %s', (_, append) => {
+    const { log, file, observer } = setUp({ maxPending: 64 * 1024, short: true })
+    for (let i = 0; i < 5000; i++) append(log)
+    expect(observer).toMatchObject({ lostRecords: 0 })
+    expect(log.accepting).toBe(true)
+    expect(file.bytes.length).toBeGreaterThan(64 * 1024)
+    expect(log.pendingBytes).toBeLessThan(16 * 1024)
+    expect(log.commit()).toBe(true)
+    expect(verify(file.bytes)).toMatchObject({ ok: true })
   })
 
   it('what nobody commits is written within the interval', () => {

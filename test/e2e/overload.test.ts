@@ -1,5 +1,6 @@
 // Too many, too much, too slow: what one peer does costs the others nothing, and memory stays where it was.
 // Ids: peers.md 2 (`peers.J6`), identity-standards.md 13 (OPS-06).
+import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { connect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
 import type { TestPostern } from '../support/postern.ts'
@@ -59,6 +60,35 @@ describe('limits of connections', () => {
       client.reset()
     }
     await scout.ping()
+    expect(postern.app.connections).toBe(1)
+  })
+})
+
+describe('a connection that is reset before it was looked at', () => {
+  test('is not heard, since nobody knows any more from where it came', async () => {
+    const postern = await limited({ failedTries: 3, failedTriesFrom: 'any' })
+    const token = await stage.token('scout', {}, postern)
+    const forged = `${token.slice(0, -4)}${token.endsWith('AAAA') ? 'BBBB' : 'AAAA'}`
+    for (const password of [token, forged]) {
+      const note = publish({ topic: `${notes}/reset`, qos: 1, packetId: 1, payload: 'x' })
+      const bytes = Buffer.concat([connect({ password }), note]).toString('hex')
+      const script = `
+        const { connect } = require('node:net')
+        for (let i = 0; i < 10; i++) {
+          const socket = connect(${postern.port}, '127.0.0.1', () => {
+            socket.write(Buffer.from('${bytes}', 'hex'), () => socket.resetAndDestroy())
+          })
+        }`
+      // Postern, which is in this process, comes to it when all of that is over.
+      expect(spawnSync(process.execPath, ['-e', script]).status).toBe(0)
+    }
+    const scout = await stage.agent('scout', {}, postern)
+    await scout.ping()
+    const heard = (await postern.records()).filter(
+      ({ action }) => action === 'connect' || action === 'publish',
+    )
+    expect(heard.map(({ connection }) => connection?.peer)).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)])
+    expect(await stage.observer.messages()).not.toContain(`${notes}/reset x`)
     expect(postern.app.connections).toBe(1)
   })
 })

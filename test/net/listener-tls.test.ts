@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
@@ -18,6 +19,8 @@ const path = (name: string): string => join(directory, name)
 let listener: Listener
 /** Connections that the listener has let in. */
 let admitted = 0
+/** Places that TLS handshakes hold. */
+let held = 0
 
 beforeAll(() => {
   for (const name of ['server', 'agent', 'other']) {
@@ -43,7 +46,12 @@ async function listening(ticketKeys: Buffer | undefined): Promise<void> {
     },
   }
   const registry = {
-    reserve: () => () => {},
+    reserve: () => {
+      held += 1
+      return () => {
+        held -= 1
+      }
+    },
     open: (peer: { write(bytes: Buffer): void }) => {
       admitted += 1
       peer.write(Buffer.from('in'))
@@ -116,5 +124,23 @@ test.each([
     await listener.reloadTls()
     // The same files: with shared keys the ticket is good again, whichever process gave it.
     expect(await enters(version, first.session)).toMatchObject({ isIn: true, isResumed: keys !== undefined })
+  },
+)
+
+test.each(['says nothing', 'has said that it will say nothing'])(
+  'who %s instead of a TLS handshake is closed after a time, and its place is free',
+  async (how) => {
+    trust('agent')
+    await listening(undefined)
+    held = 0
+    const port = Number(listener.address.split(':').at(-1))
+    const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true })
+    await once(socket, 'connect')
+    if (how !== 'says nothing') socket.end()
+    await expect.poll(() => held).toBe(1)
+    socket.resume()
+    await once(socket, 'end')
+    await expect.poll(() => held).toBe(0)
+    socket.destroy()
   },
 )
