@@ -70,6 +70,7 @@ describe.runIf(spawnSync('python3', ['--version']).status === 0)('AUD-04 the ver
     ['true for `v`', file([forged(chainOf(1)[0]!, { v: true })]), false],
     ['a fraction', file([forgedText('"mono":0', '"mono":0.5')]), false],
     ['an integer written as a fraction', file([forgedText('"mono":0', '"mono":0.0')]), false],
+    ['a number above all that are exact', file(batchWith([{ as: 1, length: 2 ** 60 }])), false],
     ['NaN', file([forgedText('"mono":0', '"mono":NaN')]), false],
     ['a member that is missing', file([forged(chainOf(1)[0]!, { action: undefined })]), false],
     ['a decision that is none', file([forged(chainOf(1)[0]!, { decision: 'maybe' })]), false],
