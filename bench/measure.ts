@@ -85,6 +85,11 @@ export class Stage {
     return stage
   }
 
+  /** Of the proxy. */
+  get pid(): number {
+    return this.#path.pid
+  }
+
   run(): Promise<Sample> {
     const load = this.#load
     if (isFlow(load)) return this.#flow(load, this.#seconds)
