@@ -4,7 +4,15 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Machine } from './machine.ts'
 import { type MicroReport, microTables } from './micro/tables.ts'
 import { type ProfileReport, profileTable } from './profile-parts.ts'
-import { CORES_HEADER, coreRowsOf, HEADER, type Report, rowsOf } from './tables.ts'
+import {
+  CORES_HEADER,
+  coreRowsOf,
+  HEADER,
+  type Report,
+  type RevocationReport,
+  revocationTable,
+  rowsOf,
+} from './tables.ts'
 
 const README = new URL('README.md', import.meta.url)
 
@@ -14,6 +22,7 @@ fill<Report>('latest.json', 'tables', ({ haproxy, loads, ...run }) => {
   const small = onSmallCores.length === 0 ? [] : ['', ...CORES_HEADER, ...onSmallCores.flatMap(coreRowsOf)]
   return [...facts(run, `; ${haproxy}`), ...HEADER, ...rest.flatMap(rowsOf), ...small]
 })
+fill<RevocationReport>('revocation.json', 'revocation', revocationTable)
 fill<ProfileReport>('profile.json', 'profile', (report) => [...facts(report), ...profileTable(report)])
 fill<MicroReport>('micro.json', 'parts', (report) => [...facts(report), ...microTables(report)])
 

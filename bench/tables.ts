@@ -71,6 +71,28 @@ export const CORES_HEADER = [
   '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
 ]
 
+/** What `bench/revocation.ts` writes; times in milliseconds from the order. */
+export interface RevocationReport {
+  at: string
+  node: string
+  connections: number
+  samples: { cut: number; lastPacket: number; lastEnd: number; answered: number; cpu: number; load: number }[]
+}
+
+export function revocationTable({ at, node, connections, samples }: RevocationReport): string[] {
+  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const whole = (value: number): string => String(Math.round(value))
+  return [
+    `- ${connections} connections; Node ${node}; ${at}`,
+    '',
+    row(['run', 'last cut, ms', 'last DISCONNECT, ms', 'last end, ms', 'answered, ms', 'CPU, ms', 'load']),
+    row(['---', '---', '---', '---', '---', '---', '---']),
+    ...samples.map(({ cut, lastPacket, lastEnd, answered, cpu, load }, i) =>
+      row([`${i + 1}`, ...[cut, lastPacket, lastEnd, answered, cpu].map(whole), String(load)]),
+    ),
+  ]
+}
+
 function quotient(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined || b === 0 ? undefined : a / b
 }
