@@ -24,6 +24,26 @@ export function publish(topic: string, payloadBytes: number, qos: 0 | 1 = 0): Bu
 }
 
 /** One write of about `bytes` made of whole frames, taken in turn from `frames`; each occurs. */
+/** A copy of a message whose payload ends with the time. */
+export function stamped(frame: Buffer): Buffer {
+  const copy = Buffer.from(frame)
+  copy.writeDoubleBE(machineMs(), copy.length - STAMP_BYTES)
+  return copy
+}
+
+/** How long ago the message that ends at `end` was stamped, by another process or this one; milliseconds. */
+export function ageMs(chunk: Buffer, end: number): number {
+  return machineMs() - chunk.readDoubleBE(end - STAMP_BYTES)
+}
+
+const STAMP_BYTES = 8
+
+/** The same for all processes of the machine. */
+function machineMs(): number {
+  const [s, ns] = process.hrtime()
+  return s * 1000 + ns / 1e6
+}
+
 export function batch(frames: readonly Buffer[], bytes: number): { buffer: Buffer; count: number } {
   const parts: Buffer[] = []
   let size = 0

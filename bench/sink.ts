@@ -2,7 +2,7 @@
 // and sends deliveries when told to. It takes no packet apart that it need not: it must be cheaper than any proxy.
 
 import { createServer, type Socket } from 'node:net'
-import { batch, CONNACK, publish, SUBACK } from './frames.ts'
+import { ageMs, batch, CONNACK, publish, SUBACK } from './frames.ts'
 import { serve } from './processes.ts'
 
 /** One buffer for all reads: nothing that was read is kept. */
@@ -14,6 +14,9 @@ let received = 0
 let target = Number.POSITIVE_INFINITY
 let reached = (): void => {}
 let acknowledge = false
+/** Length of every message, when they are stamped. */
+let stampedBytes = 0
+let ages: number[] = []
 
 const server = createServer({ noDelay: true, highWaterMark: READ_BYTES }, (socket) => {
   let greeted = false
@@ -32,6 +35,8 @@ const server = createServer({ noDelay: true, highWaterMark: READ_BYTES }, (socke
     }
     received += chunk.length
     if (acknowledge) acknowledgeAll(socket, chunk)
+    if (stampedBytes > 0)
+      for (let end = stampedBytes; end <= chunk.length; end += stampedBytes) ages.push(ageMs(chunk, end))
     if (received >= target) {
       target = Number.POSITIVE_INFINITY
       reached()
@@ -59,12 +64,16 @@ serve({
       )
     }),
   /** Counts anew. */
-  start: (question: { acknowledge: boolean }) => {
+  start: (question: { acknowledge: boolean; stampedBytes: number }) => {
     received = 0
+    stampedBytes = question.stampedBytes
+    ages = []
     target = Number.POSITIVE_INFINITY
     acknowledge = question.acknowledge
     return {}
   },
+  /** How long each stamped message was under way since `start`, sorted. */
+  ages: () => ({ ages: Float64Array.from(ages).sort() }),
   /** Answers when so many bytes have come since `start`. */
   received: ({ bytes }: { bytes: number }) =>
     new Promise((resolve) => {

@@ -2,8 +2,9 @@
 // a rate. Everything it sends was encoded before the clock started.
 
 import { connect as dial, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as dialTls } from 'node:tls'
-import { batch, connect, publish, subscribe } from './frames.ts'
+import { batch, connect, publish, stamped, subscribe } from './frames.ts'
 import { serve } from './processes.ts'
 
 export interface Client {
@@ -133,6 +134,8 @@ async function paced(order: SendOrder): Promise<Sent> {
   }
   let bytes = 0
   let allowedBytes = 0
+  // Between few messages it sleeps: it is not to be in the way on machines of few cores.
+  const isSlow = order.rate <= 1000
   const start = performance.now()
   for (let sent = 0; sent < messages; ) {
     const due = Math.min(messages, Math.floor(((performance.now() - start) / 1000) * order.rate))
@@ -140,11 +143,11 @@ async function paced(order: SendOrder): Promise<Sent> {
       const socket = sent % sockets.length
       const { frame, allowed } = frames[sent % frames.length]!
       if (latencies !== undefined) sentAt[socket]!.push(performance.now())
-      sockets[socket]!.write(frame)
+      sockets[socket]!.write(latencies === undefined ? stamped(frame) : frame)
       bytes += frame.length
       if (allowed) allowedBytes += frame.length
     }
-    await new Promise((resolve) => setImmediate(resolve))
+    await (isSlow ? sleep(1) : new Promise((resolve) => setImmediate(resolve)))
   }
   if (latencies !== undefined) while (answered < messages) await new Promise((r) => setTimeout(r, 1))
   onReply = undefined

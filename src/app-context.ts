@@ -6,11 +6,13 @@ import type { Config } from './config/config.ts'
 import type { CredentialBroker } from './credentials/credential-broker.ts'
 import type { Authenticator } from './identity/authenticator.ts'
 import { dial } from './net/dialer.ts'
+import { eventLoop } from './net/event-loop.ts'
 import type { UpstreamTls } from './net/upstream-tls.ts'
 import type { Policy } from './policy/policy.ts'
 import { bindOptionsOf } from './session/bind-options.ts'
 import type { SessionContext } from './session/context.ts'
 import { slotsIn } from './session/slots.ts'
+import { WakeCoalescing } from './session/wake-coalescing.ts'
 import type { Catalogue } from './telemetry/catalogue.ts'
 import type { DecisionTimes } from './telemetry/decision-times.ts'
 import type { Logger } from './telemetry/logger.ts'
@@ -57,6 +59,9 @@ export function contextOf(config: Config, parts: ContextParts): SessionContext {
     bindOptionsOf: bindOptionsOf(config),
     policyInForce: { policy, epoch: 1 },
     draining: false,
+    wakes: new WakeCoalescing(eventLoop, config.coalesceQos0, (ms) =>
+      shared.tally.add(catalogue.rested.first, ms / 1000),
+    ),
     observeDecisions: (seconds, count) => times.observe(seconds, count),
   }
 }

@@ -66,7 +66,7 @@ const LAYERS: Record<string, readonly string[]> = {
   'src/roles.ts': [],
   'src/app-metrics.ts': ['src/telemetry/'],
   'src/app-checks.ts': [],
-  'src/app-context.ts': ['src/net/dialer.ts', 'src/session/'],
+  'src/app-context.ts': ['src/net/dialer.ts', 'src/net/event-loop.ts', 'src/session/'],
   'src/app-listeners.ts': ['src/net/listener.ts', 'src/net/shared-port.ts', 'src/session/registry.ts'],
   'src/app-reports.ts': ['src/policy-file.ts', 'src/telemetry/'],
   'src/app-keys.ts': ['src/app-reports.ts', 'src/identity/issuers.ts', 'src/revocation/withdrawn-keys.ts'],

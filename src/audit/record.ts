@@ -97,6 +97,9 @@ export interface EncoderOptions {
   head: ChainHead
 }
 
+/** Microseconds for which a moment is shared. */
+const SHARED_US = 1000
+
 /**
  * Turns events into lines and moves the chain on. Members are written in the order that RFC 8785 asks for, so that
  * no sorting is needed.
@@ -113,6 +116,7 @@ export class RecordEncoder {
   #time = ''
   /** Of the record last encoded, or of a later `tick`. */
   #moment: Moment = { mono: Number.NaN, time: EMPTY }
+  #isLate = false
   /** What prepared records hold besides their own: `policy` with what is around it. */
   #policyPart = EMPTY
   readonly #short: boolean
@@ -128,7 +132,7 @@ export class RecordEncoder {
     this.policy = options.policy
     this.#seq = options.head.seq
     this.#hash = options.head.hash
-    this.tick()
+    this.#readClock()
   }
 
   /** Of the last record. */
@@ -144,8 +148,12 @@ export class RecordEncoder {
     return { seq: this.#seq, hash: this.#hash }
   }
 
-  /** The same object until a `tick` at another time. */
+  /** The same object until a `tick` at another time. Those of one millisecond are the same, so that they share a batch. */
   get moment(): Moment {
+    if (this.#isLate) {
+      this.#isLate = false
+      if (this.#clock.monotonic() * 1000 - this.#moment.mono >= SHARED_US) this.#readClock()
+    }
     return this.#moment
   }
 
@@ -164,7 +172,7 @@ export class RecordEncoder {
 
   /** The next line of the chain, without its newline. Numbers in `event` must be integers. */
   encode(event: AuditEvent): string {
-    this.tick()
+    this.#readClock()
     const seq = this.#seq + 1
     let before = `{"action":"${event.action}"`
     if (event.cause !== undefined) before += `,"cause":${canonicalize(wellFormed(event.cause))}`
@@ -200,8 +208,12 @@ export class RecordEncoder {
     return `${hashed.slice(1, cut)},"hash":"${this.#hash}"${hashed.slice(cut)}`
   }
 
-  /** Reads the clock for the prepared records that follow. */
+  /** The prepared records that follow are of another time, unless there are none. */
   tick(): void {
+    this.#isLate = true
+  }
+
+  #readClock(): void {
     const mono = Math.round(this.#clock.monotonic() * 1000)
     const ms = this.#clock.now()
     if (ms !== this.#timeMs) {
@@ -241,7 +253,7 @@ export class RecordEncoder {
       reason.length +
       end.length +
       this.#policyPart.length +
-      this.#moment.time.length
+      this.moment.time.length
     return own + HASH_MEMBER_BYTES + OTHER_MEMBERS_BYTES
   }
 
@@ -267,10 +279,11 @@ export class RecordEncoder {
     packetId: number,
   ): number {
     const { head, identity, reason } = record
+    const { mono, time } = this.moment
     target.set(head, at)
     let end = at + head.length
     target.set(identity, end)
-    end = writeInteger(target, end + identity.length, this.#moment.mono)
+    end = writeInteger(target, end + identity.length, mono)
     if (packetId > 0) {
       end += target.write(',"packet_id":', end, 'latin1')
       end = writeInteger(target, end, packetId)
@@ -282,8 +295,8 @@ export class RecordEncoder {
     target.set(reason, end)
     this.#seq += 1
     end = writeInteger(target, end + reason.length, this.#seq)
-    target.set(this.#moment.time, end)
-    end += this.#moment.time.length
+    target.set(time, end)
+    end += time.length
     target.set(record.end, end)
     end += record.end.length
     end = this.#link(target, at, at + head.length, end)

@@ -234,6 +234,8 @@ export interface Config {
   instance: string
   /** Processes that serve agents; 1: this one. */
   workers: number
+  /** Longest rest, milliseconds; 0: none. */
+  coalesceQos0: number
   listeners: readonly ListenerConfig[]
   upstream: UpstreamConfig
   issuers: readonly IssuerConfig[]

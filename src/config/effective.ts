@@ -8,7 +8,17 @@ export const SECRET_MARK = '«set»'
 
 const DURATIONS = new Set([
   ...['connectTimeout', 'timeout', 'cooldown', 'cacheAge', 'staleAge', 'maxLifetime', 'leeway', 'drain'],
-  ...['flushInterval', 'failedTriesWindow', 'maxAge', 'keepFor', 'margin', 'interval', 'silence', 'window'],
+  ...[
+    'flushInterval',
+    'coalesceQos0',
+    'failedTriesWindow',
+    'maxAge',
+    'keepFor',
+    'margin',
+    'interval',
+    'silence',
+    'window',
+  ],
 ])
 const SIZES = new Set([
   ...[

@@ -158,6 +158,7 @@ function toConfig(file: FileConfig, password: string | undefined, directory: str
   return {
     instance: file.instance,
     workers: file.workers,
+    coalesceQos0: file.coalesceQos0,
     listeners: file.listeners.map(({ name, address, tls, credentialSource, ...settings }) => ({
       name: name ?? formatAddress(address),
       address,

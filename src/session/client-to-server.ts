@@ -91,6 +91,7 @@ export class ClientToServer extends Relay {
     const known = this.#known
     const end = known.pass(this.reader, this.chunk, this.nowMs)
     if (end > 0) this.addDecided(known.passed)
+    if (known.isAwaited) this.isAwaited()
     this.passed = known.changed
     this.passesMore = known.more
     return end

@@ -14,6 +14,7 @@ import type { ConnectHead } from '../wire/heads.ts'
 import type { Dial, Peer } from './ports.ts'
 import type { SessionSlots } from './recorder.ts'
 import type { Memory } from './session-memory.ts'
+import type { WakeCoalescing } from './wake-coalescing.ts'
 
 /** The policy in force. `epoch` grows with every change, so that a decision can be told to be of yesterday. */
 export interface PolicyInForce {
@@ -158,4 +159,5 @@ export interface SessionContext {
   /** How many connections there are, or how many of them have not finished CONNECT, has changed. */
   counted?(): void
   observeDecisions(seconds: number, count: number): void
+  readonly wakes: WakeCoalescing
 }

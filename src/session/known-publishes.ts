@@ -27,6 +27,8 @@ export class KnownPublishes {
   changed: { bytes: Buffer; to: number } | undefined
   /** After a `pass`: the next frame is known as well. */
   more = false
+  /** After a `pass`: somebody waits for an answer to one of the frames. */
+  isAwaited = false
   readonly #session: Session
   readonly #heads = new KnownHeads()
   /** Heads with RETAIN are changed, by an amount that depends on the time. */
@@ -50,6 +52,7 @@ export class KnownPublishes {
     const heads = this.#heads
     this.changed = undefined
     this.more = false
+    this.isAwaited = false
     const at = reader.nextStart
     const { recorder } = session
     if (at < 0 || this.#isFull || heads.isEmpty || !session.relaying) return 0
@@ -171,6 +174,7 @@ export class KnownPublishes {
     const { frameEnd, payloadStart, packetId } = this.#heads
     const { recorder } = this.#session
     this.passed++
+    if (packetId > 0) this.isAwaited = true
     if (record === undefined || recorder.counts(record, frameEnd - payloadStart, 1)) return false
     recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
     return true

@@ -95,15 +95,24 @@ export class Pump implements InputEvents {
     return session.relaying ? now : -1
   }
 
+  /** CONNECT, and what belongs to it. */
+  opening(chunk: Buffer): void {
+    const { clock, wakes } = this.#session.context
+    const relay = this.clientToServer
+    relay.relay(chunk)
+    wakes.relayed(clock.monotonic(), chunk.length, relay.takeAwaited())
+  }
+
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
     const session = this.#session
     const client = session.towardsClient.peer
     const server = session.towardsServer.peer
-    const { clock } = session.context
+    const { clock, wakes } = session.context
     const started = clock.monotonic()
     client.cork()
     server.cork()
     relay.relay(chunk)
+    wakes.relayed(started, chunk.length, relay.takeAwaited())
     const decided = relay.takeDecided()
     if (decided > 0) session.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
     if (session.relaying && !session.recorder.commit()) return session.discard()

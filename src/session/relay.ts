@@ -6,6 +6,7 @@
 //   chunk   | tail of earlier frame | frame | frame | denied | frame | head cut by the end
 //   written |<------------- run ------------------->|        |<-run->|   (in the reader's seam)
 
+import { PacketType } from '../wire/control-packet.ts'
 import { type PacketReader, Step } from '../wire/packet-reader.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -38,6 +39,7 @@ export abstract class Relay {
   #runEnd = 0
   /** Heads decided since the last `takeDecided`, for the decision-time histogram. */
   #decided = 0
+  #awaited = false
   #forwardingBody = false
   #takingBody = false
 
@@ -71,6 +73,21 @@ export abstract class Relay {
     return decided
   }
 
+  /** A known frame was at QoS 1. */
+  protected isAwaited(): void {
+    this.#awaited = true
+  }
+
+  /**
+   * Whether anything since the last call is answered, or is an answer: anything but a PUBLISH at QoS 0 without
+   * Correlation Data (MQTT 5.0 §4.10).
+   */
+  takeAwaited(): boolean {
+    const awaited = this.#awaited
+    this.#awaited = false
+    return awaited
+  }
+
   relay(chunk: Buffer): void {
     const { reader, out } = this
     const length = chunk.length
@@ -93,6 +110,9 @@ export abstract class Relay {
     let step = reader.next()
     while (step === Step.HEAD) {
       this.#decided++
+      const { packetType, publish } = reader
+      if (packetType !== PacketType.PUBLISH || publish.qos > 0 || publish.correlationDataStart >= 0)
+        this.#awaited = true
       const disposition = this.decide()
       if (disposition === Disposition.STOP) {
         this.#writeRun()

@@ -62,6 +62,7 @@ export class ServerToClient extends Relay {
       const frameLength = frameEnd - at
       if (frameLength > reader.limits.packetBytes) break
       const frames = packetId > 0 ? 1 : 1 + repeatsOf(chunk, at, payloadStart - at, frameLength)
+      if (packetId > 0) this.isAwaited()
       at += frames * frameLength
       count += frames
     }

@@ -222,7 +222,7 @@ export class Session implements PeerEvents {
     if (this.#state === State.CLOSED || this.#leaving !== undefined) return
     this.context.tally.add(this.context.slots.bytes, chunk.length)
     if (this.#state === State.AWAIT_CONNECT || this.#state === State.CHALLENGED) {
-      return this.#pump.clientToServer.relay(chunk)
+      return this.#pump.opening(chunk)
     }
     if (this.#state !== State.RELAYING) {
       if (!this.#handshake.hold(chunk)) this.clientFault('too_much_before_connack')

@@ -5,10 +5,10 @@ import {
   type Catalogue,
   type GaugeSpec,
   HISTOGRAM,
-  LABELS,
   POLICY_INFO,
   REVOCATION_HISTOGRAM,
 } from './catalogue.ts'
+import { LABELS } from './labels.ts'
 import type { Family } from './tally.ts'
 
 const HEAD = `# Metrics

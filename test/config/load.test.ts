@@ -36,6 +36,7 @@ describe('defaults', () => {
     expect(load(MINIMAL)).toEqual({
       instance: 'postern',
       workers: 1,
+      coalesceQos0: 2,
       listeners: [
         {
           name: '127.0.0.1:1883',

@@ -201,3 +201,21 @@ describe('OPS-06 in a session', () => {
     expect(stage.postern.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 })
+
+describe('thousands of small messages at QoS 0', () => {
+  test('are gathered, and arrive all, in order; whoever waits for an answer has it', async () => {
+    // So long that it is reached on any machine.
+    const postern = await stage.anotherPostern({ config: { coalesceQos0: '100ms' } })
+    const scout = await stage.agent('scout', {}, postern)
+    const rested = (): Promise<number> => postern.metric('postern_rested_seconds_total')
+    expect(await rested()).toBe(0)
+    const payloads = Array.from({ length: 500 }, (_, i) => String(i))
+    for (const payload of payloads) {
+      scout.send(publish({ topic: `${notes}/a`, payload }))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await scout.ping()
+    expect((await stage.observer.seen()).map(({ payload }) => payload)).toEqual(payloads)
+    expect(await rested()).toBeGreaterThan(0)
+  })
+})

@@ -25,6 +25,7 @@ import { SHADOWED_ROWS } from '../../src/session/recorder.ts'
 import { Session } from '../../src/session/session.ts'
 import { SessionMemory } from '../../src/session/session-memory.ts'
 import { slotsIn as slotsFrom } from '../../src/session/slots.ts'
+import { type EventLoop, WakeCoalescing } from '../../src/session/wake-coalescing.ts'
 import { declareCatalogue } from '../../src/telemetry/catalogue.ts'
 import { Tally } from '../../src/telemetry/tally.ts'
 import { FAULTS } from '../../src/wire/fault.ts'
@@ -39,6 +40,9 @@ version: 1
 agents: [{ id: agent-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 users: [{ id: user-ok, allow: publish+subscribe, topic: ok/#, retain: allowed, shareGroups: any }]
 `
+
+const NO_LOOP: EventLoop = { afterTurn: () => {}, rest: () => {} }
+const NO_WAKES = new WakeCoalescing(NO_LOOP, 0, () => {})
 
 const NO_REVOCATIONS: SessionContext['revocations'] = {
   enter: () => undefined,
@@ -78,6 +82,7 @@ export interface RigOptions {
   /** The token came in Authentication Data of this method. */
   authenticationMethod?: string
   revocations?: SessionContext['revocations']
+  wakes?: WakeCoalescing
   grants?: SessionContext['grants']
   /** What becomes of a fresh token; default: it is refused. */
   renew?: (token: string, rig: SessionRig) => Renewed | RenewalChallenge | Promise<Renewed | RenewalChallenge>
@@ -219,6 +224,7 @@ export class SessionRig {
       policyInForce: { policy: policyFrom(options.policy ?? OK_POLICY), epoch: 1 },
       draining: false,
       observeDecisions: () => {},
+      wakes: options.wakes ?? NO_WAKES,
     }
   }
 }
