@@ -4,7 +4,7 @@
 import { createReadStream, createWriteStream, readdirSync, rmSync, statSync } from 'node:fs'
 import { open, rename, rm, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { Readable } from 'node:stream'
+import type { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib'
 
@@ -77,8 +77,8 @@ async function compress(path: string, wanted: keyof typeof SUFFIX): Promise<void
     compression === 'gzip'
       ? createGzip({ level: 1 })
       : createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 } })
-  const reading = createReadStream(path, { highWaterMark: READ_BYTES })
-  await pipeline(reading, packing, createWriteStream(draft, { mode: 0o600 }))
+  const packed = pipeline(packing, createWriteStream(draft, { mode: 0o600 }))
+  await Promise.all([packed, feed(path, packing)])
   const handle = await open(draft, 'r+')
   await handle.sync().finally(() => handle.close())
   const { atime, mtime } = statSync(path)
@@ -87,6 +87,27 @@ async function compress(path: string, wanted: keyof typeof SUFFIX): Promise<void
   const directory = await open(dirname(path), 'r')
   await directory.sync().finally(() => directory.close())
   await rm(path)
+}
+
+/** Through one buffer: a stream would make a new one for each piece, and with them work for the collector of garbage. */
+async function feed(path: string, packing: Transform): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES)
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer)
+      if (bytesRead === 0) break
+      await new Promise<void>((resolve, reject) => {
+        packing.write(buffer.subarray(0, bytesRead), (error) => (error ? reject(error) : resolve()))
+      })
+    }
+    packing.end()
+  } catch (error) {
+    packing.destroy(error as Error)
+    throw error
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Removes what a crash left of a compression. */
