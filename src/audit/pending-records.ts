@@ -82,7 +82,7 @@ export class PendingRecords {
   beginFile(begins: NonNullable<Group['begins']>): void {
     const last = this.#waiting.at(-1)!
     if (last.bytes === 0 && last.begins === undefined) last.begins = begins
-    else this.#waiting.push(noLines(begins))
+    else this.#waiting.push({ ...this.#next(last.bytes), begins })
   }
 
   /** The group to write next; the same one until it is done. */
