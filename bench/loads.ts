@@ -43,6 +43,8 @@ export type Load = FlowLoad | ConnectLoad
 
 const MAIN: readonly PathName[] = ['direct', 'haproxy', 'nginx', 'pipe', 'codec', 'postern', 'postern-each']
 const PROXIES: readonly PathName[] = ['direct', 'haproxy', 'pipe', 'postern', 'postern-each']
+/** What a record of its own costs by the length of the payload. */
+const UNDIGESTED: readonly PathName[] = [...MAIN, 'postern-each-undigested']
 const POSTERN: readonly PathName[] = ['haproxy', 'postern', 'postern-each']
 
 const WORKERS: readonly PathName[] = [
@@ -93,8 +95,8 @@ const MIB = 1024 * 1024
 export const LOADS: readonly Load[] = [
   flow('pipelined-64', 'pipelined, 64 B', { paths: MAIN }),
   flow('pipelined-256', 'pipelined, 256 B', { paths: MAIN, payload: 256 }),
-  flow('pipelined-1024', 'pipelined, 1 KiB', { paths: MAIN, payload: 1024 }),
-  flow('pipelined-16384', 'pipelined, 16 KiB', { paths: MAIN, payload: 16_384 }),
+  flow('pipelined-1024', 'pipelined, 1 KiB', { paths: UNDIGESTED, payload: 1024 }),
+  flow('pipelined-16384', 'pipelined, 16 KiB', { paths: UNDIGESTED, payload: 16_384 }),
   flow('unbatched-100', 'unbatched, 100 clients, 10 k/s', { paths: PROXIES, clients: 100, rate: 10_000 }),
   flow('unbatched-1000', 'unbatched, 1000 clients, 10 k/s', { paths: PROXIES, clients: 1000, rate: 10_000 }),
   flow('deliver-1-64', 'deliveries, 1 subscriber, 64 B', { kind: 'deliver', paths: PROXIES }),
@@ -139,7 +141,9 @@ export const LOADS: readonly Load[] = [
     ...{ paths: ['postern', 'postern-2'], distinct: true, coreShare: SMALL_CORE },
   }),
   flow('payload-1m', 'payloads of 1 MiB', { payload: MIB }),
-  flow('payload-100m', 'payloads of 100 MiB', { payload: 100 * MIB }),
+  flow('payload-100m', 'payloads of 100 MiB', {
+    ...{ payload: 100 * MIB, paths: [...POSTERN, 'postern-each-undigested'] },
+  }),
   connecting('storm', 'connect-es256-new', 'CONNECT, ES256, every token new', { distinct: true }),
   connecting('storm', 'connect-es256-known', 'CONNECT, ES256, one token', {
     paths: ['haproxy', 'pipe', 'postern', 'postern-each'],

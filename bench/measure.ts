@@ -42,7 +42,9 @@ const WARM_UP_RATE = 10_000
 /** A flow on small cores: many of the periods in which they are handed out. */
 const SMALL_CORES_S = 5
 /** Before a storm is measured, for each worker: as many as the just-in-time compiler needs. */
-const WARM_UP_CONNECTIONS = 4000
+const WARM_UP_CONNECTIONS = 12_000
+/** The same where each has a token of its own, which takes time to make. */
+const WARM_UP_TOKENS = 4000
 
 /** A path with its own source and sink, connected and warm. */
 export class Stage {
@@ -78,12 +80,9 @@ export class Stage {
       await stage.#flow(warmUp, Math.min(2 * seconds, WARM_UP_S))
     } else {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)
-      await stage.#source.ask('storm', {
-        port: path.port,
-        clients: await stage.#makeClients(
-          load.kind === 'storm' ? WARM_UP_CONNECTIONS * workersOf(name) : 200,
-        ),
-      })
+      const warmUp = (load.distinct ? WARM_UP_TOKENS : WARM_UP_CONNECTIONS) * workersOf(name)
+      const clients = await stage.#makeClients(load.kind === 'storm' ? warmUp : 200)
+      await stage.#source.ask('storm', { port: path.port, clients })
     }
     path.hold()
     return stage

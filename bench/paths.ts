@@ -14,11 +14,11 @@ import type { Client } from './source.ts'
 
 /**
  * `direct` is no proxy at all; `postern` sums up repeated actions in its audit log, `postern-each` has a record for each;
- * with `-2`, two workers.
+ * `-undigested`: without the digest of its payload; with `-2`, two workers.
  */
 export const PATH_NAMES = [
   ...(['direct', 'haproxy', 'nginx', 'pipe', 'codec'] as const),
-  ...(['postern', 'postern-each', 'postern-2', 'postern-each-2'] as const),
+  ...(['postern', 'postern-each', 'postern-each-undigested', 'postern-2', 'postern-each-2'] as const),
 ] as const
 export type PathName = (typeof PATH_NAMES)[number]
 
@@ -110,7 +110,11 @@ function commandOf(
       file('jwks.json', JSON.stringify(issuer.publicJwks()))
       file('policy.json', JSON.stringify(policyOf(settings.rules)))
       const ownRecords = name.startsWith('postern-each') ? 0 : OWN_RECORDS
-      const config = { ...posternConfig(port, sinkPort, settings, ownRecords), workers: workersOf(name) }
+      const digest = name === 'postern-each-undigested' ? 'none' : 'sha256'
+      const config = {
+        ...posternConfig(port, sinkPort, settings, ownRecords, digest),
+        workers: workersOf(name),
+      }
       // As in the image.
       const room = '--max-semi-space-size=16'
       const args = ['run', '--config', file('postern.json', JSON.stringify(config))]
@@ -148,6 +152,7 @@ export function posternConfig(
   sinkPort: number,
   { alg, tls }: PosternSettings,
   ownRecords: number,
+  payloadDigest: 'sha256' | 'none' = 'sha256',
 ): object {
   const issuer = { issuer: DEV_ISSUER, audience: DEV_AUDIENCE, algorithms: [alg] }
   return {
@@ -156,7 +161,7 @@ export function posternConfig(
     issuers: [{ ...issuer, jwks: { file: 'jwks.json' }, maxLifetime: '2h' }],
     clientId: { binding: 'prefix', separator: '-' },
     policy: { file: 'policy.json' },
-    audit: { file: 'audit.jsonl', repeats: { rate: ownRecords, interval: '1s' } },
+    audit: { file: 'audit.jsonl', payloadDigest, repeats: { rate: ownRecords, interval: '1s' } },
     admin: { address: '127.0.0.1:0' },
     limits: { connections: 20_000, unauthenticated: 20_000 },
     log: { level: 'error' },

@@ -44,14 +44,14 @@ for (const name of options.loads.split(',')) {
   for (const path of options.paths.split(',') as PathName[]) {
     const load = LOADS.find((each) => each.name === name)
     if (load === undefined) throw new RangeError(`there is no load ${name}`)
-    const shares = await watch(await Stage.open(load, path, seconds + 1))
-    report.profiles.push({ title: load.title, path, shares })
-    console.log(load.title, path, shares)
+    const watched = await watch(await Stage.open(load, path, seconds + 1))
+    report.profiles.push({ title: load.title, path, ...watched })
+    console.log(load.title, path, watched)
   }
 }
 if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`)
 
-async function watch(stage: Stage): Promise<Shares> {
+async function watch(stage: Stage): Promise<{ cpuUs: number; shares: Shares }> {
   const directory = mkdtempSync(join(tmpdir(), 'postern-profile-'))
   const file = join(directory, 'perf.data')
   try {
@@ -61,8 +61,9 @@ async function watch(stage: Stage): Promise<Shares> {
     void recorded.finally(() => {
       isRecorded = true
     })
+    const cpuUs: number[] = []
     // A storm of connections may be over sooner.
-    while (!isRecorded) await stage.run()
+    while (!isRecorded) cpuUs.push((await stage.run()).cpuUs!)
     await recorded
     const show = ['report', '-i', file, '--no-children', '--sort', 'sym', '-g', 'none', '--stdio', '-q']
     const { stdout } = await run('perf', show, { maxBuffer: 64 * 1024 * 1024 })
@@ -73,7 +74,7 @@ async function watch(stage: Stage): Promise<Shares> {
       const part = partOf(found[2]!, found[3]!)
       shares[part] = (shares[part] ?? 0) + Number(found[1]) / 100
     }
-    return shares
+    return { cpuUs: cpuUs.sort((a, b) => a - b)[cpuUs.length >> 1]!, shares }
   } finally {
     await stage.stop()
     rmSync(directory, { recursive: true })
