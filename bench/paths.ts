@@ -14,11 +14,12 @@ import type { Client } from './source.ts'
 
 /**
  * `direct` is no proxy at all; `postern` sums up repeated actions in its audit log, `postern-each` has a record for each;
- * `-undigested`: without the digest of its payload; with `-2`, two workers.
+ * `-undigested`: without the digest of its payload; `-prompt`: no message is made to wait for others; with `-2`, two workers.
  */
 export const PATH_NAMES = [
   ...(['direct', 'haproxy', 'nginx', 'pipe', 'codec'] as const),
-  ...(['postern', 'postern-each', 'postern-each-undigested', 'postern-2', 'postern-each-2'] as const),
+  ...(['postern', 'postern-prompt', 'postern-each', 'postern-each-undigested'] as const),
+  ...(['postern-2', 'postern-each-2'] as const),
 ] as const
 export type PathName = (typeof PATH_NAMES)[number]
 
@@ -113,6 +114,7 @@ function commandOf(
       const digest = name === 'postern-each-undigested' ? 'none' : 'sha256'
       const config = {
         ...posternConfig(port, sinkPort, settings, ownRecords, digest),
+        ...(name === 'postern-prompt' ? { coalesceQos0: '0ms' } : {}),
         workers: workersOf(name),
       }
       // As in the image.
