@@ -6,7 +6,8 @@
 //   wakings   |a|b|c|d|e|f|g|h| …            each a turn of the loop
 //   rested    |a|b|…|<rest>|cdefg|<rest>|hijkl|   at most `mostMs` later, and nobody waits for an answer
 //
-// Only QoS 0 without Correlation Data is made to wait: whoever sent it waits for no answer. Pure but for `EventLoop`. Hot path: runs per chunk.
+// Only QoS 0 without Correlation Data is made to wait: whoever sent it waits for no answer. Where somebody does all the
+// same, less comes once the process rests, and that ends it. Pure but for `EventLoop`. Hot path: runs per chunk.
 
 /** The loop of this process; satisfied by net/event-loop.ts. */
 export interface EventLoop {
@@ -26,6 +27,10 @@ const BULK_BYTES = 8 * 1024
 const GATHERED = 32
 /** When the longest rest would gather fewer, there is none. */
 const FEWEST = 4
+/** When chunks come so many times as far apart since the process rests, they waited for it. */
+const SLOWED = 1.5
+/** No rest for so long after that. */
+const WARY_MS = 1000
 
 export class WakeCoalescing {
   readonly #loop: EventLoop
@@ -38,6 +43,8 @@ export class WakeCoalescing {
   #chunks = 0
   /** By the last window; 0: none. */
   #restMs = 0
+  /** From one chunk to the next, before it rested. */
+  #promptMs = 0
   #planned = false
 
   /** @param mostMs longest rest; 0: none ever */
@@ -56,7 +63,7 @@ export class WakeCoalescing {
   relayed(nowMs: number, bytes: number, isAwaited: boolean): void {
     this.#nowMs = nowMs
     if (isAwaited || bytes >= BULK_BYTES) {
-      this.#calmFromMs = nowMs + CALM_MS
+      this.#calmFromMs = Math.max(this.#calmFromMs, nowMs + CALM_MS)
       return
     }
     this.#chunks += 1
@@ -68,15 +75,18 @@ export class WakeCoalescing {
 
   #judge(nowMs: number): void {
     const eachMs = (nowMs - this.#windowStartMs) / this.#chunks
-    this.#restMs = eachMs * FEWEST <= this.#mostMs ? Math.min(eachMs * GATHERED, this.#mostMs) : 0
     this.#windowStartMs = nowMs
     this.#chunks = 0
+    if (this.#restMs === 0) this.#promptMs = eachMs
+    else if (eachMs > this.#promptMs * SLOWED) this.#calmFromMs = nowMs + WARY_MS
+    const rests = nowMs >= this.#calmFromMs && eachMs * FEWEST <= this.#mostMs
+    this.#restMs = rests ? Math.min(eachMs * GATHERED, this.#mostMs) : 0
   }
 
   readonly #turnEnded = (): void => {
     this.#planned = false
-    // Something else may have come in the same turn.
-    if (this.#nowMs < this.#calmFromMs) return
+    // More may have come in the same turn.
+    if (this.#restMs === 0 || this.#nowMs < this.#calmFromMs) return
     this.#loop.rest(this.#restMs)
     this.#onRest(this.#restMs)
   }

@@ -35,6 +35,18 @@ function setUp(mostMs = MOST) {
         this.endTurn()
       }
     },
+    /** Each comes some time after the one before it was forwarded. Returns the time that it took. */
+    pingPong(chunks: number, eachMs: number): number {
+      const started = now
+      for (let i = 0; i < chunks; i++) {
+        now += eachMs
+        wakes.relayed(now, 100, false)
+        const before = rests.length
+        this.endTurn()
+        if (rests.length > before) now += rests.at(-1)!
+      }
+      return now - started
+    },
     relay(bytes: number, isAwaited: boolean): void {
       wakes.relayed(now, bytes, isAwaited)
     },
@@ -91,6 +103,21 @@ describe('WakeCoalescing', () => {
     rig.relay(100, true)
     rig.endTurn()
     expect(rig.rests).toHaveLength(before)
+  })
+
+  it('costs those next to nothing who wait for an answer although they need not', () => {
+    const rig = setUp()
+    expect(rig.pingPong(100_000, 0.1)).toBeLessThan(100_000 * 0.1 * 1.05)
+    expect(rig.rests.length).toBeGreaterThan(0)
+  })
+
+  it('goes on where only the flow itself became a little less', () => {
+    const rig = setUp()
+    rig.flow(300, 0.1)
+    rig.flow(300, 0.12)
+    const before = rig.rests.length
+    rig.flow(300, 0.12)
+    expect(rig.rests.length).toBe(before + 300)
   })
 
   it('rests no more once the flow has ended, whatever comes then', () => {
