@@ -39,6 +39,8 @@ interface Reading {
 const WARM_UP_S = 3
 /** Messages per second of it, at least: the just-in-time compiler counts them. */
 const WARM_UP_RATE = 10_000
+/** A flow at a rate, so that there are enough messages of it; and so long it is warmed up. */
+const PACED_S = 2
 /** A flow on small cores: many of the periods in which they are handed out. */
 const SMALL_CORES_S = 5
 /** Before a storm is measured, for each worker: as many as the just-in-time compiler needs. */
@@ -70,14 +72,15 @@ export class Stage {
     const { port } = await sink.ask<{ port: number }>('listen')
     const { rules, tls, coreShare } = load
     const path = await startPath(name, port, { rules, alg, tls, coreShare }, issuer)
-    const measured = coreShare === undefined ? seconds : Math.max(seconds, SMALL_CORES_S)
+    const isPaced = isFlow(load) && load.rate > 0
+    const measured = Math.max(seconds, coreShare === undefined ? 0 : SMALL_CORES_S, isPaced ? PACED_S : 0)
     const stage = new Stage(load, measured, path, sink, new Worker('source.ts'))
     if (isFlow(load)) {
       const filter = load.kind === 'deliver' ? `${ALLOWED}/#` : undefined
       const clients = await makeClients(issuer, load.clients)
       await stage.#source.ask('connect', { port: path.port, clients, filter, tls })
-      const warmUp = load.rate === 0 ? load : { ...load, rate: Math.max(load.rate, WARM_UP_RATE) }
-      await stage.#flow(warmUp, Math.min(2 * seconds, WARM_UP_S))
+      const warmUp = isPaced ? { ...load, rate: Math.max(load.rate, WARM_UP_RATE) } : load
+      await stage.#flow(warmUp, Math.min(2 * measured, WARM_UP_S))
     } else {
       stage.#makeClients = (count) => makeClients(issuer, count, load.distinct)
       const warmUp = (load.distinct ? WARM_UP_TOKENS : WARM_UP_CONNECTIONS) * workersOf(name)
