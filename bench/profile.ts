@@ -4,7 +4,7 @@
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { Command } from 'commander'
 import { findExecutable, installWithApt } from '../src/dev/debian-package.ts'
@@ -33,10 +33,14 @@ if ((await findExecutable('perf')) === undefined) {
     (why) => new PosternError('ERR_TOOL_MISSING', 'internal', `perf: ${why}`),
   )
 }
-// Tells perf the names of what V8 compiles, in files that are taken away again.
+// Tells perf the names of what V8 compiles, in files that are taken away again; and V8 begins a log where it is started.
 process.env['NODE_OPTIONS'] = '--perf-basic-prof'
+const out = options.out === undefined ? undefined : resolve(options.out)
+const machine = thisMachine()
+const scratch = mkdtempSync(join(tmpdir(), 'postern-profile-'))
+process.chdir(scratch)
 const report: ProfileReport = {
-  ...thisMachine(),
+  ...machine,
   command: ['npm run bench:profile --', ...process.argv.slice(2)].join(' '),
   profiles: [],
 }
@@ -49,11 +53,12 @@ for (const name of options.loads.split(',')) {
     console.log(load.title, path, watched)
   }
 }
-if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`)
+process.chdir(tmpdir())
+rmSync(scratch, { recursive: true })
+if (out !== undefined) writeFileSync(out, `${JSON.stringify(report, undefined, 2)}\n`)
 
 async function watch(stage: Stage): Promise<{ cpuUs: number; shares: Shares }> {
-  const directory = mkdtempSync(join(tmpdir(), 'postern-profile-'))
-  const file = join(directory, 'perf.data')
+  const file = join(scratch, 'perf.data')
   try {
     const record = ['record', '-q', '-F', '2500', '-o', file, '-p', String(stage.pid), '--', 'sleep']
     const recorded = run('perf', [...record, options.seconds])
@@ -77,7 +82,6 @@ async function watch(stage: Stage): Promise<{ cpuUs: number; shares: Shares }> {
     return { cpuUs: cpuUs.sort((a, b) => a - b)[cpuUs.length >> 1]!, shares }
   } finally {
     await stage.stop()
-    rmSync(directory, { recursive: true })
     for (const name of readdirSync(tmpdir()))
       if (/^perf-\d+\.map$/.test(name)) rmSync(join(tmpdir(), name), { force: true })
   }

@@ -27,10 +27,12 @@ const BULK_BYTES = 8 * 1024
 const GATHERED = 32
 /** When the longest rest would gather fewer, there is none. */
 const FEWEST = 4
-/** When chunks come so many times as far apart since the process rests, they waited for it. */
-const SLOWED = 1.5
+/** When chunks come so many times as far apart since the process rests, they wait for it, */
+const SLOWED = 2
+/** if it is so in as many windows with a rest in a row: a stall of the machine is shorter. */
+const SLOW_WINDOWS = 3
 /** No rest for so long after that. */
-const WARY_MS = 1000
+const WARY_MS = 2000
 
 export class WakeCoalescing {
   readonly #loop: EventLoop
@@ -45,6 +47,8 @@ export class WakeCoalescing {
   #restMs = 0
   /** From one chunk to the next, before it rested. */
   #promptMs = 0
+  /** In a row, of those with a rest. */
+  #slowWindows = 0
   #planned = false
 
   /** @param mostMs longest rest; 0: none ever */
@@ -78,7 +82,11 @@ export class WakeCoalescing {
     this.#windowStartMs = nowMs
     this.#chunks = 0
     if (this.#restMs === 0) this.#promptMs = eachMs
-    else if (eachMs > this.#promptMs * SLOWED) this.#calmFromMs = nowMs + WARY_MS
+    else this.#slowWindows = eachMs > this.#promptMs * SLOWED ? this.#slowWindows + 1 : 0
+    if (this.#slowWindows === SLOW_WINDOWS) {
+      this.#slowWindows = 0
+      this.#calmFromMs = nowMs + WARY_MS
+    }
     const rests = nowMs >= this.#calmFromMs && eachMs * FEWEST <= this.#mostMs
     this.#restMs = rests ? Math.min(eachMs * GATHERED, this.#mostMs) : 0
   }
