@@ -12,6 +12,7 @@ import { createLogger } from '../src/telemetry/logger.ts'
 import { Workers } from '../src/workers/crew.ts'
 import { filesOf, problemLine, problemsIn, readConfig, refuse } from './config-file.ts'
 import { EXIT, sentenceOf } from './exit.ts'
+import { fileLimitWarning, ownLimits } from './file-limit.ts'
 import { tuneMemory } from './memory.ts'
 import { waitForFiles } from './missing-files.ts'
 import { version } from './version.ts'
@@ -52,6 +53,11 @@ async function run(file: string, wait: boolean): Promise<void> {
   if (loaded === undefined) return
   const app = appOf(loaded.config)
   for (const warning of loaded.warnings) app.logger.warn({ warning: problemLine(warning) }, 'configuration')
+  const tooFew = fileLimitWarning(
+    { connections: loaded.config.limits.connections, workers: loaded.config.workers },
+    ownLimits(),
+  )
+  if (tooFew !== undefined) app.logger.warn({ warning: tooFew }, 'open files')
   let isRunning = false
   process.on('SIGHUP', () => void app.reload())
   const end = (signal: string): void => {
