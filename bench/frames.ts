@@ -23,7 +23,6 @@ export function publish(topic: string, payloadBytes: number, qos: 0 | 1 = 0): Bu
   return generate({ cmd: 'publish', topic, payload, qos, dup: false, retain: false, ...id }, V5)
 }
 
-/** One write of about `bytes` made of whole frames, taken in turn from `frames`; each occurs. */
 /** A copy of a message whose payload ends with the time. */
 export function stamped(frame: Buffer): Buffer {
   const copy = Buffer.from(frame)
@@ -44,6 +43,7 @@ function machineMs(): number {
   return s * 1000 + ns / 1e6
 }
 
+/** One write of about `bytes` made of whole frames, taken in turn from `frames`; each occurs. */
 export function batch(frames: readonly Buffer[], bytes: number): { buffer: Buffer; count: number } {
   const parts: Buffer[] = []
   let size = 0

@@ -173,7 +173,7 @@ export interface AuditSink {
    * @param packetId 0: none
    */
   appendPrepared(record: PreparedRecord, payloadLength: number, digest: string, packetId: number): void
-  /** Reads the clock for the prepared records that follow: once per chunk. */
+  /** What is recorded from now on is of another time: once per chunk. */
   tick(): void
   /**
    * Called before what was allowed leaves. With `write-ahead`: returns when every record so far is on disk.

@@ -114,7 +114,7 @@ export class RecordEncoder {
   readonly #identityJson = memo(identityJson)
   #timeMs = Number.NaN
   #time = ''
-  /** Of the record last encoded, or of a later `tick`. */
+  /** Of the record last encoded, or of one prepared since; see the getter. */
   #moment: Moment = { mono: Number.NaN, time: EMPTY }
   #isLate = false
   /** What prepared records hold besides their own: `policy` with what is around it. */

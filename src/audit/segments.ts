@@ -2,7 +2,7 @@
 // Owns their names, compression and removal; knows nothing of records. docs/audit-format.md, "Segments".
 
 import { createReadStream, createWriteStream, readdirSync, rmSync, statSync } from 'node:fs'
-import { open, rename, rm, utimes } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -77,8 +77,13 @@ async function compress(path: string, wanted: keyof typeof SUFFIX): Promise<void
     compression === 'gzip'
       ? createGzip({ level: 1 })
       : createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 } })
-  const packed = pipeline(packing, createWriteStream(draft, { mode: 0o600 }))
-  await Promise.all([packed, feed(path, packing)])
+  const source = await open(path, 'r')
+  try {
+    const packed = pipeline(packing, createWriteStream(draft, { mode: 0o600 }))
+    await Promise.all([packed, feed(source, packing, packed)])
+  } finally {
+    await source.close()
+  }
   const handle = await open(draft, 'r+')
   await handle.sync().finally(() => handle.close())
   const { atime, mtime } = statSync(path)
@@ -90,23 +95,22 @@ async function compress(path: string, wanted: keyof typeof SUFFIX): Promise<void
 }
 
 /** Through one buffer: a stream would make a new one for each piece, and with them work for the collector of garbage. */
-async function feed(path: string, packing: Transform): Promise<void> {
-  const handle = await open(path, 'r')
+async function feed(source: FileHandle, packing: Transform, packed: Promise<void>): Promise<void> {
   try {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES)
     for (;;) {
-      const { bytesRead } = await handle.read(buffer)
+      const { bytesRead } = await source.read(buffer)
       if (bytesRead === 0) break
-      await new Promise<void>((resolve, reject) => {
+      const taken = new Promise<void>((resolve, reject) => {
         packing.write(buffer.subarray(0, bytesRead), (error) => (error ? reject(error) : resolve()))
       })
+      // What waits for room behind a writer that failed is never called.
+      await Promise.race([taken, packed])
     }
     packing.end()
   } catch (error) {
     packing.destroy(error as Error)
     throw error
-  } finally {
-    await handle.close()
   }
 }
 

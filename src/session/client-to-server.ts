@@ -90,8 +90,10 @@ export class ClientToServer extends Relay {
   protected passKnown(): number {
     const known = this.#known
     const end = known.pass(this.reader, this.chunk, this.nowMs)
-    if (end > 0) this.addDecided(known.passed)
-    if (known.isAwaited) this.isAwaited()
+    if (end > 0) {
+      this.addDecided(known.passed)
+      this.noteKnown(known.isAwaited)
+    }
     this.passed = known.changed
     this.passesMore = known.more
     return end

@@ -44,6 +44,8 @@ export class KnownHead {
   readonly topicLength: number
   /** Payload length that the decision was made for; -1: it holds for every length. */
   readonly payloadLength: number
+  /** It has a Response Topic. */
+  readonly isRequest: boolean
   /** What its audit record says whatever the payload; undefined: there is none. */
   readonly record: PreparedRecord | undefined
   /** undefined: it goes out as it came. */
@@ -54,9 +56,11 @@ export class KnownHead {
     firstByte: number,
     topicLength: number,
     payloadLength: number,
+    isRequest: boolean,
     record: PreparedRecord | undefined,
     changes: HeadChanges | undefined,
   ) {
+    this.isRequest = isRequest
     this.bytes = bytes
     this.firstByte = firstByte
     this.topicLength = topicLength
@@ -173,7 +177,9 @@ export class KnownHeads {
     ])
     const topicLength = publish.topicEnd - publish.topicStart
     const payloadLength = anyLength ? -1 : publish.payloadLength
-    this.#insert(new KnownHead(bytes, source[frameStart]!, topicLength, payloadLength, record, changes))
+    const isRequest = publish.responseTopicStart >= 0
+    const head = [bytes, source[frameStart]!, topicLength, payloadLength, isRequest, record, changes] as const
+    this.#insert(new KnownHead(...head))
   }
 
   #insert(head: KnownHead): void {

@@ -170,11 +170,11 @@ export class KnownPublishes {
   }
 
   /** Counts or records the frame that was just found. @returns whether it has a record of its own */
-  #hasRecord({ record }: KnownHead, chunk: Buffer): boolean {
+  #hasRecord({ record, isRequest }: KnownHead, chunk: Buffer): boolean {
     const { frameEnd, payloadStart, packetId } = this.#heads
     const { recorder } = this.#session
     this.passed++
-    if (packetId > 0) this.isAwaited = true
+    if (packetId > 0 || isRequest) this.isAwaited = true
     if (record === undefined || recorder.counts(record, frameEnd - payloadStart, 1)) return false
     recorder.forwarded(record, chunk.subarray(payloadStart, frameEnd), packetId)
     return true

@@ -100,7 +100,7 @@ export class Pump implements InputEvents {
     const { clock, wakes } = this.#session.context
     const relay = this.clientToServer
     relay.relay(chunk)
-    wakes.relayed(clock.monotonic(), chunk.length, relay.takeAwaited())
+    if (relay.takeAwaited()) wakes.stayAwake(clock.monotonic())
   }
 
   #run(relay: ClientToServer | ServerToClient, chunk: Buffer): void {
@@ -112,8 +112,8 @@ export class Pump implements InputEvents {
     client.cork()
     server.cork()
     relay.relay(chunk)
-    wakes.relayed(started, chunk.length, relay.takeAwaited())
     const decided = relay.takeDecided()
+    wakes.relayed(started, chunk.length, decided, relay.takeAwaited())
     if (decided > 0) session.context.observeDecisions((clock.monotonic() - started) / 1000, decided)
     if (session.relaying && !session.recorder.commit()) return session.discard()
     client.uncork()

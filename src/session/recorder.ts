@@ -221,7 +221,7 @@ export class Recorder {
     this.#audit.appendPrepared(record, payload.length, digest, packetId)
   }
 
-  /** Reads the clock for what `forwarded` records next. */
+  /** What `forwarded` records next is of another time. */
   tick(): void {
     this.#audit.tick()
   }

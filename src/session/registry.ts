@@ -53,6 +53,7 @@ export class SessionRegistry {
   reserve(): (() => void) | undefined {
     if (this.#isFull) return undefined
     this.#reserved++
+    this.#context.wakes.stayAwake(this.#context.clock.monotonic())
     this.#context.counted?.()
     let isHeld = true
     return () => {
@@ -74,6 +75,7 @@ export class SessionRegistry {
 
   /** A session for an accepted connection, or undefined: a limit is reached, and the connection is closed. */
   open(client: Peer, connection: { id: string; listener: string }): Session | undefined {
+    this.#context.wakes.stayAwake(this.#context.clock.monotonic())
     const full = this.#isFull
     const session = new Session(this.#context, client, connection, this.#onEnd)
     if (full) {

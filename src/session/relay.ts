@@ -7,6 +7,7 @@
 //   written |<------------- run ------------------->|        |<-run->|   (in the reader's seam)
 
 import { PacketType } from '../wire/control-packet.ts'
+import type { PublishHead } from '../wire/heads.ts'
 import { type PacketReader, Step } from '../wire/packet-reader.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -40,6 +41,8 @@ export abstract class Relay {
   /** Heads decided since the last `takeDecided`, for the decision-time histogram. */
   #decided = 0
   #awaited = false
+  /** The body that is still to come is of such a frame. */
+  #awaitsBody = false
   #forwardingBody = false
   #takingBody = false
 
@@ -73,14 +76,15 @@ export abstract class Relay {
     return decided
   }
 
-  /** A known frame was at QoS 1. */
-  protected isAwaited(): void {
-    this.#awaited = true
+  /** @param isAwaited one of the known frames that were just passed is answered */
+  protected noteKnown(isAwaited: boolean): void {
+    if (isAwaited) this.#awaited = true
+    this.#awaitsBody = isAwaited
   }
 
   /**
-   * Whether anything since the last call is answered, or is an answer: anything but a PUBLISH at QoS 0 without
-   * Correlation Data (MQTT 5.0 §4.10).
+   * Whether anything since the last call is answered, or is an answer: anything but a PUBLISH at QoS 0 that is neither
+   * request nor response (MQTT 5.0 §4.10).
    */
   takeAwaited(): boolean {
     const awaited = this.#awaited
@@ -95,6 +99,7 @@ export abstract class Relay {
     this.#runStart = 0
     this.#runEnd = 0
     if (reader.tail > 0) {
+      if (this.#awaitsBody) this.#awaited = true
       this.#runEnd = Math.min(reader.tail, length)
       if (this.#forwardingBody || this.#takingBody) this.onBody(0, this.#runEnd, reader.tail <= length)
       if (!this.#forwardingBody) this.#runStart = this.#runEnd
@@ -110,9 +115,8 @@ export abstract class Relay {
     let step = reader.next()
     while (step === Step.HEAD) {
       this.#decided++
-      const { packetType, publish } = reader
-      if (packetType !== PacketType.PUBLISH || publish.qos > 0 || publish.correlationDataStart >= 0)
-        this.#awaited = true
+      this.#awaitsBody = reader.packetType !== PacketType.PUBLISH || isAnswered(reader.publish)
+      if (this.#awaitsBody) this.#awaited = true
       const disposition = this.decide()
       if (disposition === Disposition.STOP) {
         this.#writeRun()
@@ -185,6 +189,11 @@ export abstract class Relay {
 
   /** Called after a STOP, when everything before it has been written. */
   protected abstract afterStop(): void
+}
+
+/** By the server, or by whoever it is for: a Response Topic makes a request, Correlation Data mostly its response. */
+function isAnswered({ qos, responseTopicStart, correlationDataStart }: PublishHead): boolean {
+  return qos > 0 || responseTopicStart >= 0 || correlationDataStart >= 0
 }
 
 const EMPTY = Buffer.alloc(0)

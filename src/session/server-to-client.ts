@@ -57,12 +57,15 @@ export class ServerToClient extends Relay {
     if (at < 0 || heads.isEmpty || !session.relaying) return 0
     heads.use(session.rights)
     let count = 0
-    while (at < chunk.length && heads.find(chunk, at, chunk.length) !== undefined) {
+    let isAwaited = false
+    for (;;) {
+      const known = at < chunk.length ? heads.find(chunk, at, chunk.length) : undefined
+      if (known === undefined) break
       const { frameEnd, payloadStart, packetId } = heads
       const frameLength = frameEnd - at
       if (frameLength > reader.limits.packetBytes) break
       const frames = packetId > 0 ? 1 : 1 + repeatsOf(chunk, at, payloadStart - at, frameLength)
-      if (packetId > 0) this.isAwaited()
+      isAwaited ||= packetId > 0 || known.isRequest
       at += frames * frameLength
       count += frames
     }
@@ -70,6 +73,7 @@ export class ServerToClient extends Relay {
     session.recorder.countPacket(1, PacketType.PUBLISH, count)
     session.recorder.countDelivery(Outcome.ALLOW, count)
     this.addDecided(count)
+    this.noteKnown(isAwaited)
     reader.skipTo(at)
     return reader.pos
   }

@@ -4,10 +4,11 @@
 // interrupts.
 //
 //   wakings   |a|b|c|d|e|f|g|h| …            each a turn of the loop
-//   rested    |a|b|…|<rest>|cdefg|<rest>|hijkl|   at most `mostMs` later, and nobody waits for an answer
+//   rested    |a|b|…|<rest>|cdefg|<rest>|hijkl|   at most `mostMs` later
 //
-// Only QoS 0 without Correlation Data is made to wait: whoever sent it waits for no answer. Where somebody does all the
-// same, less comes once the process rests, and that ends it. Pure but for `EventLoop`. Hot path: runs per chunk.
+// While it rests the whole process does nothing. So it does not for a while after anything that is answered or is an
+// answer, and it stops where messages come more slowly because of it: where somebody waits for an answer to QoS 0. Only
+// whole messages of agents that were let in make it rest. Pure but for `EventLoop`. Hot path: runs per chunk.
 
 /** The loop of this process; satisfied by net/event-loop.ts. */
 export interface EventLoop {
@@ -19,15 +20,17 @@ export interface EventLoop {
 
 /** No rest for so long after something that is answered, or much at a time. */
 const CALM_MS = 10
-/** How often the process is woken is judged anew after this. */
+/** How often messages come is judged anew after this. */
 const WINDOW_MS = 20
 /** Whoever sends so much at a time needs no help. */
 const BULK_BYTES = 8 * 1024
-/** Chunks that a rest is to gather: with more there is little left to gain. */
+/** No rest when messages come further apart. */
+const SPARSE_MS = 0.5
+/** Messages that a rest is to gather: with more there is little left to gain. */
 const GATHERED = 32
-/** When the longest rest would gather fewer, there is none. */
-const FEWEST = 4
-/** When chunks come so many times as far apart since the process rests, they wait for it, */
+/** After so many windows with rests there is one without, to see how the messages come then. */
+const RESTED_WINDOWS = 50
+/** When messages come so many times as far apart as without rests, somebody waits for them, */
 const SLOWED = 2
 /** if it is so in as many windows with a rest in a row: a stall of the machine is shorter. */
 const SLOW_WINDOWS = 3
@@ -40,14 +43,17 @@ export class WakeCoalescing {
   readonly #onRest: (ms: number) => void
   /** Of the chunk last read. */
   #nowMs = 0
-  #calmFromMs = Number.NEGATIVE_INFINITY
+  #calmUntilMs = Number.NEGATIVE_INFINITY
   #windowStartMs = Number.NEGATIVE_INFINITY
-  #chunks = 0
+  /** In this window. */
+  #messages = 0
   /** By the last window; 0: none. */
   #restMs = 0
-  /** From one chunk to the next, before it rested. */
+  /** From one message to the next, without rests. */
   #promptMs = 0
-  /** In a row, of those with a rest. */
+  /** With rests, in a row. */
+  #restedWindows = 0
+  /** Of those, in a row. */
   #slowWindows = 0
   #planned = false
 
@@ -58,43 +64,52 @@ export class WakeCoalescing {
     this.#onRest = onRest
   }
 
+  /** Somebody waits for what comes next: a connection was accepted, or something is answered. @param nowMs monotonic */
+  stayAwake(nowMs: number): void {
+    this.#nowMs = nowMs
+    this.#calmUntilMs = Math.max(this.#calmUntilMs, nowMs + CALM_MS)
+  }
+
   /**
    * A chunk was relayed.
    *
    * @param nowMs monotonic
+   * @param messages that began in it
    * @param isAwaited something in it is answered, or is an answer
    */
-  relayed(nowMs: number, bytes: number, isAwaited: boolean): void {
+  relayed(nowMs: number, bytes: number, messages: number, isAwaited: boolean): void {
+    if (isAwaited || bytes >= BULK_BYTES) return this.stayAwake(nowMs)
     this.#nowMs = nowMs
-    if (isAwaited || bytes >= BULK_BYTES) {
-      this.#calmFromMs = Math.max(this.#calmFromMs, nowMs + CALM_MS)
-      return
-    }
-    this.#chunks += 1
+    this.#messages += messages
     if (nowMs - this.#windowStartMs >= WINDOW_MS) this.#judge(nowMs)
-    if (this.#restMs === 0 || this.#planned || nowMs < this.#calmFromMs) return
+    if (this.#restMs === 0 || messages === 0 || this.#planned || nowMs < this.#calmUntilMs) return
     this.#planned = true
     this.#loop.afterTurn(this.#turnEnded)
   }
 
   #judge(nowMs: number): void {
-    const eachMs = (nowMs - this.#windowStartMs) / this.#chunks
+    const eachMs = (nowMs - this.#windowStartMs) / this.#messages
     this.#windowStartMs = nowMs
-    this.#chunks = 0
-    if (this.#restMs === 0) this.#promptMs = eachMs
-    else this.#slowWindows = eachMs > this.#promptMs * SLOWED ? this.#slowWindows + 1 : 0
+    this.#messages = 0
+    if (this.#restMs === 0) {
+      this.#promptMs = eachMs
+      this.#restedWindows = 0
+    } else {
+      this.#restedWindows += 1
+      this.#slowWindows = eachMs > this.#promptMs * SLOWED ? this.#slowWindows + 1 : 0
+    }
     if (this.#slowWindows === SLOW_WINDOWS) {
       this.#slowWindows = 0
-      this.#calmFromMs = nowMs + WARY_MS
+      this.#calmUntilMs = nowMs + WARY_MS
     }
-    const rests = nowMs >= this.#calmFromMs && eachMs * FEWEST <= this.#mostMs
+    const rests = nowMs >= this.#calmUntilMs && eachMs <= SPARSE_MS && this.#restedWindows < RESTED_WINDOWS
     this.#restMs = rests ? Math.min(eachMs * GATHERED, this.#mostMs) : 0
   }
 
   readonly #turnEnded = (): void => {
     this.#planned = false
     // More may have come in the same turn.
-    if (this.#restMs === 0 || this.#nowMs < this.#calmFromMs) return
+    if (this.#restMs === 0 || this.#nowMs < this.#calmUntilMs) return
     this.#loop.rest(this.#restMs)
     this.#onRest(this.#restMs)
   }

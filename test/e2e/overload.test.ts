@@ -204,18 +204,27 @@ describe('OPS-06 in a session', () => {
 
 describe('thousands of small messages at QoS 0', () => {
   test('are gathered, and arrive all, in order; whoever waits for an answer has it', async () => {
-    // So long that it is reached on any machine.
-    const postern = await stage.anotherPostern({ config: { coalesceQos0: '100ms' } })
-    const scout = await stage.agent('scout', {}, postern)
+    const clientId = { binding: 'prefix', separator: '-' }
+    const postern = await stage.anotherPostern({ config: { coalesceQos0: '10ms', clientId } })
+    // Of several agents, so that enough come in a second on any machine.
+    const names = Array.from({ length: 8 }, (_, i) => `scout-${i}`)
+    const agents = await Promise.all(names.map((id) => stage.agent('scout', { clientId: id }, postern)))
     const rested = (): Promise<number> => postern.metric('postern_rested_seconds_total')
     expect(await rested()).toBe(0)
-    const payloads = Array.from({ length: 500 }, (_, i) => String(i))
-    for (const payload of payloads) {
-      scout.send(publish({ topic: `${notes}/a`, payload }))
-      await new Promise((resolve) => setImmediate(resolve))
+    let sent = 0
+    for (let round = 0; round < 50 && (await rested()) === 0; round++) {
+      for (let turn = 0; turn < 20; turn++, sent++) {
+        for (const [i, agent] of agents.entries())
+          agent.send(publish({ topic: `${notes}/${i}`, payload: String(sent) }))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
     }
-    await scout.ping()
-    expect((await stage.observer.seen()).map(({ payload }) => payload)).toEqual(payloads)
+    for (const agent of agents) await agent.ping()
     expect(await rested()).toBeGreaterThan(0)
+    const seen = await stage.observer.seen()
+    for (const i of names.keys()) {
+      const payloads = seen.filter(({ topic }) => topic === `${notes}/${i}`).map(({ payload }) => payload)
+      expect(payloads).toEqual(Array.from({ length: sent }, (_, n) => String(n)))
+    }
   })
 })

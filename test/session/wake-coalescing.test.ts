@@ -31,24 +31,47 @@ function setUp(mostMs = MOST) {
     flow(chunks: number, eachMs: number): void {
       for (let i = 0; i < chunks; i++) {
         now += eachMs
-        wakes.relayed(now, 100, false)
+        wakes.relayed(now, 100, 1, false)
         this.endTurn()
       }
+    },
+    /** A steady flow, and behind each of its messages as many of a ping-pong as there is time for. Returns how many. */
+    flowWithPingPong(messages: number, eachMs: number, pingMs: number): number {
+      let pings = 0
+      let pingAt = now
+      for (let i = 0; i < messages; i++) {
+        const until = now + eachMs
+        while (pingAt + pingMs <= until && now < until) {
+          now = Math.max(now, pingAt + pingMs)
+          pingAt = now
+          pings += 1
+          this.turn(100)
+          pingAt = Math.max(pingAt, now)
+        }
+        now = Math.max(now, until)
+        this.turn(100)
+        pingAt = Math.max(pingAt, now)
+      }
+      return pings
+    },
+    /** One chunk in a turn; a rest takes its time. */
+    turn(bytes: number): void {
+      wakes.relayed(now, bytes, 1, false)
+      const before = rests.length
+      this.endTurn()
+      if (rests.length > before) now += rests.at(-1)!
     },
     /** Each comes some time after the one before it was forwarded. Returns the time that it took. */
     pingPong(chunks: number, eachMs: number): number {
       const started = now
       for (let i = 0; i < chunks; i++) {
         now += eachMs
-        wakes.relayed(now, 100, false)
-        const before = rests.length
-        this.endTurn()
-        if (rests.length > before) now += rests.at(-1)!
+        this.turn(100)
       }
       return now - started
     },
-    relay(bytes: number, isAwaited: boolean): void {
-      wakes.relayed(now, bytes, isAwaited)
+    relay(bytes: number, isAwaited: boolean, messages = 1): void {
+      wakes.relayed(now, bytes, messages, isAwaited)
     },
     pass(ms: number): void {
       now += ms
@@ -67,7 +90,9 @@ describe('WakeCoalescing', () => {
 
   it.each([
     ['a message now and then', 0.6, MOST, 0],
-    ['so many that the longest rest gathers four', 0.49, MOST, MOST],
+    ['two thousand in a second', 0.49, MOST, MOST],
+    ['the same, and it may long', 0.6, 10, 0],
+    ['two thousand in a second, and it may long', 0.49, 10, 10],
     ['very many', 0.01, MOST, 0.32],
     ['very many, and it may not', 0.01, 0, 0],
   ])('%s', (_, eachMs, mostMs, restMs) => {
@@ -109,6 +134,24 @@ describe('WakeCoalescing', () => {
     const rig = setUp()
     expect(rig.pingPong(100_000, 0.1)).toBeLessThan(100_000 * 0.1 * 1.05)
     expect(rig.rests.length).toBeGreaterThan(0)
+  })
+
+  it('notices those also that begin while it rests already', () => {
+    const rig = setUp()
+    rig.flow(20_000, 0.4)
+    expect(rig.rests.length).toBeGreaterThan(1000)
+    const undisturbed = setUp(0).flowWithPingPong(20_000, 0.4, 0.05)
+    expect(rig.flowWithPingPong(20_000, 0.4, 0.05)).toBeGreaterThan(0.7 * undisturbed)
+  })
+
+  it('does not rest for parts of packets, however many', () => {
+    const rig = setUp()
+    for (let i = 0; i < 10_000; i++) {
+      rig.pass(0.05)
+      rig.relay(1, false, 0)
+      rig.endTurn()
+    }
+    expect(rig.rests).toEqual([])
   })
 
   it('goes on where only the flow itself became a little less', () => {
@@ -157,58 +200,97 @@ describe('WakeCoalescing', () => {
 })
 
 describe('what a session says of each chunk', () => {
-  /** Whether somebody waits for an answer to what comes, chunk by chunk. */
+  /** Of each chunk: how many messages began in it; or that somebody waits for an answer to something in it. */
   class Heard extends WakeCoalescing {
-    readonly awaited: boolean[] = []
+    readonly said: (number | 'awaited')[] = []
 
     constructor() {
       super({ afterTurn: () => {}, rest: () => {} }, 0, () => {})
     }
 
-    override relayed(_nowMs: number, _bytes: number, isAwaited: boolean): void {
-      this.awaited.push(isAwaited)
+    override stayAwake(): void {
+      this.said.push('awaited')
+    }
+
+    override relayed(_nowMs: number, _bytes: number, messages: number, isAwaited: boolean): void {
+      this.said.push(isAwaited ? 'awaited' : messages)
     }
   }
-
-  it('CONNECT and CONNACK are waited for', async () => {
-    const wakes = new Heard()
-    const rig = new SessionRig({ wakes })
-    rig.fromClient(connect({ password: 'a.b.c' }))
-    await rig.settle()
-    rig.fromServer(connack())
-    expect(wakes.awaited).toEqual([true, true])
-  })
-
-  it.each([
-    ['PUBLISH at QoS 0', [publish({ topic: 'ok/a' })], false],
-    ['PUBLISH at QoS 0, denied', [publish({ topic: 'no/a' })], false],
-    ['a request at QoS 0', [publish({ topic: 'ok/a', properties: [prop.correlationData('7')] })], true],
-    ['PUBLISH at QoS 1', [publish({ topic: 'ok/a', qos: 1, packetId: 1 })], true],
-    ['both', [publish({ topic: 'ok/a', qos: 1, packetId: 1 }), publish({ topic: 'ok/a' })], true],
-    ['SUBSCRIBE', [subscribe({ filters: [['ok/a']] })], true],
-    ['PUBACK', [ack('puback', 7)], true],
-    ['PINGREQ', [PINGREQ], true],
-  ])('%s', async (_, packets, isAwaited) => {
+  const connected = async (): Promise<{ wakes: Heard; rig: SessionRig }> => {
     const wakes = new Heard()
     const rig = await new SessionRig({ wakes }).connect()
-    wakes.awaited.length = 0
+    rig.fromClient(publish({ topic: 'ok/first' }))
+    wakes.said.length = 0
+    return { wakes, rig }
+  }
+
+  it('CONNECT and CONNACK are waited for, and a part of a CONNECT says nothing', async () => {
+    const wakes = new Heard()
+    const rig = new SessionRig({ wakes })
+    const packet = connect({ password: 'a.b.c' })
+    rig.fromClient(packet.subarray(0, 5))
+    rig.fromClient(packet.subarray(5, 9))
+    expect(wakes.said).toEqual([])
+    rig.fromClient(packet.subarray(9))
+    await rig.settle()
+    rig.fromServer(connack())
+    expect(wakes.said).toEqual(['awaited', 'awaited'])
+  })
+
+  const request = publish({ topic: 'ok/a', properties: [prop.responseTopic('ok/b')] })
+  it.each<[string, Buffer[], number | 'awaited']>([
+    ['PUBLISH at QoS 0', [publish({ topic: 'ok/a' })], 1],
+    ['three of them', Array.from({ length: 3 }, () => publish({ topic: 'ok/a' })), 3],
+    ['PUBLISH at QoS 0, denied', [publish({ topic: 'no/a' })], 1],
+    ['a request at QoS 0', [request], 'awaited'],
+    ['a response at QoS 0', [publish({ topic: 'ok/a', properties: [prop.correlationData('7')] })], 'awaited'],
+    ['PUBLISH at QoS 1', [publish({ topic: 'ok/a', qos: 1, packetId: 1 })], 'awaited'],
+    ['both', [publish({ topic: 'ok/a', qos: 1, packetId: 1 }), publish({ topic: 'ok/a' })], 'awaited'],
+    ['SUBSCRIBE', [subscribe({ filters: [['ok/a']] })], 'awaited'],
+    ['PUBACK', [ack('puback', 7)], 'awaited'],
+    ['PINGREQ', [PINGREQ], 'awaited'],
+  ])('%s', async (_, packets, says) => {
+    const { wakes, rig } = await connected()
     rig.fromClient(...packets)
-    expect(wakes.awaited).toEqual([isAwaited])
+    expect(wakes.said).toEqual([says])
     // The same heads again, which are known by now; with a Packet Identifier that is free again.
-    if (isAwaited && packets[0]![0] === 0x32) rig.fromServer(ack('puback', 1))
-    wakes.awaited.length = 0
+    if (packets[0]![0] === 0x32) rig.fromServer(ack('puback', 1))
+    wakes.said.length = 0
     rig.fromClient(...packets)
-    expect(wakes.awaited).toEqual([isAwaited])
+    expect(wakes.said).toEqual([says])
+  })
+
+  const long = 'x'.repeat(50)
+  it.each([
+    ['nobody waits for', publish({ topic: 'ok/a', payload: long }), [0, 1, 0]],
+    [
+      'is a request',
+      publish({ topic: 'ok/a', properties: [prop.responseTopic('ok/b')], payload: long }),
+      [0, 'awaited', 'awaited'],
+    ],
+    [
+      'is acknowledged',
+      publish({ topic: 'ok/a', qos: 1, packetId: 1, payload: long }),
+      [0, 'awaited', 'awaited'],
+    ],
+  ])('in three pieces, one that %s', async (_, packet, says) => {
+    const { wakes, rig } = await connected()
+    rig.fromClient(packet.subarray(0, 4))
+    rig.fromClient(packet.subarray(4, -30))
+    rig.fromClient(packet.subarray(-30))
+    expect(wakes.said).toEqual(says)
   })
 
   it.each([0, 1])('deliveries at QoS %i', async (qos) => {
-    const wakes = new Heard()
-    const rig = await new SessionRig({ wakes }).connect()
-    wakes.awaited.length = 0
+    const { wakes, rig } = await connected()
     const message = publish({ topic: 'ok/a', qos, packetId: 1 })
     rig.fromServer(message)
     rig.fromServer(message)
     rig.fromServer(message, publish({ topic: 'ok/a' }))
-    expect(wakes.awaited).toEqual([qos > 0, qos > 0, qos > 0])
+    expect(wakes.said).toEqual(qos > 0 ? ['awaited', 'awaited', 'awaited'] : [1, 1, 2])
+    wakes.said.length = 0
+    rig.fromServer(request)
+    rig.fromServer(request)
+    expect(wakes.said).toEqual(['awaited', 'awaited'])
   })
 })
