@@ -152,11 +152,12 @@ export const configSchema = section({
       '`admin`, and each worker writes an audit log of its own beside `audit.file`.',
   ),
   coalesceQos0: duration('2ms', '0ms', '10ms').describe(
-    'Longest rest of the process between two turns of its work while small messages of QoS 0 come at more than two ' +
-      'thousand a second, so that many share a waking, which saves CPU time. Everything that comes during a rest waits ' +
-      'for its end. There is none for 10 ms after a connection was accepted or anything came that is answered or is an ' +
-      'answer: QoS 1 and 2, requests and responses (Response Topic, Correlation Data), every packet but PUBLISH. ' +
-      '`0ms`: never, for agents that wait for each other’s plain messages of QoS 0.',
+    'Longest rest of the process between two turns of its work while more than two thousand small messages of QoS 0 a ' +
+      'second pass, in both directions together, so that many share a waking, which saves CPU time. Everything that ' +
+      'comes during a rest waits for its end. There is none for 10 ms after a connection was accepted, 8 KiB came at ' +
+      'once, or anything that is answered or is an answer: QoS 1 and 2, requests and responses (Response Topic, ' +
+      'Correlation Data), every packet but PUBLISH. `0ms`: never, for agents that wait for each other’s plain messages ' +
+      'of QoS 0.',
   ),
   upstream: requiredSection({
     address: address('127.0.0.1:1884').describe('The broker.'),

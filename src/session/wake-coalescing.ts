@@ -7,8 +7,8 @@
 //   rested    |a|b|…|<rest>|cdefg|<rest>|hijkl|   at most `mostMs` later
 //
 // While it rests the whole process does nothing. So it does not for a while after anything that is answered or is an
-// answer, and it stops where messages come more slowly because of it: where somebody waits for an answer to QoS 0. Only
-// whole messages of agents that were let in make it rest. Pure but for `EventLoop`. Hot path: runs per chunk.
+// answer, and it stops where all messages together come less than half as fast because of it: where somebody waits for
+// answers to QoS 0. Only messages of agents that were let in make it rest. Pure but for `EventLoop`. Hot path: runs per chunk.
 
 /** The loop of this process; satisfied by net/event-loop.ts. */
 export interface EventLoop {
@@ -24,9 +24,9 @@ const CALM_MS = 10
 const WINDOW_MS = 20
 /** Whoever sends so much at a time needs no help. */
 const BULK_BYTES = 8 * 1024
-/** No rest when messages come further apart. */
+/** No rest when wakings, or messages, come further apart. */
 const SPARSE_MS = 0.5
-/** Messages that a rest is to gather: with more there is little left to gain. */
+/** Wakings that a rest is to gather: with more there is little left to gain. */
 const GATHERED = 32
 /** After so many windows with rests there is one without, to see how the messages come then. */
 const RESTED_WINDOWS = 50
@@ -45,12 +45,14 @@ export class WakeCoalescing {
   #nowMs = 0
   #calmUntilMs = Number.NEGATIVE_INFINITY
   #windowStartMs = Number.NEGATIVE_INFINITY
-  /** In this window. */
+  /** In this window; and chunks in which one began, which are wakings where there are no rests. */
   #messages = 0
+  #chunks = 0
   /** By the last window; 0: none. */
   #restMs = 0
-  /** From one message to the next, without rests. */
+  /** From one message to the next, and from one such chunk to the next, without rests. */
   #promptMs = 0
+  #wakingMs = 0
   /** With rests, in a row. */
   #restedWindows = 0
   /** Of those, in a row. */
@@ -80,19 +82,27 @@ export class WakeCoalescing {
   relayed(nowMs: number, bytes: number, messages: number, isAwaited: boolean): void {
     if (isAwaited || bytes >= BULK_BYTES) return this.stayAwake(nowMs)
     this.#nowMs = nowMs
+    if (messages === 0) return
     this.#messages += messages
-    if (nowMs - this.#windowStartMs >= WINDOW_MS) this.#judge(nowMs)
-    if (this.#restMs === 0 || messages === 0 || this.#planned || nowMs < this.#calmUntilMs) return
+    this.#chunks += 1
+    const mayRest = this.#restMs > 0 && nowMs >= this.#calmUntilMs
+    if (this.#planned || !(mayRest || this.#isOver)) return
     this.#planned = true
     this.#loop.afterTurn(this.#turnEnded)
   }
 
-  #judge(nowMs: number): void {
-    const eachMs = (nowMs - this.#windowStartMs) / this.#messages
-    this.#windowStartMs = nowMs
-    this.#messages = 0
+  /** The window. */
+  get #isOver(): boolean {
+    return this.#nowMs - this.#windowStartMs >= WINDOW_MS
+  }
+
+  #judge(): void {
+    const nowMs = this.#nowMs
+    const windowMs = nowMs - this.#windowStartMs
+    const eachMs = windowMs / this.#messages
     if (this.#restMs === 0) {
       this.#promptMs = eachMs
+      this.#wakingMs = windowMs / this.#chunks
       this.#restedWindows = 0
     } else {
       this.#restedWindows += 1
@@ -102,12 +112,18 @@ export class WakeCoalescing {
       this.#slowWindows = 0
       this.#calmUntilMs = nowMs + WARY_MS
     }
-    const rests = nowMs >= this.#calmUntilMs && eachMs <= SPARSE_MS && this.#restedWindows < RESTED_WINDOWS
-    this.#restMs = rests ? Math.min(eachMs * GATHERED, this.#mostMs) : 0
+    const isDense = Math.max(eachMs, this.#wakingMs) <= SPARSE_MS
+    const rests = isDense && nowMs >= this.#calmUntilMs && this.#restedWindows < RESTED_WINDOWS
+    this.#restMs = rests ? Math.min(this.#wakingMs * GATHERED, this.#mostMs) : 0
+    this.#windowStartMs = nowMs
+    this.#messages = 0
+    this.#chunks = 0
   }
 
   readonly #turnEnded = (): void => {
     this.#planned = false
+    // Not before: what came during the last rest is of this window.
+    if (this.#isOver) this.#judge()
     // More may have come in the same turn.
     if (this.#restMs === 0 || this.#nowMs < this.#calmUntilMs) return
     this.#loop.rest(this.#restMs)
