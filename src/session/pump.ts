@@ -100,6 +100,7 @@ export class Pump implements InputEvents {
     const { clock, wakes } = this.#session.context
     const relay = this.clientToServer
     relay.relay(chunk)
+    // It is no message of the chunk behind it.
     relay.takeDecided()
     if (relay.takeAwaited()) wakes.stayAwake(clock.monotonic())
   }

@@ -76,7 +76,7 @@ export abstract class Relay {
     return decided
   }
 
-  /** @param isAwaited one of the known frames that were just passed is answered */
+  /** @param isAwaited one of the known frames that were just passed is answered; the rest of the last one passes for it */
   protected noteKnown(isAwaited: boolean): void {
     if (isAwaited) this.#awaited = true
     this.#awaitsBody = isAwaited

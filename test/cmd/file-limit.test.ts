@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import { fileLimitWarning, ownLimits } from '../../cmd/file-limit.ts'
+import { RunningPostern } from './child.ts'
+import { Workspace } from './workspace.ts'
 
 const allowing = (hard: number | string): string =>
   `Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 ${hard}                files\n`
@@ -25,4 +27,18 @@ test.runIf(process.platform === 'linux')('reads what Linux says of this process'
   expect(fileLimitWarning({ connections: 1e9, workers: 1 }, ownLimits())).toMatch(
     /limits\.connections is 1000000000, but this process may open \d+ files/,
   )
+})
+
+test('run says so at its start, once, and goes on', async () => {
+  const workspace = await Workspace.create({ limits: { connections: 1_000_000 } })
+  const running = new RunningPostern(['--config', workspace.config])
+  try {
+    await running.next({ msg: 'listening' })
+    const warning = fileLimitWarning({ connections: 1_000_000, workers: 1 }, ownLimits())
+    const said = running.messages.filter((message) => message === 'open files')
+    expect(said).toHaveLength(warning === undefined ? 0 : 1)
+  } finally {
+    await running.kill()
+    workspace.remove()
+  }
 })

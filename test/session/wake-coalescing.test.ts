@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SessionRegistry } from '../../src/session/registry.ts'
 import { WakeCoalescing } from '../../src/session/wake-coalescing.ts'
 import { ack, connack, connect, PINGREQ, prop, publish, subscribe } from '../support/frames.ts'
+import { MemoryPeer } from '../support/memory-peer.ts'
 import { SessionRig } from '../support/session-rig.ts'
 
 /** Milliseconds. */
@@ -253,6 +255,15 @@ describe('what a session says of each chunk', () => {
       this.said.push(isAwaited ? 'awaited' : messages)
     }
   }
+  it('a connection that is accepted keeps the process awake, from its TLS handshake on', () => {
+    const wakes = new Heard()
+    const registry = new SessionRegistry(new SessionRig({ wakes }).context)
+    registry.reserve()
+    expect(wakes.said).toEqual(['awaited'])
+    registry.open(new MemoryPeer('agent', () => ({ onDrain: () => {} })), { id: 'c2', listener: 'agents' })
+    expect(wakes.said).toEqual(['awaited', 'awaited'])
+  })
+
   const connected = async (): Promise<{ wakes: Heard; rig: SessionRig }> => {
     const wakes = new Heard()
     const rig = await new SessionRig({ wakes }).connect()
